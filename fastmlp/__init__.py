@@ -1,0 +1,32 @@
+"""fastmlp: multilayer perceptrons on a CPU, at the limit of the processor."""
+
+from fastmlp import datasets
+from fastmlp.criterion import Criterion, CrossEntropyLoss, MSELoss
+from fastmlp.modules import Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
+from fastmlp.parameters import Parameter
+from fastmlp.training import History, NonFiniteLossError, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "CosineAnnealingLR",
+    "Criterion",
+    "CrossEntropyLoss",
+    "History",
+    "Identity",
+    "LRScheduler",
+    "Linear",
+    "MSELoss",
+    "Module",
+    "NonFiniteLossError",
+    "Optimizer",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "datasets",
+    "fit",
+]

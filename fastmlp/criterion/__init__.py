@@ -1,0 +1,7 @@
+"""Losses."""
+
+from fastmlp.criterion.criterion import Criterion
+from fastmlp.criterion.cross_entropy import CrossEntropyLoss
+from fastmlp.criterion.mse import MSELoss
+
+__all__ = ["CrossEntropyLoss", "Criterion", "MSELoss"]

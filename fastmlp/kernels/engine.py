@@ -1,0 +1,306 @@
+"""The engine: walks a program over the rows of a batch, and trains for many steps in one call.
+
+A *program* is a table of integers (:mod:`fastmlp.program` writes it): one row per operation, with widths and offsets into
+the flat parameters and into one flat workspace. So one compiled engine per dtype serves every network.
+
+A training step has two phases, and threads meet after each. In the first a thread takes rows of the batch, a block at a
+time, through all layers, the loss, and back to the first delta. In the second it takes rows of every weight, forms their
+gradient over the whole batch, and updates them while they are hot. No sum depends on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.kernels.activations import activation_backward, activation_forward
+from fastmlp.kernels.intrinsics import matrix, vector
+from fastmlp.kernels.jit import inner, kernel
+from fastmlp.kernels.linear import bias_backward, linear_backward_input, linear_forward, transpose
+from fastmlp.kernels.losses import (
+    CROSS_ENTROPY,
+    cross_entropy_backward,
+    cross_entropy_forward,
+    loss_sum,
+    mse_backward,
+    mse_forward,
+)
+from fastmlp.kernels.matmul import matmul
+from fastmlp.kernels.shuffle import shuffle
+from fastmlp.kernels.threads import barrier
+from fastmlp.kernels.updates import sgd_step
+
+# Operation codes: 0 here, the others in activations.py.
+LINEAR = 0
+
+# Columns of the table of operations. Offsets are into the workspace, except those of WEIGHT and BIAS. A stride is a padded
+# width. The delta of an operation's output has the layout of the output. No input gradient is wanted where DX is -1.
+CODE, IN, OUT, X, X_STRIDE, Y, Y_STRIDE, DX, DY, WEIGHT, BIAS, HAS_BIAS, WEIGHT_T = range(13)
+OP_SIZE = 13
+
+# Places in the plan: sizes and offsets of one program and batch size.
+(
+    BATCH,  # rows the workspace has room for
+    BLOCK,  # rows a thread carries through the layers at a time
+    INPUT,  # the batch: offset, padded width, width
+    INPUT_STRIDE,
+    INPUT_WIDTH,
+    OUTPUT,  # the network's output: offset, padded width, width
+    OUTPUT_STRIDE,
+    OUTPUT_WIDTH,
+    OUTPUT_DELTA,
+    LOSS,  # code of the loss
+    TARGETS,  # gathered targets of a regression, laid out as the output
+    LABELS,  # offset into the int64 workspace
+    LOSSES,  # per row
+    SUMS,  # per row
+    ZERO,  # a row of zeros, as wide as the widest layer
+    ONE,  # a line of ones
+    SCRATCH,  # per thread: a block of gradient
+    SCRATCH_SIZE,
+) = range(18)
+PLAN_SIZE = 18
+
+# A block of a weight's gradient: GRADIENT_ROWS x 3 vectors of 64 bytes, 12 KiB, beside which a strip of the deltas of a
+# batch fits into L1.
+GRADIENT_ROWS, GRADIENT_LINES = 64, 3
+
+# Places in `run`: what one call is to do, and how far it came.
+SEED, SHUFFLE, ROWS, FIRST_EPOCH, FIRST_BATCH, BATCHES, STEPS, STEPS_DONE, NOT_FINITE = range(9)
+RUN_SIZE = 9
+
+
+class Job(NamedTuple):
+    """The arrays of one training run. T is the dtype of the parameters; everything is flat and C-contiguous."""
+
+    ops: np.ndarray  # int64 (operations, OP_SIZE)
+    plan: np.ndarray  # int64 (PLAN_SIZE)
+    run: np.ndarray  # int64 (RUN_SIZE), in/out
+    params: np.ndarray  # T (P), in/out
+    velocity: np.ndarray  # T (P), or empty without momentum, in/out
+    hyper: np.ndarray  # T (epochs touched, HYPER_SIZE)
+    work: np.ndarray  # T, workspace
+    labels_work: np.ndarray  # int64, workspace
+    x: np.ndarray  # T (rows * INPUT_WIDTH)
+    targets: np.ndarray  # T (rows * OUTPUT_WIDTH), or empty
+    labels: np.ndarray  # int64 (rows), or empty
+    order: np.ndarray  # int64 (rows), in/out
+    epoch_losses: np.ndarray  # float64 (epochs touched), in/out: sums over rows
+    control: np.ndarray  # int64 (CONTROL_SIZE), zero on entry
+
+
+@inner
+def forward_rows(ops, params, work, first, rows):
+    """Carry rows ``first .. first + rows`` of the batch through all operations."""
+    for o in range(ops.shape[0]):
+        op = ops[o]
+        y = matrix(work, op[Y] + first * op[Y_STRIDE], rows, op[Y_STRIDE])
+        if op[CODE] == LINEAR:
+            x = matrix(work, op[X] + first * op[X_STRIDE], rows, op[X_STRIDE])
+            weight = matrix(params, op[WEIGHT], op[IN], op[Y_STRIDE])
+            linear_forward(y, x, weight, matrix(params, op[BIAS], 1, op[Y_STRIDE]), op[OUT])
+        else:
+            flat = vector(work, op[Y] + first * op[Y_STRIDE], rows * op[Y_STRIDE])
+            if op[X] != op[Y]:
+                copy(flat, vector(work, op[X] + first * op[X_STRIDE], flat.size))
+            activation_forward(op[CODE], flat)
+
+
+@inner
+def backward_rows(ops, plan, work, first, rows):
+    """Carry the deltas of rows ``first .. first + rows`` back to the first operation that needs one."""
+    for o in range(ops.shape[0] - 1, -1, -1):
+        op = ops[o]
+        if op[DX] < 0:
+            continue
+        size = rows * op[Y_STRIDE]
+        if op[CODE] == LINEAR:
+            dx = matrix(work, op[DX] + first * op[X_STRIDE], rows, op[X_STRIDE])
+            dy = matrix(work, op[DY] + first * op[Y_STRIDE], rows, op[Y_STRIDE])
+            weight_t = matrix(work, op[WEIGHT_T], op[OUT], op[X_STRIDE])
+            linear_backward_input(dx, dy, weight_t, matrix(work, plan[ZERO], 1, op[X_STRIDE]), op[IN])
+        else:
+            flat = vector(work, op[DX] + first * op[X_STRIDE], size)
+            if op[DX] != op[DY]:
+                copy(flat, vector(work, op[DY] + first * op[Y_STRIDE], size))
+            activation_backward(op[CODE], flat, vector(work, op[Y] + first * op[Y_STRIDE], size))
+
+
+@inner
+def copy(target, source):
+    """target = source, both flat."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@inner
+def gather_rows(job, start, first, rows):
+    """Bring rows ``start + first ...`` of the epoch's order into the workspace, with their labels or targets."""
+    plan, width = job.plan, job.plan[INPUT_WIDTH]
+    for n in range(first, first + rows):
+        row = job.order[start + n]
+        target = plan[INPUT] + n * plan[INPUT_STRIDE]
+        for j in range(width):
+            job.work[target + j] = job.x[row * width + j]
+        if plan[LOSS] == CROSS_ENTROPY:
+            job.labels_work[n] = job.labels[row]
+        else:
+            target = plan[TARGETS] + n * plan[OUTPUT_STRIDE]
+            for j in range(plan[OUTPUT_WIDTH]):
+                job.work[target + j] = job.targets[row * plan[OUTPUT_WIDTH] + j]
+
+
+@inner
+def loss_rows(plan, work, labels_work, first, rows, batch):
+    """The losses of rows ``first .. first + rows`` and the deltas of the network's output."""
+    offset, width, stride = first * plan[OUTPUT_STRIDE], plan[OUTPUT_WIDTH], plan[OUTPUT_STRIDE]
+    losses = vector(work, plan[LOSSES] + first, rows)
+    output = matrix(work, plan[OUTPUT] + offset, rows, stride)
+    delta = matrix(work, plan[OUTPUT_DELTA] + offset, rows, stride)
+    one = work.dtype.type(1)
+    if plan[LOSS] == CROSS_ENTROPY:
+        labels = vector(labels_work, first, rows)
+        sums = vector(work, plan[SUMS] + first, rows)
+        cross_entropy_forward(losses, sums, delta, output, labels, width)
+        cross_entropy_backward(delta, sums, labels, one / work.dtype.type(batch))
+    else:
+        mse_forward(losses, delta, output, matrix(work, plan[TARGETS] + offset, rows, stride), width)
+        mse_backward(delta, work.dtype.type(2) / work.dtype.type(batch * width))
+
+
+@inner
+def share(size, unit, thread, threads):
+    """The part of ``0 .. size`` that a thread takes, in whole units."""
+    units = (size + unit - 1) // unit
+    first = units * thread // threads * unit
+    last = units * (thread + 1) // threads * unit
+    return first, min(last, size)
+
+
+@inner
+def update_weight(plan, op, params, velocity, work, hyper, first, last, batch, thread):
+    """Gradient and update of rows ``first .. last`` of one weight, block by block, and of its bias (by the first rows)."""
+    stride = op[Y_STRIDE]
+    lanes = 64 // work.itemsize
+    scratch_at = plan[SCRATCH] + thread * plan[SCRATCH_SIZE]
+    strip = min(stride, GRADIENT_LINES * lanes)
+    for column in range(0, (op[OUT] + lanes - 1) // lanes * lanes, strip):
+        columns = min(strip, (op[OUT] + lanes - 1) // lanes * lanes - column)
+        dy = matrix(work, op[DY] + column, batch, stride)
+        zero = matrix(work, plan[ZERO], 1, stride)
+        for row in range(first, last, GRADIENT_ROWS):
+            rows = min(GRADIENT_ROWS, last - row)
+            scratch = matrix(work, scratch_at, rows, columns)
+            x = vector(work, op[X] + row, batch * op[X_STRIDE])
+            matmul(scratch, zero, 0, x, 1, op[X_STRIDE], dy, columns, batch)
+            if columns == stride:
+                update_flat(params, velocity, vector(work, scratch_at, rows * columns), hyper, op[WEIGHT] + row * stride)
+            else:
+                for r in range(rows):
+                    at = op[WEIGHT] + (row + r) * stride + column
+                    update_flat(params, velocity, vector(work, scratch_at + r * columns, columns), hyper, at)
+            if op[DX] >= 0:
+                source = matrix(params, op[WEIGHT] + row * stride + column, rows, stride)
+                target = matrix(work, op[WEIGHT_T] + column * op[X_STRIDE] + row, columns, op[X_STRIDE])
+                transpose(target, source, min(columns, op[OUT] - column))
+    if first == 0 and last > 0 and op[HAS_BIAS]:
+        for column in range(0, (op[OUT] + lanes - 1) // lanes * lanes, strip):
+            columns = min(strip, (op[OUT] + lanes - 1) // lanes * lanes - column)
+            scratch = matrix(work, scratch_at, 1, columns)
+            dy = matrix(work, op[DY] + column, batch, stride)
+            bias_backward(scratch, matrix(work, plan[ZERO], 1, stride), dy, vector(work, plan[ONE], 1), columns)
+            update_flat(params, velocity, vector(work, scratch_at, columns), hyper, op[BIAS] + column)
+
+
+@inner
+def update_flat(params, velocity, grads, hyper, at):
+    """The optimizer on the parameters that begin at `at`."""
+    if velocity.size == 0:
+        sgd_step(vector(params, at, grads.size), velocity, grads, hyper)
+    else:
+        sgd_step(vector(params, at, grads.size), vector(velocity, at, grads.size), grads, hyper)
+
+
+@inner
+def transpose_weights(ops, params, work, thread, threads):
+    """Fill the transposed copies from the parameters as they are when a call begins."""
+    for o in range(ops.shape[0]):
+        op = ops[o]
+        if op[CODE] == LINEAR and op[DX] >= 0:
+            first, last = share(op[IN], 16, thread, threads)
+            source = matrix(params, op[WEIGHT] + first * op[Y_STRIDE], last - first, op[Y_STRIDE])
+            target = matrix(work, op[WEIGHT_T] + first, op[OUT], op[X_STRIDE])
+            transpose(target, source, op[OUT])
+
+
+@kernel
+def train_steps(job, thread, threads):
+    """Train for ``run[STEPS]`` steps from batch FIRST_BATCH of epoch FIRST_EPOCH on, as one of `threads` threads.
+
+    Each thread calls this with the same job. Steps done and losses are written by thread 0. The run ends early, before the
+    update, at a batch whose loss is not finite (NOT_FINITE becomes 1).
+    """
+    ops, plan, run, work = job.ops, job.plan, job.run, job.work
+    epoch, batch_of_epoch = 0, run[FIRST_BATCH]
+    meeting = 1
+    transpose_weights(ops, job.params, work, thread, threads)
+    if not barrier(job.control, meeting, threads):
+        return
+    for _ in range(run[STEPS]):
+        if batch_of_epoch == 0 and run[SHUFFLE]:
+            if thread == 0:
+                shuffle(job.order, run[SEED], run[FIRST_EPOCH] + epoch)
+            meeting += 1
+            if not barrier(job.control, meeting, threads):
+                return
+        start = batch_of_epoch * plan[BATCH]
+        batch = min(plan[BATCH], run[ROWS] - start)
+
+        first, last = share(batch, 8, thread, threads)
+        for row in range(first, last, plan[BLOCK]):
+            rows = min(plan[BLOCK], last - row)
+            gather_rows(job, start, row, rows)
+            forward_rows(ops, job.params, work, row, rows)
+            loss_rows(plan, work, job.labels_work, row, rows, batch)
+            backward_rows(ops, plan, work, row, rows)
+        meeting += 1
+        if not barrier(job.control, meeting, threads):
+            return
+
+        loss = loss_sum(vector(work, plan[LOSSES], batch))
+        if not np.isfinite(loss):
+            run[NOT_FINITE] = 1
+            return
+        hyper = job.hyper[epoch]
+        for o in range(ops.shape[0]):
+            op = ops[o]
+            if op[CODE] == LINEAR:
+                first, last = share(op[IN], 16, thread, threads)
+                update_weight(plan, op, job.params, job.velocity, work, hyper, first, last, batch, thread)
+        if thread == 0:
+            job.epoch_losses[epoch] += loss
+            run[STEPS_DONE] += 1
+        batch_of_epoch += 1
+        if batch_of_epoch == run[BATCHES]:
+            batch_of_epoch = 0
+            epoch += 1
+        meeting += 1
+        if not barrier(job.control, meeting, threads):
+            return
+
+
+@kernel
+def predict_rows(ops, plan, params, work, x, out):
+    """Carry all rows of `x` (N, I) through the network, a block at a time, into `out` (N, O)."""
+    for first in range(0, x.shape[0], plan[BATCH]):
+        rows = min(plan[BATCH], x.shape[0] - first)
+        for n in range(rows):
+            at = plan[INPUT] + n * plan[INPUT_STRIDE]
+            for j in range(x.shape[1]):
+                work[at + j] = x[first + n, j]
+        forward_rows(ops, params, work, 0, rows)
+        for n in range(rows):
+            at = plan[OUTPUT] + n * plan[OUTPUT_STRIDE]
+            for j in range(out.shape[1]):
+                out[first + n, j] = work[at + j]

@@ -1,0 +1,110 @@
+"""Where threads meet: a counter in shared memory, and a barrier that spins on it.
+
+The threads are Python threads, each inside a kernel that has released the GIL. No threading layer of Numba is involved, so
+nothing forbids fork, and two trainings may run at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from fastmlp.kernels.jit import inner
+
+__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "barrier"]
+
+# Places in the shared `control` array (int64), a line apart.
+ARRIVED, ABORT = 0, 8
+CONTROL_SIZE = 16
+
+#: Looks at the counter before the processor is offered to another thread: a few microseconds, longer than an even step's
+#: threads wait for each other, short enough that four times as many threads as cores still make progress.
+SPINS = 4000
+
+
+def atomic_add(array, index, value):
+    """Add to an int64 entry that other threads change, and return what it was before."""
+    before = array[index]
+    array[index] += value
+    return before
+
+
+def atomic_load(array, index):
+    """An int64 entry that other threads change."""
+    return array[index]
+
+
+def yield_thread():
+    """Offer the processor to another thread of the system."""
+
+
+def _pointer(context, builder, signature, args):
+    data = context.make_array(signature.args[0])(context, builder, args[0]).data
+    return builder.gep(data, [args[1]])
+
+
+@intrinsic
+def _atomic_add(typingctx, array, index, value):
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("add", _pointer(context, builder, signature, args), args[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), codegen
+
+
+@intrinsic
+def _atomic_load(typingctx, array, index):
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(_pointer(context, builder, signature, args), "seq_cst", 8)
+
+    return types.int64(array, types.intp), codegen
+
+
+@intrinsic
+def _yield_thread(typingctx):
+    def codegen(context, builder, signature, args):
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        function_type = ir.FunctionType(ir.IntType(32), [])
+        from numba.core import cgutils  # noqa: PLC0415
+
+        builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@overload(atomic_add, inline="always")
+def _(array, index, value):
+    return lambda array, index, value: _atomic_add(array, index, value)
+
+
+@overload(atomic_load, inline="always")
+def _(array, index):
+    return lambda array, index: _atomic_load(array, index)
+
+
+@overload(yield_thread, inline="always")
+def _():
+    return lambda: _yield_thread()
+
+
+@inner
+def barrier(control, meeting, threads):
+    """Wait until all threads have come to this meeting (numbered from 1); False if the run was called off meanwhile.
+
+    The counter only grows, so no thread can mistake one meeting for the next.
+    """
+    if threads == 1:
+        return True
+    goal = meeting * threads
+    atomic_add(control, ARRIVED, 1)
+    spins = 0
+    while atomic_load(control, ARRIVED) < goal:
+        if atomic_load(control, ABORT) != 0:
+            return False
+        spins += 1
+        if spins > SPINS:
+            yield_thread()
+    return True

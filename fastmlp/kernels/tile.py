@@ -1,0 +1,146 @@
+"""The register tile: a few rows by a few vectors of C = init + A B, emitted as LLVM vector IR.
+
+All sums of a tile live in vector registers from the first product to the last: each entry of C is one chain of fused
+multiply-adds over k, in order, whatever tile it falls into. So a product does not depend on how its rows are split
+between tiles or threads.
+
+The layout of the sums follows K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS
+34(3), 2008, section 4.2.3, without packing: rows that are whole lines, an odd number of them where they are long, need none.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from fastmlp.kernels.processor import REGISTER_BYTES, TILE_ROWS
+
+__all__ = ["EDGE_ROWS", "TILE_ROWS", "edge_1", "edge_2", "edge_3", "tall_1", "tall_2", "tall_3"]
+
+#: Rows of the tile for what is left below TILE_ROWS. An odd last row runs as two equal ones (all row strides zero).
+EDGE_ROWS = 2
+
+INT = ir.IntType(64)
+
+
+class _Emitter:
+    """Writes one tile as an LLVM function of the module; every caller in the module shares it."""
+
+    def __init__(self, module: ir.Module, scalar: ir.Type, itemsize: int, rows: int, vectors: int):
+        self.align = itemsize
+        self.lanes = REGISTER_BYTES // itemsize
+        self.vector = ir.VectorType(scalar, self.lanes)
+        self.rows, self.vectors = rows, vectors
+        self.fma = cgutils.get_or_insert_function(
+            module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fmuladd.v{self.lanes}f{8 * itemsize}"
+        )
+        pointer = scalar.as_pointer()
+        signature = ir.FunctionType(ir.VoidType(), [pointer, INT, pointer, INT, pointer, INT, INT, pointer, INT, INT])
+        name = f"fastmlp_tile_{rows}x{vectors}_f{8 * itemsize}"
+        self.function = cgutils.get_or_insert_function(module, signature, name)
+        if self.function.is_declaration:
+            self.function.linkage = "internal"
+            self.function.attributes.add("noinline")  # one copy of the code, not one for each of its callers
+            self._emit()
+
+    def _load(self, builder, pointer):
+        return builder.load(builder.bitcast(pointer, self.vector.as_pointer()), align=self.align)
+
+    def _splat(self, builder, value):
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        single = builder.insert_element(undefined, value, ir.IntType(32)(0))
+        return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes))
+
+    def _row(self, builder, pointer, stride, row):
+        """The address of each vector of a row."""
+        start = builder.gep(pointer, [builder.mul(stride, INT(row))])
+        return [builder.gep(start, [INT(v * self.lanes)]) for v in range(self.vectors)]
+
+    def _emit(self):
+        c, c_row, init, init_row, a, a_row, a_k, b, b_row, depth = self.function.args
+        entry, test, body, leave = (self.function.append_basic_block(n) for n in ("entry", "test", "body", "leave"))
+        rows = range(self.rows)
+
+        builder = ir.IRBuilder(entry)
+        start = [[self._load(builder, p) for p in self._row(builder, init, init_row, r)] for r in rows]
+        a_offsets = [builder.mul(a_row, INT(r)) for r in rows]
+        builder.branch(test)
+
+        builder = ir.IRBuilder(test)
+        k, a_now, b_now = builder.phi(INT), builder.phi(a.type), builder.phi(b.type)
+        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in rows]
+        builder.cbranch(builder.icmp_signed("<", k, depth), body, leave)
+
+        builder = ir.IRBuilder(body)
+        line = [self._load(builder, builder.gep(b_now, [INT(v * self.lanes)])) for v in range(self.vectors)]
+        added = []
+        for r in rows:
+            factor = self._splat(builder, builder.load(builder.gep(a_now, [a_offsets[r]])))
+            added.append([builder.call(self.fma, [factor, vector, total]) for vector, total in zip(line, sums[r])])
+        step = builder.add(k, INT(1)), builder.gep(a_now, [a_k]), builder.gep(b_now, [b_row])
+        builder.branch(test)
+
+        for phi, first, following in zip((k, a_now, b_now), (INT(0), a, b), step):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(following, body)
+        for r in rows:
+            for phi, first, following in zip(sums[r], start[r], added[r]):
+                phi.add_incoming(first, entry)
+                phi.add_incoming(following, body)
+
+        builder = ir.IRBuilder(leave)
+        for r in rows:
+            for pointer, total in zip(self._row(builder, c, c_row, r), sums[r]):
+                builder.store(total, builder.bitcast(pointer, total.type.as_pointer()), align=self.align)
+        builder.ret_void()
+
+
+def _make_tile(rows: int, vectors: int):
+    @intrinsic
+    def compiled(typingctx, c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth):
+        n = types.intp
+        signature = types.void(c, n, n, init, n, n, a, n, n, n, b, n, n, n)
+
+        def codegen(context, builder, signature, args):
+            arrays = {0: 1, 3: 4, 6: 7, 10: 11}  # position of an array -> position of the offset into it
+            offsets = set(arrays.values())
+            flat = []
+            for position, value in enumerate(args):
+                if position in arrays:
+                    data = context.make_array(signature.args[position])(context, builder, value).data
+                    flat.append(builder.gep(data, [args[arrays[position]]]))
+                elif position not in offsets:
+                    flat.append(value)
+            dtype = signature.args[0].dtype
+            emitter = _Emitter(builder.module, context.get_data_type(dtype), dtype.bitwidth // 8, rows, vectors)
+            builder.call(emitter.function, flat)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    def tile(c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth):
+        """C = init + A B for one tile: each matrix is an array, where in it the tile begins, and its strides."""
+        c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
+        width = vectors * (REGISTER_BYTES // c.itemsize)
+        total = [init[init_at + r * init_row : init_at + r * init_row + width].copy() for r in range(rows)]
+        for k in range(depth):
+            line = b[b_at + k * b_row : b_at + k * b_row + width]
+            for r in range(rows):
+                total[r] += a[a_at + r * a_row + k * a_k] * line
+        for r in range(rows):
+            c[c_at + r * c_row : c_at + r * c_row + width] = total[r]
+
+    @overload(tile)
+    def _(c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth):
+        return lambda c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth: compiled(
+            c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth
+        )
+
+    return tile
+
+
+# The family. Each member costs about 0.15 s to compile, so it is no larger than it need be.
+tall_1, tall_2, tall_3 = (_make_tile(TILE_ROWS, vectors) for vectors in (1, 2, 3))
+edge_1, edge_2, edge_3 = (_make_tile(EDGE_ROWS, vectors) for vectors in (1, 2, 3))

@@ -1,0 +1,244 @@
+"""A network: modules in a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fastmlp import checks
+from fastmlp.kernels import engine
+from fastmlp.modules.lowering import lower, try_lower
+from fastmlp.modules.module import Module, _describe
+from fastmlp.parameters import Storage, gather
+from fastmlp.program import BLOCK_ROWS, Program, Workspace
+
+__all__ = ["Sequential"]
+
+
+class Sequential(Module):
+    """Modules in a row, each reading the output of the one before.
+
+    Building it gathers the parameters of its modules into one flat vector of one dtype; the modules stay usable.
+
+    Parameters
+    ----------
+    *modules : Module
+        At least one. No module may stand in two networks, or twice in one: it keeps the input of its last call.
+    dtype : dtype, optional
+        float32 or float64, for all parameters. By default the dtype the modules have.
+
+    Shape: ``(N, I)`` to ``(N, O)``, I the width of the first module and O that of the last.
+
+    Raises
+    ------
+    TypeError
+        If something that is not a Module is passed.
+    ValueError
+        If the widths don't chain, or a module already has a place in a network.
+
+    Notes
+    -----
+    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp as fm
+    >>> model = fm.Sequential(fm.Linear(2, 25), fm.ReLU(), fm.Linear(25, 2))
+    >>> model
+    Sequential(
+      (0): Linear(2, 25)     75 parameters
+      (1): ReLU()
+      (2): Linear(25, 2)     52 parameters
+    )  127 parameters, float32
+    >>> model(np.zeros((10, 2))).shape
+    (10, 2)
+    """
+
+    def __init__(self, *modules: Module, dtype=None):
+        if len(modules) == 1 and isinstance(modules[0], (list, tuple)):
+            raise TypeError("Sequential takes its modules one by one: Sequential(*modules)")
+        if not modules:
+            raise ValueError("Sequential needs at least one module")
+        for module in modules:
+            if not isinstance(module, Module):
+                kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+                hint = f": make one, {module.__name__}()" if isinstance(module, type) else ""
+                raise TypeError(f"Sequential is made of modules; got {kind}{hint}")
+        self._modules = list(modules)
+        parts = [part for module in modules for part in module.modules()]
+        for part in parts:
+            if parts.count(part) > 1:
+                raise ValueError(f"{part!r} stands twice in the network, but it keeps its last input: make a second one")
+        for module in modules:
+            if getattr(module, "_owned", False):
+                raise ValueError(f"{module!r} already has a place in a network: make another one, or copy.deepcopy it")
+        self._width = _chain(modules)
+        stored = [parameter for module in modules for parameter in module._stored_parameters()]
+        dtypes = {parameter.dtype for parameter in stored}
+        if dtype is None and len(dtypes) > 1:
+            raise TypeError("the modules differ in dtype: say which one the network is to have, Sequential(..., dtype=)")
+        self._dtype = checks.float_dtype(dtype if dtype is not None else (dtypes or {np.float32}).pop())
+        self._storage = gather(stored, self._dtype)
+        for name, parameter in self.named_parameters():
+            parameter.name = name
+        self._own()
+
+    def _own(self) -> None:
+        for module in self._modules:
+            module._owned = True
+        self._spare: list[tuple[Storage, Workspace]] = []
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._own()
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the network's numbers."""
+        return self._dtype
+
+    @property
+    def storage(self) -> Storage:
+        """The flat vector of the parameters; after this network became a part of another, that one's."""
+        for parameter in self._stored_parameters():
+            return parameter.storage
+        return self._storage
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules, named by their places."""
+        for i, module in enumerate(self._modules):
+            yield str(i), module
+
+    def __getitem__(self, index: int) -> Module:
+        return self._modules[index]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules)
+
+    def _width_in(self) -> int | None:
+        return self._width
+
+    def _width_out(self, width: int | None) -> int | None:
+        for module in self._modules:
+            width = module._width_out(width)
+        return width
+
+    def _lower(self, program: Program) -> None:
+        for module in self._modules:
+            lower(module, program)
+
+    def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
+        rows = x.shape[0]
+        for module in self._modules:
+            x, width = module._forward(x, width)
+        self._saved = (None, (rows, width))
+        return x, width
+
+    def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
+        self._saved_shape()
+        for module in reversed(self._modules):
+            dy, width = module._backward(dy, width)
+        return dy, width
+
+    def predict(self, X) -> np.ndarray:
+        """The outputs for all rows of `X`, in evaluation mode: one compiled call, a block of rows at a time.
+
+        Parameters
+        ----------
+        X : array_like, (N, I)
+            Anything NumPy converts to real numbers.
+
+        Returns
+        -------
+        ndarray, (N, O)
+
+        Raises
+        ------
+        ValueError, TypeError
+            For another width, no rows, or an array that does not hold real numbers.
+
+        Notes
+        -----
+        Keeps nothing for backward. Threads may call it on one network at the same time.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp as fm
+        >>> model = fm.Sequential(fm.Linear(2, 8), fm.Tanh(), fm.Linear(8, 1))
+        >>> model.predict(np.zeros((1000, 2))).shape
+        (1000, 1)
+        """
+        x = checks.rows(X, self._width, self._dtype, "predict")
+        storage = self.storage
+        try:
+            owner, workspace = self._spare.pop()  # one each, where threads predict at the same time
+        except IndexError:
+            owner, workspace = None, None
+        if owner is not storage:  # the first time, or the network has meanwhile become a part of another
+            program = try_lower(self, x.shape[1])
+            if program is None:
+                return self._predict_eagerly(x)
+            workspace = program.lay_out(BLOCK_ROWS)
+        out = np.empty((x.shape[0], workspace.plan[engine.OUTPUT_WIDTH]), self._dtype)
+        engine.predict_rows(workspace.ops, workspace.plan, storage.data, workspace.work, x, out)
+        if self._width is not None:
+            self._spare.append((storage, workspace))
+        return out
+
+    def _predict_eagerly(self, x: np.ndarray) -> np.ndarray:
+        """For a network with modules written in Python."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            return np.concatenate([self.forward(x[first : first + 1024]) for first in range(0, x.shape[0], 1024)])
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    def __repr__(self) -> str:
+        entries = []
+        for name, module in self.named_children():
+            lines = repr(module).split("\n")
+            entries.append((f"  ({name}): {lines[0]}", [f"  {line}" for line in lines[1:]], _count(module)))
+        column = max(len(head) for head, tail, _ in entries if not tail) + 4 if any(not e[1] for e in entries) else 0
+        text = []
+        for head, tail, count in entries:
+            text.append(head.ljust(column) + f" {_plural(count)}" if count and not tail else head)
+            text += tail
+        inside = "\n".join(text)
+        return f"Sequential(\n{inside}\n)  {_plural(_count(self))}, {self.dtype}"
+
+
+def _count(module: Module) -> int:
+    return sum(math.prod(parameter.shape) for parameter in module.parameters())
+
+
+def _plural(count: int) -> str:
+    return f"{count:,} parameter{'s' if count != 1 else ''}"
+
+
+def _chain(modules: Sequence[Module]) -> int | None:
+    """Check that the widths chain, and return the width of the input where it is known."""
+    first = width = source = None
+    unknown = False  # a module written in Python has been passed: its width is not known before it runs
+    for place, module in enumerate(modules):
+        expected = module._width_in()
+        if expected is not None:
+            if width is not None and expected != width:
+                raise ValueError(
+                    f"the widths don't chain: {_describe(source[1])} at {source[0]} gives {width} features, "
+                    f"{_describe(module)} at {place} expects {expected}"
+                )
+            if width is None and first is None and not unknown:
+                first = width = expected
+        out = module._width_out(width)
+        unknown |= out is None and module._width_out(1) is None
+        if out is not None and (out != width or source is None or expected is not None):
+            source = place, module
+        width = out
+    return first

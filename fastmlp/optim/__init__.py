@@ -1,0 +1,7 @@
+"""Optimizers and learning-rate schedules."""
+
+from fastmlp.optim.optimizer import Optimizer
+from fastmlp.optim.schedule import CosineAnnealingLR, LRScheduler
+from fastmlp.optim.sgd import SGD
+
+__all__ = ["SGD", "CosineAnnealingLR", "LRScheduler", "Optimizer"]

@@ -1,0 +1,117 @@
+"""Lowers a network to the table of integers that the engine walks (:mod:`fastmlp.kernels.engine`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmlp.kernels import engine
+from fastmlp.kernels.layout import lanes_per_line, row_stride, zeros
+from fastmlp.parameters import Parameter
+
+__all__ = ["Program", "Workspace"]
+
+#: Rows that a thread carries through the layers at a time. See scripts/README or the commit that set it.
+BLOCK_ROWS = 64
+
+
+@dataclass
+class Workspace:
+    """Memory for one program and one number of rows: activations, deltas, transposed weights, the loss."""
+
+    ops: np.ndarray
+    plan: np.ndarray
+    work: np.ndarray
+    labels: np.ndarray
+
+
+class Program:
+    """The operations of a network, in order, before any memory is laid out for them.
+
+    A module adds its own through :meth:`linear` and :meth:`activation`.
+    """
+
+    def __init__(self, width: int, dtype: np.dtype):
+        self.dtype = dtype
+        self.width_in = self.width_out = width
+        self.flops_per_row = 0
+        self._ops: list[dict[str, int]] = []
+
+    def linear(self, weight: Parameter, bias: Parameter, has_bias: bool) -> None:
+        """``y = x W + b``."""
+        out = weight.shape[0]
+        self._ops.append(
+            {"code": engine.LINEAR, "in": self.width_out, "out": out, "weight": weight.offset, "bias": bias.offset}
+            | {"has_bias": int(has_bias)}
+        )
+        self.flops_per_row += 2 * self.width_out * out
+        self.width_out = out
+
+    def activation(self, code: int) -> None:
+        """An elementwise function."""
+        self._ops.append({"code": code, "in": self.width_out, "out": self.width_out})
+
+    def lay_out(self, batch: int, *, loss: int = 0, threads: int = 0) -> Workspace:
+        """Lay out the memory for `batch` rows; with a `loss`, for training on `threads` threads, else for prediction."""
+        memory = _Memory(self.dtype)
+        training = loss != 0
+        stride = row_stride(self.width_in, self.dtype)
+        plan = np.zeros(engine.PLAN_SIZE, np.int64)
+        plan[engine.BATCH], plan[engine.BLOCK], plan[engine.LOSS] = batch, BLOCK_ROWS, loss
+        plan[engine.INPUT], plan[engine.INPUT_STRIDE] = memory.take(batch * stride), stride
+        plan[engine.INPUT_WIDTH] = self.width_in
+
+        table = np.zeros((len(self._ops), engine.OP_SIZE), np.int64)
+        x, dx = plan[engine.INPUT], -1
+        previous = None
+        for op, row in zip(self._ops, table):
+            out_stride = row_stride(op["out"], self.dtype)
+            # An activation works in place on what a linear layer has just left; after another activation it may not,
+            # since the derivative of that one reads its output.
+            in_place = op["code"] != engine.LINEAR and previous == engine.LINEAR
+            y = x if in_place else memory.take(batch * out_stride)
+            dy = -1
+            if training:
+                dy = dx if in_place else memory.take(batch * out_stride)
+            row[engine.CODE], row[engine.IN], row[engine.OUT] = op["code"], op["in"], op["out"]
+            row[engine.X], row[engine.X_STRIDE], row[engine.DX] = x, stride, dx
+            row[engine.Y], row[engine.Y_STRIDE], row[engine.DY] = y, out_stride, dy
+            if op["code"] == engine.LINEAR:
+                row[engine.WEIGHT], row[engine.BIAS], row[engine.HAS_BIAS] = op["weight"], op["bias"], op["has_bias"]
+                if training and dx >= 0:
+                    row[engine.WEIGHT_T] = memory.take(op["out"] * stride)
+            x, dx, stride, previous = y, dy, out_stride, op["code"]
+
+        plan[engine.OUTPUT], plan[engine.OUTPUT_STRIDE], plan[engine.OUTPUT_WIDTH] = x, stride, self.width_out
+        if training:
+            self._lay_out_training(plan, memory, batch, stride, threads, dx)
+        work = zeros(memory.size, self.dtype)
+        if training:
+            work[plan[engine.ONE]] = 1
+        return Workspace(table, plan, work, np.zeros(batch if training else 0, np.int64))
+
+    def _lay_out_training(self, plan, memory, batch, stride, threads, dx) -> None:
+        lanes = lanes_per_line(self.dtype)
+        plan[engine.OUTPUT_DELTA] = dx
+        plan[engine.TARGETS] = memory.take(batch * stride)
+        plan[engine.LOSSES] = memory.take(batch)
+        plan[engine.SUMS] = memory.take(batch)
+        widest = max([self.width_in, *(op["out"] for op in self._ops)])
+        plan[engine.ZERO] = memory.take(row_stride(widest, self.dtype))
+        plan[engine.ONE] = memory.take(lanes)
+        scratch = engine.GRADIENT_ROWS * engine.GRADIENT_LINES * lanes
+        plan[engine.SCRATCH], plan[engine.SCRATCH_SIZE] = memory.take(threads * scratch), scratch
+
+
+class _Memory:
+    """Hands out parts of a workspace, each beginning on a line."""
+
+    def __init__(self, dtype: np.dtype):
+        self.size = 0
+        self._lanes = lanes_per_line(dtype)
+
+    def take(self, size: int) -> int:
+        start = self.size
+        self.size += -(-size // self._lanes) * self._lanes
+        return start

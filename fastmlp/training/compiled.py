@@ -1,0 +1,141 @@
+"""Runs on the engine: many steps a call, on one thread or several."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from fastmlp.criterion import Criterion
+from fastmlp.kernels import engine
+from fastmlp.kernels.scan import all_finite
+from fastmlp.kernels.threads import ABORT, CONTROL_SIZE
+from fastmlp.modules import Sequential
+from fastmlp.optim import SGD
+from fastmlp.program import Program
+from fastmlp.training.data import Data
+from fastmlp.training.run import Run
+
+__all__ = ["CompiledRun"]
+
+#: How long the engine stays in one call: Ctrl-C is heard, and the progress bar moves, between two.
+SLICE_SECONDS = 0.05
+
+
+class CompiledRun(Run):
+    """A run whose steps are taken by the engine."""
+
+    def __init__(
+        self,
+        program: Program,
+        model: Sequential,
+        criterion: Criterion,
+        optimizer: SGD,
+        data: Data,
+        first_epoch: int,
+        rate: Callable[[int], float],
+        threads: int,
+    ):
+        super().__init__(data, first_epoch, rate)
+        self.optimizer, self.threads = optimizer, threads
+        self.storage = model.storage
+        self.velocity = optimizer._velocity(self.storage)
+        space = program.lay_out(min(data.batch_size, len(data.x)), loss=criterion.code, threads=threads)
+        regression = data.y.dtype != np.int64
+        order = np.arange(len(data.x))
+        if data.shuffle and first_epoch < 2**62:
+            pass  # the engine fills it when an epoch begins
+        self.job = engine.Job(
+            ops=space.ops,
+            plan=space.plan,
+            run=np.zeros(engine.RUN_SIZE, np.int64),
+            params=self.storage.data,
+            velocity=self.velocity,
+            hyper=np.empty((0, 0), self.storage.data.dtype),
+            work=space.work,
+            labels_work=space.labels,
+            x=data.x.reshape(-1),
+            targets=data.y.reshape(-1) if regression else np.empty(0, data.x.dtype),
+            labels=data.y if not regression else np.empty(0, np.int64),
+            order=order,
+            epoch_losses=np.empty(0),
+            control=np.zeros(CONTROL_SIZE, np.int64),
+        )
+        self._steps = max(1, int(SLICE_SECONDS * 2e9 / (3 * program.flops_per_row * data.batch_size + 1000)))
+
+    def advance(self, last_epoch: int) -> None:
+        left = (last_epoch - self.epoch) * self.data.batches - self.batch
+        steps = min(self._steps, left)
+        if self.optimizer.steps == 0 and self.optimizer.dampening:
+            steps = 1  # it has hyperparameters of its own
+        before = self.storage.data.copy(), self.velocity.copy()
+        began = time.perf_counter()
+        try:
+            done, sums, finite = self._call(steps)
+        except BaseException:
+            self._restore(before)
+            raise
+        seconds = time.perf_counter() - began
+        if steps == self._steps and steps < left:
+            self._steps = max(1, min(2 * steps + 8, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
+        if not (finite and all_finite(self.storage.data)):
+            done, sums = self._last_finite(before, done)
+            self.failed = True
+        self.optimizer.steps += done
+        self._count(done, sums)
+
+    def _call(self, steps: int) -> tuple[int, list[float], bool]:
+        """Take `steps` steps from where the run is; how many were done, the sums of their losses by epoch, all finite."""
+        touched = (self.batch + steps - 1) // self.data.batches + 1
+        rates = [self.rate(self.epoch + epoch) for epoch in range(touched)]
+        job = self.job._replace(
+            hyper=self.optimizer._hyper(self.storage.data.dtype, rates, first=self.optimizer.steps == 0),
+            epoch_losses=np.zeros(touched),
+        )
+        run = job.run
+        run[engine.SEED], run[engine.SHUFFLE] = self.data.seed, self.data.shuffle
+        run[engine.ROWS], run[engine.BATCHES] = self.data.rows, self.data.batches
+        run[engine.FIRST_EPOCH], run[engine.FIRST_BATCH] = self.epoch, self.batch
+        run[engine.STEPS], run[engine.STEPS_DONE], run[engine.NOT_FINITE] = steps, 0, 0
+        job.control[:] = 0
+        _run_threads(job, self.threads)
+        return int(run[engine.STEPS_DONE]), [float(loss) for loss in job.epoch_losses], not run[engine.NOT_FINITE]
+
+    def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float]]:
+        """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.
+
+        Training is deterministic and a parameter that is not finite stays so: bisect, training again from `before`.
+        """
+        good, bad = 0, done + 1
+        while True:
+            tried = (good + bad) // 2 if bad - good > 1 else good
+            self._restore(before)
+            sums = self._call(tried)[1] if tried else [0.0]
+            if bad - good <= 1:
+                return good, sums
+            if all_finite(self.storage.data):
+                good = tried
+            else:
+                bad = tried
+
+    def _restore(self, before: tuple[np.ndarray, np.ndarray]) -> None:
+        self.storage.data[:], self.velocity[:] = before
+
+
+def _run_threads(job: engine.Job, threads: int) -> None:
+    """Call the engine on this thread and on `threads` - 1 others, which all take part in every step."""
+    helpers = [threading.Thread(target=engine.train_steps, args=(job, i, threads), daemon=True) for i in range(1, threads)]
+    started = []
+    try:
+        for helper in helpers:
+            helper.start()
+            started.append(helper)
+        engine.train_steps(job, 0, threads)
+    except BaseException:
+        job.control[ABORT] = 1  # whoever waits at a barrier leaves
+        raise
+    finally:
+        for helper in started:
+            helper.join()

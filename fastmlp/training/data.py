@@ -1,0 +1,22 @@
+"""What a run trains on, after the border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Data"]
+
+
+@dataclass
+class Data:
+    """Rows, their labels or targets, and how they are cut into batches."""
+
+    x: np.ndarray
+    y: np.ndarray
+    batch_size: int
+    batches: int  # in an epoch
+    rows: int  # of an epoch that are trained on
+    shuffle: bool
+    seed: int

@@ -1,0 +1,224 @@
+"""Training a network in whole epochs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fastmlp import checks
+from fastmlp.criterion import Criterion
+from fastmlp.modules import Module, Sequential
+from fastmlp.modules.lowering import try_lower
+from fastmlp.optim import SGD, LRScheduler, Optimizer
+from fastmlp.program import Program
+from fastmlp.training.compiled import CompiledRun
+from fastmlp.training.data import Data
+from fastmlp.training.eager import EagerRun
+from fastmlp.training.history import History, NonFiniteLossError
+from fastmlp.training.progress import Progress
+from fastmlp.training.run import Run
+
+__all__ = ["fit"]
+
+#: Work of a step, in flops, that is worth a thread more. Below it the threads would wait for each other longer than they
+#: save: a barrier costs about a microsecond, two of them a step.
+FLOPS_PER_THREAD = 4_000_000
+
+
+def fit(
+    model: Sequential,
+    criterion: Criterion,
+    optimizer: Optimizer,
+    X: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    rng: int | np.random.Generator | None = None,
+    schedule: LRScheduler | None = None,
+    validation: tuple[Any, Any] | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+    check_finite: bool = True,
+    initial_epoch: int = 0,
+) -> History:
+    """Train `model` on the rows of `X` for whole epochs, in compiled calls.
+
+    The arithmetic is that of the hand-written loop (forward, loss, ``zero_grad``, ``backward``, ``step`` for each batch):
+    the parameters it leaves are bitwise the same, on any number of threads.
+
+    Parameters
+    ----------
+    model : Sequential
+        The network; it is left in training mode.
+    criterion : Criterion
+        The loss.
+    optimizer : Optimizer
+        Of the parameters of `model`.
+    X : array_like, (N, I)
+        Anything NumPy converts to real numbers; it is converted once, and not copied where it is C-contiguous and has the
+        dtype of the model.
+    y : array_like
+        As `criterion` takes it: labels ``(N,)`` or targets ``(N, O)``.
+    epochs : int
+        Passes over the data.
+    batch_size : int, default 32
+        Rows of a step. The last, smaller batch of an epoch is trained on, unless `drop_last`.
+    shuffle : bool, default True
+        A new order of the rows for each epoch: a function of `rng` and the epoch alone.
+    drop_last : bool, default False
+        Leave out a last batch that is smaller than the others.
+    rng : None, int or Generator
+        For the shuffles. A Generator gives one number, from which all epochs' orders follow.
+    schedule : LRScheduler, optional
+        Sets the learning rate of each epoch, and takes a step after it.
+    validation : (X, y), optional
+        Data to compute a loss on after each epoch, in evaluation mode.
+    threads : int, optional
+        How many threads to train on; by default as many as the work of a step is worth.
+    progress : bool, optional
+        A progress bar on standard error; by default on a terminal only. Needs tqdm, the extra ``progress``.
+    check_finite : bool, default True
+        Refuse NaN and infinity in `X` and in floating-point targets.
+    initial_epoch : int, default 0
+        Go on with a run that has done this many of its `epochs`.
+
+    Returns
+    -------
+    History
+        Losses by epoch.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input, before anything is changed.
+    NonFiniteLossError
+        When a loss becomes NaN or infinite. The model keeps the last finite parameters, the error has the history.
+
+    Notes
+    -----
+    Ctrl-C ends the run within half a second: the model is as after the last finished step, the history so far is returned
+    with ``interrupted`` set, and a line on standard error says so.
+
+    The gradients of the parameters are left alone. A module, criterion or optimizer written in Python works too; then every
+    step comes back to Python, and a warning says so.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> X, y = fm.datasets.make_disc(1000, rng=0)
+    >>> model = fm.Sequential(fm.Linear(2, 25), fm.Tanh(), fm.Linear(25, 2))
+    >>> model.reset_parameters(rng=0)
+    >>> optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> history = fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=20, batch_size=100, rng=0)
+    >>> history.loss[-1] < history.loss[0]
+    True
+    """
+    for value, kind, name in ((model, Module, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer")):
+        if not isinstance(value, kind):
+            hint = f": make one, {value.__name__}()" if isinstance(value, type) else ""
+            raise TypeError(f"{name} must be a {kind.__name__}; got {type(value).__name__}{hint}")
+    if not isinstance(model, Sequential):
+        model = Sequential(model) if not model._owned else model
+    epochs = checks.size(epochs, "epochs")
+    batch_size = checks.size(batch_size, "batch_size")
+    initial_epoch = checks.size(initial_epoch, "initial_epoch", least=0)
+    if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
+        raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
+    x, y = _check_data(model, criterion, X, y, "X", "y", check_finite)
+    held_out = None
+    if validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise TypeError("validation must be a pair (X, y)")
+        held_out = _check_data(model, criterion, *validation, "validation X", "validation y", check_finite)
+    rows = len(x) // batch_size * batch_size if drop_last and len(x) >= batch_size else len(x)
+    if drop_last and len(x) < batch_size:
+        raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
+    seed = int(checks.random_generator(rng).integers(2**62))
+    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, bool(shuffle), seed)
+
+    first = schedule.last_epoch if schedule is not None else 0
+    rate = (lambda epoch: schedule.rate(first + epoch - initial_epoch)) if schedule is not None else lambda epoch: optimizer.lr
+    run = _make_run(model, criterion, optimizer, data, initial_epoch, rate, threads)
+    model.train()
+    return _train(run, model, criterion, schedule, held_out, epochs, initial_epoch, progress)
+
+
+def _check_data(model, criterion, X, y, x_name, y_name, finite):
+    """X and y as the kernels take them."""
+    x = checks.rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
+    width = model._width_out(x.shape[1])
+    if criterion.code and width is not None:
+        return x, criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
+    y = np.asarray(y)  # only the criterion knows what it takes
+    checks.same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
+    return x, y
+
+
+def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rate, threads) -> Run:
+    """On the engine where it can run everything, else in Python, which a warning says."""
+    if {id(p) for p in optimizer.params} != {id(p) for p in model.parameters()}:
+        raise ValueError("the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...)")
+    program = try_lower(model, data.x.shape[1])
+    in_python = [
+        type(part).__name__
+        for part, compiled in ((model, program), (criterion, criterion.code), (optimizer, type(optimizer) is SGD))
+        if not compiled
+    ]
+    if in_python:
+        warnings.warn(f"{', '.join(in_python)}: runs in Python, so every step of fit does; it is slower", stacklevel=3)
+        return EagerRun(model, criterion, optimizer, data, initial_epoch, rate)
+    return CompiledRun(
+        program, model, criterion, optimizer, data, initial_epoch, rate, _threads(threads, program, data.batch_size)
+    )
+
+
+def _threads(wanted: int | None, program: Program, batch_size: int) -> int:
+    """How many threads a step is worth."""
+    if wanted is not None:
+        return checks.size(wanted, "threads")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 3 * program.flops_per_row * batch_size // FLOPS_PER_THREAD))
+
+
+def _train(run: Run, model, criterion, schedule, held_out, epochs, initial_epoch, progress) -> History:
+    """Take the run to its end, with all that happens between two epochs."""
+    history = History()
+    bar = Progress(progress, epochs, initial_epoch, run.data.rows)
+    began = time.perf_counter()
+    try:
+        while run.epoch < epochs and not run.failed:
+            before = run.epoch
+            run.advance(run.epoch + 1 if held_out is not None else epochs)
+            history.loss = run.losses
+            if schedule is not None and run.epoch > before:
+                schedule.step(run.epoch - before)
+            if held_out is not None and run.epoch > before:
+                history.validation_loss.append(criterion(model.predict(held_out[0]), held_out[1]))
+            steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
+            loss = history.loss[-1] if history.loss else None
+            bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
+    except KeyboardInterrupt:
+        history.interrupted = True
+    finally:
+        bar.close()
+        history.loss = run.losses
+        history.seconds = time.perf_counter() - began
+    if history.interrupted:
+        print(f"fastmlp: interrupted in epoch {run.epoch + 1} of {epochs}", file=sys.stderr)
+    if run.failed:
+        raise NonFiniteLossError(
+            f"the loss or a parameter became infinite or NaN in epoch {run.epoch + 1} of {epochs} (step {run.batch + 1} of "
+            f"{run.data.batches}); the model keeps its last finite parameters. A smaller learning rate than "
+            f"{run.rate(run.epoch):g} or scaled inputs may help",
+            run.epoch,
+            history,
+        )
+    return history

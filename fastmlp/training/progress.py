@@ -1,0 +1,60 @@
+"""The progress bar: tqdm on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Shows the epoch, the loss and samples per second.
+
+    `wanted` None: where standard error is a terminal and tqdm is installed. True: always. False: never.
+    """
+
+    def __init__(self, wanted: bool | None, epochs: int, first_epoch: int, rows: int):
+        self.bar: Any = None
+        self.rows = rows
+        if wanted is None and not sys.stderr.isatty():
+            return
+        if wanted is False:
+            return
+        try:
+            from tqdm.auto import tqdm  # noqa: PLC0415  (an extra)
+        except ImportError:
+            if wanted:
+                raise ImportError('progress=True needs tqdm: pip install "fastmlp[progress]"') from None
+            return
+        self.bar = tqdm(
+            total=epochs,
+            initial=first_epoch,
+            unit="epoch",
+            leave=bool(wanted),
+            dynamic_ncols=True,
+            bar_format="epoch {n:.0f}/{total:.0f} |{bar}| {elapsed}<{remaining}{postfix}",
+        )
+
+    def show(self, epoch: int, batch: int, batches: int, loss: float | None, seconds: float, steps: int, batch_size: int) -> None:
+        """Move to a place in the run."""
+        if self.bar is None:
+            return
+        samples = steps * batch_size / max(seconds, 1e-9)
+        loss_text = "" if loss is None else f"loss {loss:.4g}, "
+        self.bar.set_postfix_str(f"{loss_text}{_short(samples)} samples/s", refresh=False)
+        self.bar.n = epoch + batch / batches
+        self.bar.refresh()
+
+    def close(self) -> None:
+        """Take the bar away (a wanted one stays as it is)."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _short(value: float) -> str:
+    for unit in ("", "k", "M"):
+        if value < 1000:
+            return f"{value:.3g}{unit}"
+        value /= 1000
+    return f"{value:.3g}G"
