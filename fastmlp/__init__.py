@@ -1,13 +1,12 @@
 """fastmlp: multilayer perceptrons on a CPU, at the limit of the processor."""
 
 from fastmlp import datasets
+from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, MSELoss
 from fastmlp.modules import Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
-
-__version__ = "0.1.0"
 
 __all__ = [
     "SGD",
@@ -27,6 +26,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Tanh",
+    "__version__",
     "datasets",
     "fit",
 ]

@@ -16,6 +16,7 @@ from fastmlp.kernels.layout import row_stride
 from fastmlp.kernels.scan import all_finite, first_outside
 
 __all__ = [
+    "describe",
     "float_dtype",
     "float_dtype_of",
     "labels",
@@ -87,6 +88,12 @@ def random_generator(rng: Any) -> np.random.Generator:
         raise TypeError(f"rng must be None, an int of at least 0, or a numpy.random.Generator; got {rng!r}") from None
 
 
+def describe(owner: Any) -> str:
+    """What an error message calls something: on one line."""
+    text = str(owner)
+    return text if "\n" not in text else type(owner).__name__
+
+
 def _real(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
     """An array of real numbers, converted to `dtype`; no copy where it already is."""
     try:
@@ -94,7 +101,9 @@ def _real(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
     except ValueError:
         raise ValueError(f"{name} must be an array; its rows have different lengths") from None
     if array.dtype.kind not in "biuf":
-        kind = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "bytes"}.get(array.dtype.kind, str(array.dtype))
+        kind = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "bytes"}.get(
+            array.dtype.kind, str(array.dtype)
+        )
         raise TypeError(f"{name} must hold real numbers; got {kind} (dtype {array.dtype}): convert it, {name}.astype(float)")
     if array.dtype == dtype:
         return array.view(np.ndarray)
@@ -119,7 +128,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array if array.flags.writeable else np.asarray(_Writable(array))
 
 
-def matrix(values: Any, width: int | None, dtype: np.dtype, owner: str, name: str = "x") -> np.ndarray:
+def matrix(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "x") -> np.ndarray:
     """An array of shape (N, `width`), N at least 1, any strides. `owner` is what expects it."""
     array = _real(values, name, dtype)
     expected = "width" if width is None else width
@@ -133,13 +142,14 @@ def matrix(values: Any, width: int | None, dtype: np.dtype, owner: str, name: st
             hint = f": transpose it, {name}.T"
         elif array.ndim > 2:
             hint = f": flatten all axes but the first, {name}.reshape(len({name}), -1)"
-        raise ValueError(f"{owner} expects (N, {expected}); got {array.shape}{hint}")
+        what = "" if name in ("x", "X") else f"{name} of shape "
+        raise ValueError(f"{describe(owner)} expects {what}(N, {expected}); got {array.shape}{hint}")
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ValueError(f"{owner} expects at least one row and one column; {name} is empty, {array.shape}")
+        raise ValueError(f"{describe(owner)} expects at least one row and one column; {name} is empty, {array.shape}")
     return array
 
 
-def rows(values: Any, width: int | None, dtype: np.dtype, owner: str, name: str = "X", *, finite: bool = False) -> np.ndarray:
+def rows(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "X", *, finite: bool = False) -> np.ndarray:
     """As :func:`matrix`, laid out for the kernels; with `finite`, NaN and infinity are refused."""
     array = _plain(matrix(values, width, dtype, owner, name))
     if finite and not all_finite(array.reshape(-1)):

@@ -4,4 +4,4 @@ from fastmlp.criterion.criterion import Criterion
 from fastmlp.criterion.cross_entropy import CrossEntropyLoss
 from fastmlp.criterion.mse import MSELoss
 
-__all__ = ["CrossEntropyLoss", "Criterion", "MSELoss"]
+__all__ = ["Criterion", "CrossEntropyLoss", "MSELoss"]

@@ -17,7 +17,10 @@ __all__ = [
     "SIGMOID",
     "TANH",
     "activation_backward",
+    "activation_backward_copy",
     "activation_forward",
+    "activation_forward_copy",
+    "copy",
     "relu_backward",
     "relu_forward",
     "sigmoid_backward",
@@ -76,7 +79,7 @@ def sigmoid_backward(dx, y):
         dx[i] = dx[i] * (y[i] * (one - y[i]))
 
 
-@kernel
+@inner
 def activation_forward(code, y):
     """The activation `code` on a flat array, in place."""
     if code == RELU:
@@ -87,7 +90,7 @@ def activation_forward(code, y):
         sigmoid_forward(y)
 
 
-@kernel
+@inner
 def activation_backward(code, dx, y):
     """The derivative of the activation `code`: `dx` holds dy on entry."""
     if code == RELU:
@@ -96,3 +99,26 @@ def activation_backward(code, dx, y):
         tanh_backward(dx, y)
     elif code == SIGMOID:
         sigmoid_backward(dx, y)
+
+
+@inner
+def copy(target, source):
+    """Target = source, both flat."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@kernel
+def activation_forward_copy(code, y, x):
+    """The activation `code` of a matrix: y (N, padded W) out, x the same in."""
+    flat = y.reshape(-1)
+    copy(flat, x.reshape(-1))
+    activation_forward(code, flat)
+
+
+@kernel
+def activation_backward_copy(code, dx, dy, y):
+    """The derivative of the activation `code`: dx (N, padded W) out; dy, y the same, in."""
+    flat = dx.reshape(-1)
+    copy(flat, dy.reshape(-1))
+    activation_backward(code, flat, y.reshape(-1))

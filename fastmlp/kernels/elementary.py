@@ -33,20 +33,15 @@ __all__ = ["exp", "log", "sigmoid", "tanh"]
 f32, f64, i32, i64 = np.float32, np.float64, np.int32, np.int64
 
 
-def _by_dtype(name, single, double, summary):
-    """One name for the two precisions, in compiled code and in plain Python."""
+def _by_dtype(single, double):
+    """One function for the two precisions: Numba picks the one for the type it compiles for, Python looks at the dtype."""
 
     def function(x):
         return single(x) if x.dtype == np.float32 else double(x)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = summary
-
-    @overload(function, inline="always")
+    @overload(function)
     def _(x):
-        if x is types.float32:
-            return lambda x: single(x)
-        return lambda x: double(x)
+        return (lambda x: single(x)) if x is types.float32 else (lambda x: double(x))
 
     return function
 
@@ -205,7 +200,7 @@ def _sigmoid_64(x):
     return f64(1.0) / (f64(1.0) + _exp_64(-x))
 
 
-exp = _by_dtype("exp", _exp_32, _exp_64, "e to the power x.")
-log = _by_dtype("log", _log_32, _log_64, "The natural logarithm: -inf at 0, nan below.")
-tanh = _by_dtype("tanh", _tanh_32, _tanh_64, "The hyperbolic tangent.")
-sigmoid = _by_dtype("sigmoid", _sigmoid_32, _sigmoid_64, "1 / (1 + exp(-x)).")
+exp = _by_dtype(_exp_32, _exp_64)
+log = _by_dtype(_log_32, _log_64)
+tanh = _by_dtype(_tanh_32, _tanh_64)
+sigmoid = _by_dtype(_sigmoid_32, _sigmoid_64)

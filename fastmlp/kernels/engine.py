@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.activations import activation_backward, activation_forward
+from fastmlp.kernels.activations import activation_backward, activation_forward, copy
 from fastmlp.kernels.intrinsics import matrix, vector
 from fastmlp.kernels.jit import inner, kernel
 from fastmlp.kernels.linear import bias_backward, linear_backward_input, linear_forward, transpose
@@ -125,13 +125,6 @@ def backward_rows(ops, plan, work, first, rows):
             if op[DX] != op[DY]:
                 copy(flat, vector(work, op[DY] + first * op[Y_STRIDE], size))
             activation_backward(op[CODE], flat, vector(work, op[Y] + first * op[Y_STRIDE], size))
-
-
-@inner
-def copy(target, source):
-    """target = source, both flat."""
-    for i in range(target.size):
-        target[i] = source[i]
 
 
 @inner

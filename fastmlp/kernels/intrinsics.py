@@ -1,7 +1,4 @@
-"""The few instructions Numba has no name for, each with a plain-Python twin that runs when the JIT is off.
-
-The function is the twin; ``@overload`` sends compiled callers to the intrinsic.
-"""
+"""The few instructions Numba has no name for, each above the plain-Python twin that runs when the JIT is off."""
 
 from __future__ import annotations
 
@@ -9,21 +6,20 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 from numpy.lib.stride_tricks import as_strided
+
+from fastmlp.kernels.jit import instead
 
 __all__ = ["bits_to_float", "float_to_bits", "matrix", "muladd", "vector"]
 
-INT_OF = {types.float32: types.int32, types.float64: types.int64}
-FLOAT_OF = {types.int32: types.float32, types.int64: types.float64}
-
-
-def muladd(a, b, c):
-    """``a * b + c``, rounded once where the processor has a fused multiply-add.
-
-    ``llvm.fmuladd`` rather than ``llvm.fma``: the latter is a call into libm on a processor without the instruction.
-    """
-    return a * b + c
+OTHER = {
+    types.float32: types.int32,
+    types.float64: types.int64,
+    types.int32: types.float32,
+    types.int64: types.float64,
+}
 
 
 @intrinsic
@@ -37,50 +33,33 @@ def _muladd(typingctx, a, b, c):
     return a(a, a, a), codegen
 
 
-@overload(muladd, inline="always")
-def _(a, b, c):
-    return lambda a, b, c: _muladd(a, b, c)
+@instead(_muladd)
+def muladd(a, b, c):
+    """``a * b + c``, rounded once where the processor has a fused multiply-add.
+
+    ``llvm.fmuladd`` rather than ``llvm.fma``: the latter is a call into libm on a processor without the instruction.
+    """
+    return a * b + c
 
 
+@intrinsic
+def _reinterpret(typingctx, x):
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_data_type(signature.return_type))
+
+    return OTHER[x](x), codegen
+
+
+@instead(_reinterpret)
 def float_to_bits(x):
     """The bits of a float as the signed integer of the same size."""
     return x.view(np.int32 if x.dtype == np.float32 else np.int64)
 
 
+@instead(_reinterpret)
 def bits_to_float(n):
     """The float whose bits are `n`."""
     return n.view(np.float32 if n.dtype == np.int32 else np.float64)
-
-
-@intrinsic
-def _reinterpret(typingctx, x):
-    target = INT_OF[x] if x in INT_OF else FLOAT_OF[x]
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], context.get_data_type(signature.return_type))
-
-    return target(x), codegen
-
-
-@overload(float_to_bits, inline="always")
-def _(x):
-    return lambda x: _reinterpret(x)
-
-
-@overload(bits_to_float, inline="always")
-def _(n):
-    return lambda n: _reinterpret(n)
-
-
-def matrix(flat, offset, rows, stride):
-    """The `rows` rows of `stride` entries that begin at ``flat[offset]``, as a 2-D array; no copy, no reference count."""
-    step = flat.itemsize
-    return as_strided(flat[offset:], (rows, stride), (stride * step, step))
-
-
-def vector(flat, offset, size):
-    """The `size` entries that begin at ``flat[offset]``, as a 1-D array; no copy, no reference count."""
-    return flat[offset : offset + size]
 
 
 def _borrow(context, builder, array_type, flat_type, flat, offset, shape):
@@ -92,8 +71,6 @@ def _borrow(context, builder, array_type, flat_type, flat, offset, shape):
     for extent in reversed(shape[1:]):
         strides.insert(0, builder.mul(strides[0], extent))
     view = context.make_array(array_type)(context, builder)
-    from numba.np.arrayobj import populate_array  # noqa: PLC0415  (pulls in all of Numba's array support)
-
     populate_array(view, builder.gep(source.data, [offset]), shape, strides, itemsize, meminfo=None, parent=None)
     return view._getvalue()
 
@@ -108,9 +85,11 @@ def _matrix(typingctx, flat, offset, rows, stride):
     return result(flat, types.intp, types.intp, types.intp), codegen
 
 
-@overload(matrix, inline="always")
-def _(flat, offset, rows, stride):
-    return lambda flat, offset, rows, stride: _matrix(flat, offset, rows, stride)
+@instead(_matrix)
+def matrix(flat, offset, rows, stride):
+    """The `rows` rows of `stride` entries that begin at ``flat[offset]``, as a 2-D array; no copy, no reference count."""
+    step = flat.itemsize
+    return as_strided(flat[offset:], (rows, stride), (stride * step, step))
 
 
 @intrinsic
@@ -123,6 +102,7 @@ def _vector(typingctx, flat, offset, size):
     return result(flat, types.intp, types.intp), codegen
 
 
-@overload(vector, inline="always")
-def _(flat, offset, size):
-    return lambda flat, offset, size: _vector(flat, offset, size)
+@instead(_vector)
+def vector(flat, offset, size):
+    """The `size` entries that begin at ``flat[offset]``, as a 1-D array; no copy, no reference count."""
+    return flat[offset : offset + size]

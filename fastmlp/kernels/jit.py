@@ -13,7 +13,7 @@ import llvmlite
 import numba
 import numpy as np
 
-__all__ = ["cache_folder", "inner", "kernel"]
+__all__ = ["cache_folder", "inner", "instead", "kernel"]
 
 F = TypeVar("F", bound=Callable)
 
@@ -63,8 +63,20 @@ cache_folder: str = _writable_cache_folder()
 
 
 def inner(function: F) -> F:
-    """Compile a function that only other kernels call; its code is part of theirs, so it is not cached by itself."""
-    return numba.njit(**FLAGS)(function)
+    """Compile a function that only other kernels call; its code is part of theirs, so it is not cached by itself.
+
+    It cannot be called from Python: the two wrappers for that would be a third of its compile time.
+    """
+    return numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def instead(compiled: Callable) -> Callable[[F], F]:
+    """Decorate the plain-Python twin of an intrinsic: compiled callers get the intrinsic, Python the twin.
+
+    Decided here, once, by whether the JIT is on. ``@overload`` would decide at each call's compilation, through a function
+    of its own between caller and intrinsic that costs 70 ms to compile, some thirty times.
+    """
+    return lambda twin: twin if numba.config.DISABLE_JIT else compiled  # type: ignore[return-value]
 
 
 def kernel(function: F) -> F:

@@ -7,7 +7,14 @@ import numpy as np
 from fastmlp.kernels.jit import inner, kernel
 from fastmlp.kernels.matmul import matmul
 
-__all__ = ["bias_backward", "linear_backward", "linear_backward_input", "linear_backward_params_accumulate", "linear_forward", "transpose"]
+__all__ = [
+    "bias_backward",
+    "linear_backward",
+    "linear_backward_input",
+    "linear_backward_params_accumulate",
+    "linear_forward",
+    "transpose",
+]
 
 
 @kernel

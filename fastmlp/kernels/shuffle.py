@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
-from fastmlp.kernels.jit import inner, kernel
+from fastmlp.kernels.jit import inner, instead, kernel
 
 __all__ = ["epoch_order", "shuffle"]
 
@@ -14,8 +12,17 @@ MASK = 0xFFFFFFFFFFFFFFFF
 u64 = np.uint64
 
 
+@inner
+def _mix(key, counter):
+    z = u64(key) + (u64(counter) + u64(1)) * u64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> u64(30))) * u64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> u64(27))) * u64(0x94D049BB133111EB)
+    return z ^ (z >> u64(31))
+
+
+@instead(_mix)
 def mix(key, counter):
-    """The `counter`-th 64-bit number of stream `key`, as a Python int or uint64.
+    """The `counter`-th 64-bit number of stream `key`: a uint64, which wraps around when compiled, an int in Python.
 
     SplitMix64: G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
@@ -23,19 +30,6 @@ def mix(key, counter):
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
     return z ^ (z >> 31)
-
-
-@overload(mix)
-def _(key, counter):
-    def compiled(key, counter):
-        z = u64(key) + (u64(counter) + u64(1)) * u64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> u64(30))) * u64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> u64(27))) * u64(0x94D049BB133111EB)
-        return z ^ (z >> u64(31))
-
-    if isinstance(key, types.Integer) and isinstance(counter, types.Integer):
-        return compiled
-    return None
 
 
 @inner
@@ -48,7 +42,7 @@ def shuffle(order, seed, epoch):
     for i in range(order.size):
         order[i] = i
     for i in range(order.size - 1, 0, -1):
-        unit = np.float64(mix(key, i) >> np.uint64(11)) * 1.1102230246251565e-16
+        unit = np.float64(u64(mix(key, i)) >> u64(11)) * 1.1102230246251565e-16
         j = np.int64(unit * (i + 1))
         order[i], order[j] = order[j], order[i]
 

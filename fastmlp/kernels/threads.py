@@ -7,12 +7,15 @@ nothing forbids fork, and two trainings may run at once.
 from __future__ import annotations
 
 import sys
+import threading
+import time
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from fastmlp.kernels.jit import inner
+from fastmlp.kernels.jit import inner, instead
 
 __all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "barrier"]
 
@@ -24,21 +27,8 @@ CONTROL_SIZE = 16
 #: threads wait for each other, short enough that four times as many threads as cores still make progress.
 SPINS = 4000
 
-
-def atomic_add(array, index, value):
-    """Add to an int64 entry that other threads change, and return what it was before."""
-    before = array[index]
-    array[index] += value
-    return before
-
-
-def atomic_load(array, index):
-    """An int64 entry that other threads change."""
-    return array[index]
-
-
-def yield_thread():
-    """Offer the processor to another thread of the system."""
+#: What makes the plain-Python twin of the atomic addition atomic.
+LOCK = threading.Lock()
 
 
 def _pointer(context, builder, signature, args):
@@ -54,6 +44,15 @@ def _atomic_add(typingctx, array, index, value):
     return types.int64(array, types.intp, types.int64), codegen
 
 
+@instead(_atomic_add)
+def atomic_add(array, index, value):
+    """Add to an int64 entry that other threads change, and return what it was before."""
+    with LOCK:
+        before = array[index]
+        array[index] += value
+    return before
+
+
 @intrinsic
 def _atomic_load(typingctx, array, index):
     def codegen(context, builder, signature, args):
@@ -62,32 +61,27 @@ def _atomic_load(typingctx, array, index):
     return types.int64(array, types.intp), codegen
 
 
+@instead(_atomic_load)
+def atomic_load(array, index):
+    """An int64 entry that other threads change."""
+    return array[index]
+
+
 @intrinsic
 def _yield_thread(typingctx):
     def codegen(context, builder, signature, args):
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
         function_type = ir.FunctionType(ir.IntType(32), [])
-        from numba.core import cgutils  # noqa: PLC0415
-
         builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [])
         return context.get_dummy_value()
 
     return types.void(), codegen
 
 
-@overload(atomic_add, inline="always")
-def _(array, index, value):
-    return lambda array, index, value: _atomic_add(array, index, value)
-
-
-@overload(atomic_load, inline="always")
-def _(array, index):
-    return lambda array, index: _atomic_load(array, index)
-
-
-@overload(yield_thread, inline="always")
-def _():
-    return lambda: _yield_thread()
+@instead(_yield_thread)
+def yield_thread():
+    """Offer the processor to another thread of the system."""
+    time.sleep(0)
 
 
 @inner

@@ -13,8 +13,9 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
+from fastmlp.kernels.jit import instead
 from fastmlp.kernels.processor import REGISTER_BYTES, TILE_ROWS
 
 __all__ = ["EDGE_ROWS", "TILE_ROWS", "edge_1", "edge_2", "edge_3", "tall_1", "tall_2", "tall_3"]
@@ -51,7 +52,9 @@ class _Emitter:
     def _splat(self, builder, value):
         undefined = ir.Constant(self.vector, ir.Undefined)
         single = builder.insert_element(undefined, value, ir.IntType(32)(0))
-        return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes))
+        return builder.shuffle_vector(
+            single, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        )
 
     def _row(self, builder, pointer, stride, row):
         """The address of each vector of a row."""
@@ -120,6 +123,7 @@ def _make_tile(rows: int, vectors: int):
 
         return signature, codegen
 
+    @instead(compiled)
     def tile(c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth):
         """C = init + A B for one tile: each matrix is an array, where in it the tile begins, and its strides."""
         c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
@@ -131,12 +135,6 @@ def _make_tile(rows: int, vectors: int):
                 total[r] += a[a_at + r * a_row + k * a_k] * line
         for r in range(rows):
             c[c_at + r * c_row : c_at + r * c_row + width] = total[r]
-
-    @overload(tile)
-    def _(c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth):
-        return lambda c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth: compiled(
-            c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth
-        )
 
     return tile
 

@@ -23,15 +23,15 @@ class _Activation(Module):
         program.activation(self.code)
 
     def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        y = x.copy()
-        activations.activation_forward(self.code, y.reshape(-1))
+        y = np.empty(x.shape, x.dtype)
+        activations.activation_forward_copy(self.code, y, x)
         self._saved = y, (x.shape[0], width)
         return y, width
 
     def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         self._saved_shape()
-        dx = dy.copy()
-        activations.activation_backward(self.code, dx.reshape(-1), self._saved[0].reshape(-1))
+        dx = np.empty(dy.shape, dy.dtype)
+        activations.activation_backward_copy(self.code, dx, dy, self._saved[0])
         return dx, width
 
 

@@ -97,7 +97,7 @@ class Linear(Module):
     def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         self._saved_shape()
         x, weight, bias = self._saved[0], self.weight, self._bias
-        dx = np.zeros_like(x)
+        dx = np.zeros(x.shape, x.dtype)
         transposed = np.zeros((self.out_features, x.shape[1]), x.dtype)
         has_bias = self.bias is not None
         linear_backward(dx, weight.grad_matrix, bias.grad_matrix, transposed, dy, x, weight.matrix, self.out_features, has_bias)

@@ -56,7 +56,7 @@ class Module:
         """The output for `x`, (N, I) to (N, O)."""
         if type(self)._forward is Module._forward:
             raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
-        x = checks.matrix(x, self._width_in(), self.dtype or checks.float_dtype_of(x), _describe(self))
+        x = checks.matrix(x, self._width_in(), self.dtype or checks.float_dtype_of(x), self)
         padded, width = self._forward(checks.pad(x), x.shape[1])
         return padded[:, :width].copy()
 
@@ -76,9 +76,11 @@ class Module:
             raise NotImplementedError(f"{type(self).__name__} has no backward(dy)")
         shape = self._saved_shape()
         dtype = self.dtype or checks.float_dtype_of(dy)
-        dy = checks.matrix(dy, shape[1], dtype, f"{_describe(self)}.backward", "dy")
+        dy = checks.matrix(dy, shape[1], dtype, self, "dy")
         if dy.shape[0] != shape[0]:
-            raise ValueError(f"{_describe(self)}.backward expects the shape of the last output, {shape}; got {dy.shape}")
+            raise ValueError(
+                f"backward of {checks.describe(self)} expects the shape of the last output, {shape}; got {dy.shape}"
+            )
         padded, width = self._backward(checks.pad(dy), dy.shape[1])
         return padded[:, :width].copy()
 
@@ -207,9 +209,3 @@ class Module:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
-
-
-def _describe(module: Module) -> str:
-    """A module in an error message: short, on one line."""
-    text = repr(module)
-    return text if "\n" not in text else type(module).__name__

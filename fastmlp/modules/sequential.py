@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.kernels import engine
 from fastmlp.modules.lowering import lower, try_lower
-from fastmlp.modules.module import Module, _describe
+from fastmlp.modules.module import Module
 from fastmlp.parameters import Storage, gather
 from fastmlp.program import BLOCK_ROWS, Program, Workspace
 
@@ -231,8 +231,8 @@ def _chain(modules: Sequence[Module]) -> int | None:
         if expected is not None:
             if width is not None and expected != width:
                 raise ValueError(
-                    f"the widths don't chain: {_describe(source[1])} at {source[0]} gives {width} features, "
-                    f"{_describe(module)} at {place} expects {expected}"
+                    f"the widths don't chain: {checks.describe(source[1])} at {source[0]} gives {width} features, "
+                    f"{checks.describe(module)} at {place} expects {expected}"
                 )
             if width is None and first is None and not unknown:
                 first = width = expected

@@ -121,7 +121,11 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    for value, kind, name in ((model, Module, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer")):
+    for value, kind, name in (
+        (model, Module, "model"),
+        (criterion, Criterion, "criterion"),
+        (optimizer, Optimizer, "optimizer"),
+    ):
         if not isinstance(value, kind):
             hint = f": make one, {value.__name__}()" if isinstance(value, type) else ""
             raise TypeError(f"{name} must be a {kind.__name__}; got {type(value).__name__}{hint}")

@@ -22,7 +22,7 @@ class Progress:
         if wanted is False:
             return
         try:
-            from tqdm.auto import tqdm  # noqa: PLC0415  (an extra)
+            from tqdm.auto import tqdm
         except ImportError:
             if wanted:
                 raise ImportError('progress=True needs tqdm: pip install "fastmlp[progress]"') from None
@@ -36,7 +36,9 @@ class Progress:
             bar_format="epoch {n:.0f}/{total:.0f} |{bar}| {elapsed}<{remaining}{postfix}",
         )
 
-    def show(self, epoch: int, batch: int, batches: int, loss: float | None, seconds: float, steps: int, batch_size: int) -> None:
+    def show(
+        self, epoch: int, batch: int, batches: int, loss: float | None, seconds: float, steps: int, batch_size: int
+    ) -> None:
         """Move to a place in the run."""
         if self.bar is None:
             return
