@@ -41,7 +41,7 @@ def _by_dtype(single, double):
 
     @overload(function)
     def _(x):
-        return (lambda x: single(x)) if x is types.float32 else (lambda x: double(x))
+        return (lambda x: single(x)) if x is types.float32 else (lambda x: double(x))  # noqa: PLW0108  (Numba wants its own)
 
     return function
 

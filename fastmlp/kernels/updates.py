@@ -14,7 +14,7 @@ HYPER_SIZE = 5
 
 @kernel
 def sgd_step(params, velocity, grads, hyper):
-    """One step of stochastic gradient descent, with PyTorch's arithmetic (``torch.optim.SGD``)::
+    """Take one step of stochastic gradient descent, with PyTorch's arithmetic (``torch.optim.SGD``).
 
         g = grads + weight_decay * params
         velocity = momentum * velocity + keep * g

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastmlp.modules.module import Module
 from fastmlp.program import Program
 
@@ -30,9 +32,9 @@ def lower(module: Module, program: Program) -> None:
     raise NotCompiledError(type(module).__name__)
 
 
-def try_lower(module: Module, width: int) -> Program | None:
+def try_lower(module: Module, width: int, dtype: np.dtype) -> Program | None:
     """The program of a network for inputs of this width; None where a module runs in Python only."""
-    program = Program(width, module.dtype)
+    program = Program(width, dtype)
     try:
         lower(module, program)
     except NotCompiledError:

@@ -156,7 +156,7 @@ class Module:
             yield from child._stored_parameters()
 
     def modules(self) -> Iterator[Module]:
-        """This module and all its parts, depth first."""
+        """The module itself and all its parts, depth first."""
         yield self
         for _, child in self.named_children():
             yield from child.modules()

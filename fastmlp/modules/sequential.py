@@ -79,7 +79,7 @@ class Sequential(Module):
         dtypes = {parameter.dtype for parameter in stored}
         if dtype is None and len(dtypes) > 1:
             raise TypeError("the modules differ in dtype: say which one the network is to have, Sequential(..., dtype=)")
-        self._dtype = checks.float_dtype(dtype if dtype is not None else (dtypes or {np.float32}).pop())
+        self._dtype = checks.float_dtype(dtype if dtype is not None else next(iter(dtypes), np.float32))
         self._storage = gather(stored, self._dtype)
         for name, parameter in self.named_parameters():
             parameter.name = name
@@ -88,7 +88,7 @@ class Sequential(Module):
     def _own(self) -> None:
         for module in self._modules:
             module._owned = True
-        self._spare: list[tuple[Storage, Workspace]] = []
+        self._spare: list[tuple[Storage, int, Workspace]] = []
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -175,20 +175,25 @@ class Sequential(Module):
         """
         x = checks.rows(X, self._width, self._dtype, "predict")
         storage = self.storage
-        try:
-            owner, workspace = self._spare.pop()  # one each, where threads predict at the same time
-        except IndexError:
-            owner, workspace = None, None
-        if owner is not storage:  # the first time, or the network has meanwhile become a part of another
-            program = try_lower(self, x.shape[1])
-            if program is None:
-                return self._predict_eagerly(x)
-            workspace = program.lay_out(BLOCK_ROWS)
+        workspace = self._workspace(storage, x.shape[1])
+        if workspace is None:
+            return self._predict_eagerly(x)
         out = np.empty((x.shape[0], workspace.plan[engine.OUTPUT_WIDTH]), self._dtype)
         engine.predict_rows(workspace.ops, workspace.plan, storage.data, workspace.work, x, out)
-        if self._width is not None:
-            self._spare.append((storage, workspace))
+        self._spare.append((storage, x.shape[1], workspace))
         return out
+
+    def _workspace(self, storage: Storage, width: int) -> Workspace | None:
+        """One that no other thread is using; None where a module runs in Python only."""
+        try:
+            key = self._spare.pop()
+            if key[0] is storage and key[1] == width:
+                return key[2]
+        except IndexError:
+            pass
+        # The first time, or the network has meanwhile become a part of another, which holds its parameters now.
+        program = try_lower(self, width, self._dtype)
+        return None if program is None else program.lay_out(BLOCK_ROWS)
 
     def _predict_eagerly(self, x: np.ndarray) -> np.ndarray:
         """For a network with modules written in Python."""
@@ -224,21 +229,19 @@ def _plural(count: int) -> str:
 
 def _chain(modules: Sequence[Module]) -> int | None:
     """Check that the widths chain, and return the width of the input where it is known."""
-    first = width = source = None
-    unknown = False  # a module written in Python has been passed: its width is not known before it runs
+    first = width = None
+    giver = ""  # what gave the width
     for place, module in enumerate(modules):
         expected = module._width_in()
-        if expected is not None:
-            if width is not None and expected != width:
-                raise ValueError(
-                    f"the widths don't chain: {checks.describe(source[1])} at {source[0]} gives {width} features, "
-                    f"{checks.describe(module)} at {place} expects {expected}"
-                )
-            if width is None and first is None and not unknown:
-                first = width = expected
-        out = module._width_out(width)
-        unknown |= out is None and module._width_out(1) is None
-        if out is not None and (out != width or source is None or expected is not None):
-            source = place, module
+        if expected is not None and width is not None and expected != width:
+            raise ValueError(
+                f"the widths don't chain: {giver} gives {width} features, "
+                f"{checks.describe(module)} at {place} expects {expected}"
+            )
+        if place == 0 or (first is None and all(m._width_out(1) == 1 for m in modules[:place])):
+            first = expected  # only modules of any width stand before this one
+        out = module._width_out(width if expected is None else expected)
+        if expected is not None or out != width:
+            giver = f"{checks.describe(module)} at {place}"
         width = out
     return first

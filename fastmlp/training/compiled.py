@@ -44,9 +44,6 @@ class CompiledRun(Run):
         self.velocity = optimizer._velocity(self.storage)
         space = program.lay_out(min(data.batch_size, len(data.x)), loss=criterion.code, threads=threads)
         regression = data.y.dtype != np.int64
-        order = np.arange(len(data.x))
-        if data.shuffle and first_epoch < 2**62:
-            pass  # the engine fills it when an epoch begins
         self.job = engine.Job(
             ops=space.ops,
             plan=space.plan,
@@ -59,11 +56,11 @@ class CompiledRun(Run):
             x=data.x.reshape(-1),
             targets=data.y.reshape(-1) if regression else np.empty(0, data.x.dtype),
             labels=data.y if not regression else np.empty(0, np.int64),
-            order=order,
+            order=np.arange(len(data.x)),
             epoch_losses=np.empty(0),
             control=np.zeros(CONTROL_SIZE, np.int64),
         )
-        self._steps = max(1, int(SLICE_SECONDS * 2e9 / (3 * program.flops_per_row * data.batch_size + 1000)))
+        self._steps = 8  # of a call; grows towards SLICE_SECONDS
 
     def advance(self, last_epoch: int) -> None:
         left = (last_epoch - self.epoch) * self.data.batches - self.batch

@@ -148,8 +148,10 @@ def fit(
     seed = int(checks.random_generator(rng).integers(2**62))
     data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, bool(shuffle), seed)
 
+    def rate(epoch: int) -> float:
+        return optimizer.lr if schedule is None else schedule.rate(first + epoch - initial_epoch)
+
     first = schedule.last_epoch if schedule is not None else 0
-    rate = (lambda epoch: schedule.rate(first + epoch - initial_epoch)) if schedule is not None else lambda epoch: optimizer.lr
     run = _make_run(model, criterion, optimizer, data, initial_epoch, rate, threads)
     model.train()
     return _train(run, model, criterion, schedule, held_out, epochs, initial_epoch, progress)
@@ -170,18 +172,14 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rate, thre
     """On the engine where it can run everything, else in Python, which a warning says."""
     if {id(p) for p in optimizer.params} != {id(p) for p in model.parameters()}:
         raise ValueError("the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...)")
-    program = try_lower(model, data.x.shape[1])
-    in_python = [
-        type(part).__name__
-        for part, compiled in ((model, program), (criterion, criterion.code), (optimizer, type(optimizer) is SGD))
-        if not compiled
-    ]
-    if in_python:
-        warnings.warn(f"{', '.join(in_python)}: runs in Python, so every step of fit does; it is slower", stacklevel=3)
-        return EagerRun(model, criterion, optimizer, data, initial_epoch, rate)
-    return CompiledRun(
-        program, model, criterion, optimizer, data, initial_epoch, rate, _threads(threads, program, data.batch_size)
-    )
+    program = try_lower(model, data.x.shape[1], model.dtype)
+    if program is not None and criterion.code and type(optimizer) is SGD:
+        count = _threads(threads, program, data.batch_size)
+        return CompiledRun(program, model, criterion, optimizer, data, initial_epoch, rate, count)
+    compiled = {model: program is not None, criterion: bool(criterion.code), optimizer: type(optimizer) is SGD}
+    names = ", ".join(type(part).__name__ for part, known in compiled.items() if not known)
+    warnings.warn(f"{names} runs in Python, so every step of fit comes back to Python: it is slower", stacklevel=3)
+    return EagerRun(model, criterion, optimizer, data, initial_epoch, rate)
 
 
 def _threads(wanted: int | None, program: Program, batch_size: int) -> int:

@@ -1,0 +1,48 @@
+# The commands of the project. Each makes what it needs: a virtual environment in .venv and the package in it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help disc test lint format bench-smoke clean
+
+help:  ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */: /' | awk -F': ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes figures/
+	@$(BIN)/python scripts/train_disc.py
+
+test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, compiled and in plain Python
+	@echo "== tests and doctests, compiled"
+	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --doctest-modules --import-mode=prepend fastmlp
+	@echo "== tests, in plain Python"
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q
+
+lint: $(VENV)/.test  ## Lint, type check, import contract
+	@echo "== lint, types, imports"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.test  ## Rewrite the sources in the project's format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench-smoke: $(VENV)/.bench  ## Run every benchmark once
+	@cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --dry-run --python=same
+
+clean:  ## Remove the virtual environment and what the tools left
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# One stamp file for each set of extras: installed again only when pyproject.toml changes.
+$(VENV)/bin/python:
+	@echo "== making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.%: pyproject.toml | $(VENV)/bin/python
+	@echo "== installing fastmlp[$*] into $(VENV)"
+	@$(PIP) --editable ".[$*]"
+	@touch $@
