@@ -81,6 +81,8 @@ def instead(compiled: Callable) -> Callable[[F], F]:
 
 def kernel(function: F) -> F:
     """Compile an entry point, lazily, once per machine: what Python calls."""
+    if numba.config.DISABLE_JIT:  # machine code does not warn where a number overflows; plain Python shall not either
+        return np.errstate(all="ignore")(function)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = cache_folder  # Numba chooses the place while it decorates
     try:
