@@ -47,8 +47,8 @@ def float_dtype(dtype: Any) -> np.dtype:
 
 def float_dtype_of(values: Any) -> np.dtype:
     """The dtype that a module without parameters computes in: that of its input, float32 for other numbers."""
-    dtype = getattr(values, "dtype", None)
-    return np.dtype(dtype).newbyteorder("=") if dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    dtype = values.dtype.newbyteorder("=") if isinstance(values, (np.ndarray, np.generic)) else None
+    return dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
 
 
 def size(value: Any, name: str, *, least: int = 1) -> int:
@@ -74,6 +74,8 @@ def number(value: Any, name: str, *, least: float = 0.0, below: float = math.inf
         converted = float(value)
     except TypeError:
         raise TypeError(f"{name} must be a number; got {value!r}") from None
+    except OverflowError:
+        converted = math.inf
     if not (least <= converted < below) or not math.isfinite(converted):
         limit = "" if below == math.inf else f" and below {below:g}"
         raise ValueError(f"{name} must be at least {least:g}{limit} and finite; got {value}")
