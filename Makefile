@@ -32,7 +32,8 @@ format: $(VENV)/.test  ## Rewrite the sources in the project's format
 	@$(BIN)/ruff format .
 
 bench-smoke: $(VENV)/.bench  ## Run every benchmark once
-	@cd asv_benchmarks && ../$(BIN)/asv run --quick --show-stderr --dry-run --python=same
+	@cd asv_benchmarks && ../$(BIN)/asv machine --machine local --yes >/dev/null
+	@cd asv_benchmarks && ../$(BIN)/asv run --machine local --quick --show-stderr --dry-run --python=same
 
 clean:  ## Remove the virtual environment and what the tools left
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -26,7 +26,7 @@ from fastmlp.kernels.losses import (
     mse_backward,
     mse_forward,
 )
-from fastmlp.kernels.matmul import matmul
+from fastmlp.kernels.matmul import ADJACENT, SAME, matmul
 from fastmlp.kernels.shuffle import shuffle
 from fastmlp.kernels.threads import barrier
 from fastmlp.kernels.updates import sgd_step
@@ -65,6 +65,10 @@ PLAN_SIZE = 18
 # A block of a weight's gradient: GRADIENT_ROWS x 3 vectors of 64 bytes, 12 KiB, beside which a strip of the deltas of a
 # batch fits into L1.
 GRADIENT_ROWS, GRADIENT_LINES = 64, 3
+
+# Threads share the rows of a batch in units of a tile, and the rows of a weight in units of the line that a row becomes in the
+# transposed copy. (Typed: see matmul.py.)
+BATCH_UNIT, WEIGHT_UNIT = np.int64(8), np.int64(16)
 
 # Places in `run`: what one call is to do, and how far it came.
 SEED, SHUFFLE, ROWS, FIRST_EPOCH, FIRST_BATCH, BATCHES, STEPS, STEPS_DONE, NOT_FINITE = range(9)
@@ -185,8 +189,8 @@ def update_weight(plan, op, params, velocity, work, hyper, first, last, batch, t
         for row in range(first, last, GRADIENT_ROWS):
             rows = min(GRADIENT_ROWS, last - row)
             scratch = matrix(work, scratch_at, rows, columns)
-            x = vector(work, op[X] + row, batch * op[X_STRIDE])
-            matmul(scratch, zero, 0, x, 1, op[X_STRIDE], dy, columns, batch)
+            x = matrix(work, op[X] + row, batch, op[X_STRIDE])
+            matmul(scratch, zero, SAME, x, ADJACENT, op[X_STRIDE], dy, columns, batch)
             if columns == stride:
                 update_flat(params, velocity, vector(work, scratch_at, rows * columns), hyper, op[WEIGHT] + row * stride)
             else:
@@ -202,7 +206,7 @@ def update_weight(plan, op, params, velocity, work, hyper, first, last, batch, t
             columns = min(strip, (op[OUT] + lanes - 1) // lanes * lanes - column)
             scratch = matrix(work, scratch_at, 1, columns)
             dy = matrix(work, op[DY] + column, batch, stride)
-            bias_backward(scratch, matrix(work, plan[ZERO], 1, stride), dy, vector(work, plan[ONE], 1), columns)
+            bias_backward(scratch, matrix(work, plan[ZERO], 1, stride), dy, matrix(work, plan[ONE], 1, lanes), columns)
             update_flat(params, velocity, vector(work, scratch_at, columns), hyper, op[BIAS] + column)
 
 
@@ -221,7 +225,7 @@ def transpose_weights(ops, params, work, thread, threads):
     for o in range(ops.shape[0]):
         op = ops[o]
         if op[CODE] == LINEAR and op[DX] >= 0:
-            first, last = share(op[IN], 16, thread, threads)
+            first, last = share(op[IN], WEIGHT_UNIT, thread, threads)
             source = matrix(params, op[WEIGHT] + first * op[Y_STRIDE], last - first, op[Y_STRIDE])
             target = matrix(work, op[WEIGHT_T] + first, op[OUT], op[X_STRIDE])
             transpose(target, source, op[OUT])
@@ -236,8 +240,8 @@ def train_steps(job, thread, threads):
     """
     ops, plan, run, work = job.ops, job.plan, job.run, job.work
     epoch, batch_of_epoch = 0, run[FIRST_BATCH]
-    meeting = 1
     transpose_weights(ops, job.params, work, thread, threads)
+    meeting = np.int64(1)
     if not barrier(job.control, meeting, threads):
         return
     for _ in range(run[STEPS]):
@@ -250,7 +254,7 @@ def train_steps(job, thread, threads):
         start = batch_of_epoch * plan[BATCH]
         batch = min(plan[BATCH], run[ROWS] - start)
 
-        first, last = share(batch, 8, thread, threads)
+        first, last = share(batch, BATCH_UNIT, thread, threads)
         for row in range(first, last, plan[BLOCK]):
             rows = min(plan[BLOCK], last - row)
             gather_rows(job, start, row, rows)
@@ -269,7 +273,7 @@ def train_steps(job, thread, threads):
         for o in range(ops.shape[0]):
             op = ops[o]
             if op[CODE] == LINEAR:
-                first, last = share(op[IN], 16, thread, threads)
+                first, last = share(op[IN], WEIGHT_UNIT, thread, threads)
                 update_weight(plan, op, job.params, job.velocity, work, hyper, first, last, batch, thread)
         if thread == 0:
             job.epoch_losses[epoch] += loss

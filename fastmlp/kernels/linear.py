@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.jit import inner, kernel
-from fastmlp.kernels.matmul import matmul
+from fastmlp.kernels.matmul import ADJACENT, SAME, matmul
 
 __all__ = [
     "bias_backward",
@@ -23,7 +23,7 @@ def linear_forward(y, x, weight, bias, O):
 
     y (N, padded O) out; x (N, padded I), weight (I, padded O), bias (1, padded O) in. 2 N I O flops.
     """
-    matmul(y, bias, 0, x, x.shape[1], 1, weight, O, weight.shape[0])
+    matmul(y, bias, SAME, x, x.shape[1], ADJACENT, weight, O, weight.shape[0])
 
 
 @kernel
@@ -36,7 +36,7 @@ def linear_backward(dx, dweight, dbias, weight_t, dy, x, weight, O, has_bias):
     transpose(weight_t, weight, O)
     zero = np.zeros((1, dx.shape[1]), dx.dtype)
     linear_backward_input(dx, dy, weight_t, zero, weight.shape[0])
-    linear_backward_params_accumulate(dweight, dbias, x, dy, np.ones(1, dx.dtype), O, has_bias)
+    linear_backward_params_accumulate(dweight, dbias, x, dy, np.ones((1, 1), dx.dtype), O, has_bias)
 
 
 @inner
@@ -46,17 +46,17 @@ def linear_backward_input(dx, dy, weight_t, zero, I):
     dx (N, padded I) out; dy (N, padded O), weight_t (O, padded I; the transposed copy), zero (1, padded I; zeros) in.
     2 N I O flops.
     """
-    matmul(dx, zero, 0, dy, dy.shape[1], 1, weight_t, I, weight_t.shape[0])
+    matmul(dx, zero, SAME, dy, dy.shape[1], ADJACENT, weight_t, I, weight_t.shape[0])
 
 
 @inner
 def linear_backward_params_accumulate(dweight, dbias, x, dy, one, O, has_bias):
     """``dweight += x.T @ dy`` and ``dbias += sum of the rows of dy``, from ``y = x @ weight + bias``.
 
-    dweight (I, padded O), dbias (1, padded O) in/out; x (N, padded I), dy (N, padded O), one (at least 1; begins with 1) in.
+    dweight (I, padded O), dbias (1, padded O) in/out; x (N, padded I), dy (N, padded O), one (matrix that begins with 1) in.
     2 N I O flops.
     """
-    matmul(dweight, dweight, dweight.shape[1], x, 1, x.shape[1], dy, O, x.shape[0])
+    matmul(dweight, dweight, dweight.shape[1], x, ADJACENT, x.shape[1], dy, O, x.shape[0])
     if has_bias:
         bias_backward(dbias, dbias, dy, one, O)
 
@@ -65,9 +65,9 @@ def linear_backward_params_accumulate(dweight, dbias, x, dy, one, O, has_bias):
 def bias_backward(dbias, init, dy, one, O):
     """``dbias = init + sum of the rows of dy``: a product with a row of ones, so that the sums stay in registers.
 
-    dbias (1, padded O) out; init (1, padded O), dy (N, padded O), one (begins with 1) in.
+    dbias (1, padded O) out; init (1, padded O), dy (N, padded O), one (matrix that begins with 1) in.
     """
-    matmul(dbias, init, 0, one, 0, 0, dy, O, dy.shape[0])
+    matmul(dbias, init, SAME, one, SAME, SAME, dy, O, dy.shape[0])
 
 
 @inner

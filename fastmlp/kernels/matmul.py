@@ -6,11 +6,16 @@ the same code; B, C and init are read in whole vectors.
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastmlp.kernels.jit import inner
 from fastmlp.kernels.processor import REGISTER_BYTES
 from fastmlp.kernels.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
-__all__ = ["matmul"]
+__all__ = ["ADJACENT", "SAME", "matmul"]
+
+# Strides. Typed numbers, since Numba compiles a function anew for every literal that it is called with.
+SAME, ADJACENT = np.int64(0), np.int64(1)
 
 
 @inner

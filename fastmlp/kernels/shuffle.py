@@ -10,6 +10,7 @@ __all__ = ["epoch_order", "shuffle"]
 
 MASK = 0xFFFFFFFFFFFFFFFF
 u64 = np.uint64
+FIRST = np.int64(0)
 
 
 @inner
@@ -38,11 +39,11 @@ def shuffle(order, seed, epoch):
 
     The index below i + 1 comes from the top 53 bits of a number; its bias is below (i + 1) / 2^53.
     """
-    key = mix(mix(seed, 0), epoch)
+    key = mix(u64(mix(u64(seed), FIRST)), epoch)
     for i in range(order.size):
         order[i] = i
     for i in range(order.size - 1, 0, -1):
-        unit = np.float64(u64(mix(key, i)) >> u64(11)) * 1.1102230246251565e-16
+        unit = np.float64(u64(mix(u64(key), i)) >> u64(11)) * 1.1102230246251565e-16
         j = np.int64(unit * (i + 1))
         order[i], order[j] = order[j], order[i]
 

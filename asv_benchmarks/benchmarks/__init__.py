@@ -1,0 +1,1 @@
+"""Benchmarks of fastmlp for asv. Lower is better everywhere; see workloads.py for the rules they follow."""
