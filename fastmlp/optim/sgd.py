@@ -97,11 +97,12 @@ class SGD(Optimizer):
         """A row of hyperparameters for each learning rate. The first step of all is not dampened."""
         rates = list(rates)
         hyper = np.zeros((len(rates), updates.HYPER_SIZE), dtype)
-        hyper[:, updates.LR] = rates
-        hyper[:, updates.MOMENTUM] = self.momentum
-        hyper[:, updates.KEEP] = 1 if first else 1 - self.dampening
-        hyper[:, updates.WEIGHT_DECAY] = self.weight_decay
-        hyper[:, updates.NESTEROV] = self.nesterov
+        with np.errstate(over="ignore"):  # a rate beyond float32 becomes inf, and the step's result says so
+            hyper[:, updates.LR] = rates
+            hyper[:, updates.MOMENTUM] = self.momentum
+            hyper[:, updates.KEEP] = 1 if first else 1 - self.dampening
+            hyper[:, updates.WEIGHT_DECAY] = self.weight_decay
+            hyper[:, updates.NESTEROV] = self.nesterov
         return hyper
 
     def _velocity(self, storage: Storage) -> np.ndarray:
