@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from fastmlp import checks
 from fastmlp.parameters import Parameter
 from fastmlp.program import Program
 
-__all__ = ["Module"]
+__all__ = ["Module", "padded_arithmetic"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
 TRANSIENT = ("_saved", "_spare", "_owned")
@@ -209,3 +210,18 @@ class Module:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+@cache
+def _brings_its_own(kind: type[Module], name: str) -> bool:
+    for base in kind.__mro__:
+        if f"_{name}" in vars(base):
+            return False
+        if name in vars(base):
+            return True
+    return False
+
+
+def padded_arithmetic(module: Module, name: str) -> Callable[[np.ndarray, int], tuple[np.ndarray, int]]:
+    """``module._forward`` or ``module._backward``, unless a subclass brings a ``forward`` or ``backward``: then that one."""
+    return getattr(Module if _brings_its_own(type(module), name) else type(module), f"_{name}").__get__(module)

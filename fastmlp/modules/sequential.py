@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.kernels import engine
 from fastmlp.modules.lowering import lower, try_lower
-from fastmlp.modules.module import Module
+from fastmlp.modules.module import Module, padded_arithmetic
 from fastmlp.parameters import Storage, gather
 from fastmlp.program import BLOCK_ROWS, Program, Workspace
 
@@ -135,14 +135,14 @@ class Sequential(Module):
     def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         rows = x.shape[0]
         for module in self._modules:
-            x, width = module._forward(x, width)
+            x, width = padded_arithmetic(module, "forward")(x, width)
         self._saved = (None, (rows, width))
         return x, width
 
     def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         self._saved_shape()
         for module in reversed(self._modules):
-            dy, width = module._backward(dy, width)
+            dy, width = padded_arithmetic(module, "backward")(dy, width)
         return dy, width
 
     def predict(self, X) -> np.ndarray:
