@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp.criterion import Criterion
 from fastmlp.kernels import engine
 from fastmlp.kernels.scan import all_finite
+from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.kernels.threads import ABORT, CONTROL_SIZE
 from fastmlp.modules import Sequential
 from fastmlp.optim import SGD
@@ -119,6 +120,8 @@ class CompiledRun(Run):
 
     def _restore(self, before: tuple[np.ndarray, np.ndarray]) -> None:
         self.storage.data[:], self.velocity[:] = before
+        if self.data.shuffle:
+            epoch_order(self.job.order, self.data.seed, self.epoch)  # an epoch may have begun since
 
 
 def _run_threads(job: engine.Job, threads: int) -> None:
