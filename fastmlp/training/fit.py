@@ -122,15 +122,14 @@ def fit(
     True
     """
     for value, kind, name in (
-        (model, Module, "model"),
+        (model, Sequential, "model"),
         (criterion, Criterion, "criterion"),
         (optimizer, Optimizer, "optimizer"),
     ):
         if not isinstance(value, kind):
             hint = f": make one, {value.__name__}()" if isinstance(value, type) else ""
+            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else hint
             raise TypeError(f"{name} must be a {kind.__name__}; got {type(value).__name__}{hint}")
-    if not isinstance(model, Sequential):
-        model = Sequential(model) if not model._owned else model
     epochs = checks.size(epochs, "epochs")
     batch_size = checks.size(batch_size, "batch_size")
     initial_epoch = checks.size(initial_epoch, "initial_epoch", least=0)
