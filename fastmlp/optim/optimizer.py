@@ -38,6 +38,7 @@ class Optimizer:
                 raise TypeError(f"params must be Parameters, model.parameters(); got a {type(parameter).__name__}")
         self.lr = lr
         self._spans: list[tuple[Storage, int, int]] = []
+        self._storages: list[Storage] = []
 
     @property
     def lr(self) -> float:
@@ -62,9 +63,9 @@ class Optimizer:
 
         Looked up anew when the parameters have moved, as they do when a Sequential is built after the optimizer.
         """
-        first = self.params[0]
-        if not self._spans or self._spans[0][0] is not first.storage:
-            self._spans = []
+        storages = [parameter.storage for parameter in self.params]
+        if storages != self._storages:
+            self._storages, self._spans = storages, []
             for parameter in self.params:
                 storage, start, end = parameter.storage, parameter.offset, parameter.offset + parameter.size
                 if self._spans and self._spans[-1][0] is storage and self._spans[-1][2] == start:
@@ -73,4 +74,4 @@ class Optimizer:
         return self._spans
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_spans": []}
+        return self.__dict__ | {"_spans": [], "_storages": []}
