@@ -1,0 +1,247 @@
+"""The figures of train_disc.py: the data, the predictions of a model, the loss curves.
+
+All colours are from the palette of Okabe and Ito, which people with any colour vision can tell apart; labels differ in their
+markers too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from disc_models import DiscModel
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
+
+matplotlib.use("Agg")
+
+__all__ = ["draw_data", "draw_losses", "draw_predictions"]
+
+CENTRE, RADIUS = (0.5, 0.5), 1 / math.sqrt(2 * math.pi)  # make_disc's own
+
+INK, GREY = "#222222", "#8a8a8a"
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+INSIDE, OUTSIDE, WRONG = BLUE, ORANGE, INK
+CURVES = (INK, VERMILION, BLUE, SKY, GREEN, PURPLE, ORANGE)
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "axes.titlesize": 13.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 12,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 12,
+    "legend.handletextpad": 0.4,
+    "legend.columnspacing": 1.6,
+    "savefig.dpi": 160,
+    "savefig.facecolor": "white",
+}
+
+
+def draw_data(path: Path, X: np.ndarray, y: np.ndarray) -> Path:
+    """The points by label, and the disc's outline.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to write.
+    X : ndarray, (N, 2)
+        Points.
+    y : ndarray, (N,)
+        Their labels, 1 inside the disc.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _square()
+        _scatter(axes, X, y, size=_size(len(X)), alpha=0.85)
+        axes.add_patch(Circle(CENTRE, RADIUS, fill=False, color=INK, linewidth=1.6))
+        axes.set_title(f"{_count(len(X), 'point')} to learn from")
+        inside = int(y.sum())
+        handles = [
+            _dot(INSIDE, "o", f"inside ({inside})"),
+            _dot(OUTSIDE, "D", f"outside ({len(y) - inside})"),
+            Line2D([], [], color=INK, linewidth=1.6, label="the disc"),
+        ]
+        return _finish(figure, axes, handles, path)
+
+
+def draw_predictions(
+    path: Path, X: np.ndarray, y: np.ndarray, *, scores: Callable[[np.ndarray], np.ndarray], name: str
+) -> Path:
+    """What a model says about points it has not seen: its decision boundary, and where it is wrong.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to write.
+    X : ndarray, (N, 2)
+        Points.
+    y : ndarray, (N,)
+        Their labels, 1 inside the disc.
+    scores : callable
+        The model: points to scores of the two labels.
+    name : str
+        Its name.
+    """
+    predicted = scores(X).argmax(axis=1)
+    wrong = predicted != y
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _square()
+        _regions(axes, scores)
+        _scatter(axes, X[~wrong], predicted[~wrong], size=0.8 * _size(len(X)), alpha=0.5)
+        axes.add_patch(Circle(CENTRE, RADIUS, fill=False, color=INK, linewidth=1.4, linestyle=(0, (5, 3))))
+        _scatter(axes, X[wrong], predicted[wrong], size=30, alpha=1, zorder=4)
+        axes.scatter(*X[wrong].T, s=110, facecolors="none", edgecolors=WRONG, linewidths=1.5, zorder=5, clip_on=False)
+        axes.set_title(f"“{name}” is wrong on {wrong.sum()} of {_count(len(X), 'new point')}")
+        handles = [
+            _dot(INSIDE, "o", "predicted inside"),
+            _dot(OUTSIDE, "D", "predicted outside"),
+            Line2D([], [], marker="o", color="none", markerfacecolor="none", markeredgecolor=WRONG, markersize=10,
+                   markeredgewidth=1.5, label="wrong"),
+            Line2D([], [], color=VERMILION, linewidth=2, label="learnt boundary"),
+            Line2D([], [], color=INK, linewidth=1.4, linestyle=(0, (4, 2)), label="true circle"),
+        ]  # fmt: skip
+        return _finish(figure, axes, handles, path)
+
+
+def draw_losses(path: Path, losses: Sequence[tuple[DiscModel, np.ndarray]]) -> Path:
+    """The training loss of each model by epoch: the median over the seeds, and the half of the seeds around it.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to write.
+    losses : sequence of (DiscModel, ndarray (seeds, epochs))
+        A loss for each seed and epoch.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.6, 5))
+        ends = []
+        for i, (model, values) in enumerate(losses):
+            low, middle, high = np.quantile(np.maximum(values, 1e-9), [0.25, 0.5, 0.75], axis=0)
+            epochs = np.arange(1, len(middle) + 1)
+            colour = CURVES[i % len(CURVES)]
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.plot(epochs, middle, color=colour, linewidth=1.7, linestyle=_dashes(model), marker="o" * (len(middle) == 1))
+            ends.append((middle[-1], model, colour))
+        several = len(losses[0][1]) > 1
+        axes.set_title("Training loss" + (", median and middle half of the seeds" if several else ""))
+        axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.margins(x=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        _label_ends(axes, ends)
+        figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+        plt.close(figure)
+    return path
+
+
+def _square() -> tuple[Figure, Axes]:
+    """Axes that show the unit square."""
+    figure, axes = plt.subplots(figsize=(5.6, 6.2))
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axes.set_xticklabels(["0", "0.5", "1"])
+    axes.set_yticklabels(["0", "0.5", "1"])
+    return figure, axes
+
+
+def _finish(figure: Figure, axes: Axes, handles: list[Line2D], path: Path) -> Path:
+    """A legend below the axes, and the file."""
+    columns = 3 if len(handles) <= 3 else 2
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=columns, borderaxespad=0)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+    plt.close(figure)
+    return path
+
+
+def _scatter(axes: Axes, X: np.ndarray, labels: np.ndarray, *, size: float, alpha: float, zorder: float = 2) -> None:
+    """Points inside as discs, points outside as diamonds."""
+    for label, colour, marker in ((0, OUTSIDE, "D"), (1, INSIDE, "o")):
+        area = size * (0.75 if marker == "D" else 1)
+        axes.scatter(*X[labels == label].T, s=area, color=colour, marker=marker, alpha=alpha, linewidths=0, zorder=zorder)
+
+
+def _regions(axes: Axes, scores: Callable[[np.ndarray], np.ndarray], cells: int = 401) -> None:
+    """A tint where the model says inside and one where it says outside, and the line between them."""
+    side = np.linspace(0, 1, cells)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.float32)
+    outside, inside = scores(grid).T
+    margin = (inside - outside).reshape(cells, cells)
+    axes.set_facecolor(_tint(OUTSIDE))
+    if margin.max() > 0:
+        axes.contourf(side, side, margin, levels=[0, max(margin.max(), 1e-6) * 1.01], colors=[_tint(INSIDE)], zorder=0)
+    if margin.min() < 0 < margin.max():
+        axes.contour(side, side, margin, levels=[0], colors=[VERMILION], linewidths=2, zorder=3)
+
+
+def _tint(colour: str, strength: float = 0.13) -> tuple[float, ...]:
+    """The colour, mixed with white."""
+    return tuple(1 - strength * (1 - channel) for channel in matplotlib.colors.to_rgb(colour))
+
+
+def _dot(colour: str, marker: str, label: str) -> Line2D:
+    """A legend's entry for points."""
+    return Line2D([], [], color="none", marker=marker, markersize=7, markerfacecolor=colour, markeredgewidth=0, label=label)
+
+
+def _size(points: int) -> float:
+    """The area of a marker, so that many points don't cover each other."""
+    return float(np.clip(18_000 / points, 1, 24))
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _dashes(model: DiscModel) -> str:
+    """Losses of another kind are not to be compared: their lines are dashed."""
+    return "-" if model.loss == "CE" else "--"
+
+
+def _label_ends(axes: Axes, ends: list[tuple[float, DiscModel, str]]) -> None:
+    """A name at the end of each curve, moved up or down where two would touch."""
+    transform = axes.transData + axes.transAxes.inverted()
+    epochs = axes.get_xlim()[1]
+    ends = sorted(ends, key=lambda end: end[0])
+    heights = [transform.transform((epochs, loss))[1] for loss, *_ in ends]
+    for height, place, (_, model, colour) in zip(heights, _apart(heights, 0.055), ends):
+        axes.plot([1.005, 1.04], [height, place], color=colour, linewidth=0.8, transform=axes.transAxes, clip_on=False)
+        text = model.name if model.loss == "CE" else f"{model.name} (squared error)"
+        axes.text(1.05, place, text, color=colour, va="center", transform=axes.transAxes, fontweight="bold")
+
+
+def _apart(heights: Sequence[float], gap: float) -> np.ndarray:
+    """Ascending heights, moved as little as may be so that neighbours are at least `gap` apart.
+
+    Neighbours that would touch are spread about their mean, and again with the groups that this makes.
+    """
+    groups: list[list[float]] = []
+    for height in heights:
+        groups.append([height])
+        while len(groups) > 1 and _span(groups[-1], gap)[0] - _span(groups[-2], gap)[1] < gap:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return np.concatenate([np.mean(group) + gap * (np.arange(len(group)) - (len(group) - 1) / 2) for group in groups])
+
+
+def _span(group: list[float], gap: float) -> tuple[float, float]:
+    """The lowest and the highest place of a group."""
+    half = gap * (len(group) - 1) / 2
+    return float(np.mean(group)) - half, float(np.mean(group)) + half

@@ -1,0 +1,324 @@
+"""Teach networks which points of the unit square lie inside a disc, compare them, and draw what they learnt.
+
+``python scripts/train_disc.py`` trains every model of disc_models.py; ``--help`` lists them and the options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from disc_models import MODELS, DiscModel, centre_and_scale
+
+import fastmlp as fm
+
+#: What the kernels count in float32 and int64 with room to spare.
+LARGEST_RATE, LARGEST_COUNT = 1e38, 10**9
+
+COLUMNS = ("model", "network", "loss", "learning rate", "batch", "train error", "test error", "seconds")
+WIDTHS = (7, 17, 4, 25, 5, 11, 11, 7)
+
+
+@dataclass
+class Training:
+    """One network, trained and tested on the points of one seed."""
+
+    seed: int
+    network: fm.Sequential
+    losses: np.ndarray
+    train_error: float
+    test_error: float
+    seconds: float
+
+
+@dataclass
+class Result:
+    """All trainings of one model."""
+
+    model: DiscModel
+    trainings: list[Training]
+
+    @property
+    def test_error(self) -> float:
+        """The mean test error over the seeds."""
+        return float(np.mean([training.test_error for training in self.trainings]))
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Ctrl-C ended a training, which has said so."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"train_disc: {message}\n")
+
+
+def make_data(seed: int, points: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Points and labels to train on, and as many others to test on."""
+    train, test, *_ = np.random.default_rng(seed).spawn(4)
+    return fm.datasets.make_disc(points, rng=train), fm.datasets.make_disc(points, rng=test)
+
+
+def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -> Training:
+    """Train a model on the points of a seed. No other model, and no other seed, has a say in the result.
+
+    Raises
+    ------
+    fastmlp.NonFiniteLossError
+        When it diverges.
+    Interrupted
+        When Ctrl-C is pressed.
+    """
+    (X, y), (X_test, y_test) = make_data(seed, points)
+    *_, initial, order = np.random.default_rng(seed).spawn(4)
+    network = model.build()
+    network.reset_parameters(rng=initial)
+    optimizer = model.optimizer(network)
+    history = fm.fit(
+        network,
+        model.criterion(),
+        optimizer,
+        centre_and_scale(X),
+        model.targets(y),
+        epochs=epochs,
+        batch_size=model.batch_size,
+        rng=order,
+        schedule=model.schedule(optimizer, epochs),
+        threads=threads,
+        progress=False,
+    )
+    if history.interrupted:
+        raise Interrupted
+    return Training(
+        seed,
+        network,
+        np.array(history.loss),
+        error(network, X, y),
+        error(network, X_test, y_test),
+        history.seconds,
+    )
+
+
+def error(network: fm.Sequential, X: np.ndarray, y: np.ndarray) -> float:
+    """Percentage of points whose label the network gets wrong."""
+    return 100 * float(np.mean(network.predict(centre_and_scale(X)).argmax(axis=1) != y))
+
+
+def train_all(model: DiscModel, options: argparse.Namespace) -> Result:
+    """Train a model on all seeds; on a terminal, say how far it is."""
+    trainings = []
+    for count in range(options.seeds):
+        if sys.stdout.isatty():  # the table's line for this model, or Ctrl-C's message, is written over it
+            print(f"{model.name:{WIDTHS[0]}}  {count} of {options.seeds}", end="\r", flush=True)
+        trainings.append(train(model, options.first_seed + count, options.points, options.epochs, options.threads))
+    return Result(model, trainings)
+
+
+def header(options: argparse.Namespace) -> str:
+    """What is about to happen, and the head of the table."""
+    models, seeds = plural(len(options.model), "model"), plural(options.seeds, "seed")
+    lines = [
+        "Which points of the unit square lie inside a disc that covers half of it?",
+        f"{models}, {plural(options.epochs, 'epoch')}, {plural(options.points, 'point')} to train on and as many others to "
+        f"test on, {seeds}.",
+        "Errors in %, as mean ± standard deviation over the seeds; the seconds are those of one training.",
+        "",
+        row(COLUMNS),
+        row(["─" * width for width in WIDTHS]),
+    ]
+    return "\n".join(lines)
+
+
+def row(cells: Sequence[str]) -> str:
+    """One line of the table: words to the left, numbers to the right."""
+    return "  ".join(f"{cell:{'<' if i < 4 else '>'}{width}}" for i, (cell, width) in enumerate(zip(cells, WIDTHS)))
+
+
+def result_row(result: Result) -> str:
+    """The line of the table for a model."""
+    model, trainings = result.model, result.trainings
+    seconds = np.mean([training.seconds for training in trainings])
+    return row(
+        [
+            model.name,
+            model.network_text,
+            model.loss,
+            model.rate_text,
+            str(model.batch_size),
+            mean_and_deviation([training.train_error for training in trainings]),
+            mean_and_deviation([training.test_error for training in trainings]),
+            f"{seconds:.3f}",
+        ]
+    )
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """``mean ± standard deviation``; the mean alone where there is one value."""
+    deviation = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{deviation}"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 seed``, ``20 seeds``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def draw(results: Sequence[Result], best: Result, options: argparse.Namespace) -> list[Path]:
+    """Write the three figures."""
+    import disc_figures
+
+    shown = best.trainings[0]
+    data, test = make_data(shown.seed, options.points)
+    folder = options.output
+    losses = [(result.model, np.array([training.losses for training in result.trainings])) for result in results]
+    return [
+        disc_figures.draw_data(folder / "disc_data.png", *data),
+        disc_figures.draw_predictions(
+            folder / "disc_predictions.png",
+            *test,
+            scores=lambda points: shown.network.predict(centre_and_scale(points)),
+            name=best.model.name,
+        ),
+        disc_figures.draw_losses(folder / "disc_loss.png", losses),
+    ]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, print the table, draw."""
+    began = time.perf_counter()
+    print(header(options), flush=True)
+    train(options.model[0], options.first_seed, 2, 1, options.threads)  # the kernels' compilation is nobody's training time
+    results = []
+    for model in options.model:
+        results.append(train_all(model, options))
+        print(result_row(results[-1]), flush=True)
+    best = min(results, key=lambda result: result.test_error)
+    print(f"\nBest: {best.model.name}, wrong on {best.test_error:.2f} % of the test points.")
+    if options.figures:
+        paths = draw(results, best, options)
+        print("Figures: " + "\n         ".join(map(str, paths)))
+    print(f"Done in {time.perf_counter() - began:.1f} s.", flush=True)
+
+
+def whole_number(text: str, least: int = 1) -> int:
+    """A whole number of at least `least`, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}") from None
+    if not least <= value <= LARGEST_COUNT:
+        raise argparse.ArgumentTypeError(f"must be from {least} to {LARGEST_COUNT}; got {text}")
+    return value
+
+
+def seed_number(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    return whole_number(text, least=0)
+
+
+def learning_rate(text: str) -> float:
+    """A learning rate, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number; got {text!r}") from None
+    if not 0 < value <= LARGEST_RATE:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most {LARGEST_RATE:g}; got {text}")
+    return value
+
+
+def model_named(name: str) -> DiscModel:
+    """The model of that name, for argparse."""
+    for model in MODELS:
+        if model.name == name:
+            return model
+    known = ", ".join(model.name for model in MODELS)
+    raise argparse.ArgumentTypeError(f"unknown model {name!r}; the models are {known}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    models = "\n".join(
+        f"  {model.name:8}{model.network_text:19}{model.loss:5}lr {model.rate_text}, batches of {model.batch_size}"
+        for model in MODELS
+    )
+    made = _Parser(
+        prog="train_disc",
+        description="Teach networks which points of the unit square lie inside a disc: train the models below, print a table\n"
+        "of their errors, and draw the data, the predictions of the best model, and all loss curves.",
+        epilog=f"models (CE is cross-entropy, MSE the mean squared error to one-hot targets):\n{models}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("--model", nargs="+", type=model_named, metavar="NAME", help="models to train (default: all)")
+    add("--epochs", type=whole_number, default=250, metavar="N", help="passes over the points (default: 250)")
+    add("--batch-size", type=whole_number, metavar="N", help="points of a step (default: each model's own)")
+    add("--lr", type=learning_rate, metavar="RATE", help="learning rate (default: each model's own)")
+    add("--seeds", type=whole_number, default=20, metavar="N", help="trainings of each model, on new points from new initial "
+        "weights (default: 20)")  # fmt: skip
+    add("--first-seed", type=seed_number, default=0, metavar="N", help="the seeds are N, N + 1, ... (default: 0)")
+    add("--points", type=whole_number, default=1000, metavar="N", help="points to train on, and again to test on "
+        "(default: 1000)")  # fmt: skip
+    add("--threads", type=whole_number, default=1, metavar="N", help="threads of a training; networks this small are fastest "
+        "on one (default: 1)")  # fmt: skip
+    add("--output", type=Path, default=Path("figures"), metavar="FOLDER", help="where the figures go (default: figures)")
+    add("--no-figures", dest="figures", action="store_false", help="print the table only")
+    return made
+
+
+def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Options that have been checked, with the models as they will be trained."""
+    read = parser()
+    options = read.parse_args(arguments)
+    own = {"lr": options.lr, "batch_size": options.batch_size}
+    changes = {name: value for name, value in own.items() if value is not None}
+    options.model = [replace(model, **changes) for model in dict.fromkeys(options.model or MODELS)]
+    if options.figures:
+        if importlib.util.find_spec("matplotlib") is None:
+            read.error('the figures need matplotlib: pip install "fastmlp[plot]", or leave them out with --no-figures')
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=options.output):
+                pass
+        except OSError as reason:
+            read.error(f"cannot write to the output folder {options.output}: {reason.strerror}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the job; the exit status: 0 done, 1 failed, 2 bad options, 130 interrupted."""
+    try:
+        run(read_options(arguments))
+    except SystemExit as ended:  # --help, or a bad option
+        return int(ended.code or 0)
+    except Interrupted:
+        return 130
+    except KeyboardInterrupt:
+        print("train_disc: interrupted", file=sys.stderr)
+        return 130
+    except fm.NonFiniteLossError as reason:
+        print(f"train_disc: {reason}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MemoryError, OSError) as reason:
+        print(f"train_disc: {reason or 'not enough memory'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
