@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp.criterion import Criterion
 from fastmlp.kernels import engine
+from fastmlp.kernels.losses import MSE
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.kernels.threads import ABORT, CONTROL_SIZE
@@ -61,6 +62,7 @@ class CompiledRun(Run):
             epoch_losses=np.empty(0),
             control=np.zeros(CONTROL_SIZE, np.int64),
         )
+        self._terms = program.width_out if criterion.code == MSE else 1  # that the loss of a row is the mean of
         self._steps = 8  # of a call; grows towards SLICE_SECONDS
 
     def advance(self, last_epoch: int) -> None:
@@ -99,7 +101,8 @@ class CompiledRun(Run):
         run[engine.STEPS], run[engine.STEPS_DONE], run[engine.NOT_FINITE] = steps, 0, 0
         job.control[:] = 0
         _run_threads(job, self.threads)
-        return int(run[engine.STEPS_DONE]), [float(loss) for loss in job.epoch_losses], not run[engine.NOT_FINITE]
+        sums = [float(loss) / self._terms for loss in job.epoch_losses]
+        return int(run[engine.STEPS_DONE]), sums, not run[engine.NOT_FINITE]
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float]]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.
