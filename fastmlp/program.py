@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmlp.kernels import engine
-from fastmlp.kernels.layout import lanes_per_line, row_stride, zeros
+from fastmlp.kernels.layout import lanes_per_line, row_stride, whole_lines, zeros
 from fastmlp.parameters import Parameter
 
 __all__ = ["Program", "Workspace"]
@@ -80,7 +80,7 @@ class Program:
             if op["code"] == engine.LINEAR:
                 row[engine.WEIGHT], row[engine.BIAS], row[engine.HAS_BIAS] = op["weight"], op["bias"], op["has_bias"]
                 if training and dx >= 0:
-                    row[engine.WEIGHT_T] = memory.take(op["out"] * stride)
+                    row[engine.WEIGHT_T] = memory.take(whole_lines(op["out"], self.dtype) * stride)
             x, dx, stride, previous = y, dy, out_stride, op["code"]
 
         plan[engine.OUTPUT], plan[engine.OUTPUT_STRIDE], plan[engine.OUTPUT_WIDTH] = x, stride, self.width_out
@@ -100,7 +100,7 @@ class Program:
         widest = max([self.width_in, *(op["out"] for op in self._ops)])
         plan[engine.ZERO] = memory.take(row_stride(widest, self.dtype))
         plan[engine.ONE] = memory.take(lanes)
-        scratch = engine.GRADIENT_ROWS * engine.GRADIENT_LINES * lanes
+        scratch = engine.GRADIENT_ROWS * row_stride(widest, self.dtype)
         plan[engine.SCRATCH], plan[engine.SCRATCH_SIZE] = memory.take(threads * scratch), scratch
 
 
@@ -109,9 +109,9 @@ class _Memory:
 
     def __init__(self, dtype: np.dtype):
         self.size = 0
-        self._lanes = lanes_per_line(dtype)
+        self._dtype = dtype
 
     def take(self, size: int) -> int:
         start = self.size
-        self.size += -(-size // self._lanes) * self._lanes
+        self.size += whole_lines(size, self._dtype)
         return start

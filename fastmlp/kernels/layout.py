@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LINE_BYTES", "lanes_per_line", "row_stride", "zeros"]
+__all__ = ["LINE_BYTES", "lanes_per_line", "row_stride", "whole_lines", "zeros"]
 
 LINE_BYTES = 64
 
@@ -12,6 +12,12 @@ LINE_BYTES = 64
 def lanes_per_line(dtype: np.dtype) -> int:
     """Numbers of `dtype` in one line: 16 float32, 8 float64."""
     return LINE_BYTES // np.dtype(dtype).itemsize
+
+
+def whole_lines(size: int, dtype: np.dtype) -> int:
+    """`size`, rounded up to whole lines."""
+    lanes = lanes_per_line(dtype)
+    return -(-size // lanes) * lanes
 
 
 def row_stride(width: int, dtype: np.dtype) -> int:

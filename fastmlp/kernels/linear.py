@@ -6,6 +6,7 @@ import numpy as np
 
 from fastmlp.kernels.jit import inner, kernel
 from fastmlp.kernels.matmul import ADJACENT, SAME, matmul
+from fastmlp.kernels.transpose import transpose
 
 __all__ = [
     "bias_backward",
@@ -30,23 +31,23 @@ def linear_forward(y, x, weight, bias, O):
 def linear_backward(dx, dweight, dbias, weight_t, dy, x, weight, O, has_bias):
     """All three gradients of ``y = x @ weight + bias`` in one call; those of weight and bias are added to.
 
-    dx (N, padded I) out; dweight (I, padded O), dbias (1, padded O) in/out; weight_t (O, padded I; zero on entry) scratch;
+    dx (N, padded I) out; dweight (I, padded O), dbias (1, padded O) in/out; weight_t (O in whole lines, padded I) scratch;
     dy (N, padded O), x (N, padded I), weight (I, padded O) in. 4 N I O flops.
     """
-    transpose(weight_t, weight, O)
-    zero = np.zeros((1, dx.shape[1]), dx.dtype)
-    linear_backward_input(dx, dy, weight_t, zero, weight.shape[0])
+    zero = np.zeros((1, max(dx.shape[1], dy.shape[1])), dx.dtype)
+    transpose(weight_t, weight, zero, 0, weight.shape[0], O)
+    linear_backward_input(dx, dy, weight_t, zero, weight.shape[0], O)
     linear_backward_params_accumulate(dweight, dbias, x, dy, np.ones((1, 1), dx.dtype), O, has_bias)
 
 
 @inner
-def linear_backward_input(dx, dy, weight_t, zero, I):
+def linear_backward_input(dx, dy, weight_t, zero, I, O):
     """``dx = dy @ weight.T``, from ``y = x @ weight + bias``.
 
-    dx (N, padded I) out; dy (N, padded O), weight_t (O, padded I; the transposed copy), zero (1, padded I; zeros) in.
+    dx (N, padded I) out; dy (N, padded O), weight_t (at least O, padded I; the transposed copy), zero (1, padded I; zeros) in.
     2 N I O flops.
     """
-    matmul(dx, zero, SAME, dy, dy.shape[1], ADJACENT, weight_t, I, weight_t.shape[0])
+    matmul(dx, zero, SAME, dy, dy.shape[1], ADJACENT, weight_t, I, O)
 
 
 @inner
@@ -68,14 +69,3 @@ def bias_backward(dbias, init, dy, one, O):
     dbias (1, padded O) out; init (1, padded O), dy (N, padded O), one (matrix that begins with 1) in.
     """
     matmul(dbias, init, SAME, one, SAME, SAME, dy, O, dy.shape[0])
-
-
-@inner
-def transpose(target, source, columns):
-    """``target[j, i] = source[i, j]`` for j < `columns`: the copy of a weight that its input gradient reads.
-
-    target (columns, at least I) out; source (I, at least columns) in.
-    """
-    for j in range(columns):
-        for i in range(source.shape[0]):
-            target[j, i] = source[i, j]

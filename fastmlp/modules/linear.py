@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.kernels.layout import row_stride
+from fastmlp.kernels.layout import row_stride, whole_lines
 from fastmlp.kernels.linear import linear_backward, linear_forward
 from fastmlp.modules.module import Module
 from fastmlp.parameters import Parameter, gather
@@ -98,7 +98,7 @@ class Linear(Module):
         self._saved_shape()
         x, weight, bias = self._saved[0], self.weight, self._bias
         dx = np.zeros(x.shape, x.dtype)
-        transposed = np.zeros((self.out_features, x.shape[1]), x.dtype)
+        transposed = np.empty((whole_lines(self.out_features, x.dtype), x.shape[1]), x.dtype)
         has_bias = self.bias is not None
         linear_backward(dx, weight.grad_matrix, bias.grad_matrix, transposed, dy, x, weight.matrix, self.out_features, has_bias)
         return dx, self.in_features
