@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# A compile may fall into any example; the examples are the same every time.
+settings.register_profile("fastmlp", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("fastmlp")
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240521)
