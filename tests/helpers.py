@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -90,7 +91,7 @@ DIFFERENCE_BOUND = 100 * np.finfo(np.float64).eps ** (2 / 3)
 def make_net(widths, activation="tanh", *, dtype=np.float32, bias=True, rng=0):
     """Linear layers of these widths with activations between."""
     modules = []
-    for i, (width_in, width_out) in enumerate(zip(widths[:-1], widths[1:])):
+    for i, (width_in, width_out) in enumerate(pairwise(widths)):
         if i:
             modules.append(ACTIVATIONS[activation]())
         modules.append(fm.Linear(width_in, width_out, bias=bias))
@@ -162,7 +163,7 @@ def run_python(code, *arguments, jit=None, timeout=240):
     if jit is not None:
         environment["NUMBA_DISABLE_JIT"] = "0" if jit else "1"
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env=environment
+        [sys.executable, "-c", code, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=timeout, env=environment
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

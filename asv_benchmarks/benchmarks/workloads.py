@@ -7,6 +7,7 @@ in a dictionary, and a body is a loop of known length, long enough (a millisecon
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def build(name: str) -> fm.Sequential:
     """The network of a workload, with the same parameters every time."""
     widths, activation, _, _ = WORKLOADS[name]
     layers: list[fm.Module] = []
-    for wide, narrow in zip(widths, widths[1:]):
+    for wide, narrow in pairwise(widths):
         layers += [fm.Linear(wide, narrow, rng=0), getattr(fm, activation)()]
     model = fm.Sequential(*layers[:-1])
     model.reset_parameters(rng=0)

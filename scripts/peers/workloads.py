@@ -1,0 +1,73 @@
+"""What is trained: networks, batches, losses, and data to train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+__all__ = ["WORKLOADS", "Problem", "Workload"]
+
+LEARNING_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network and a batch. Plain SGD, float32, batches in order; `rows` make an epoch."""
+
+    name: str
+    widths: tuple[int, ...]
+    batch: int
+    rows: int
+    activation: str = "relu"
+    loss: str = "cross-entropy"
+
+    @property
+    def flops(self) -> int:
+        """Useful flops of a step: three products for each layer, without the input gradient of the first."""
+        sizes = [wide * narrow for wide, narrow in pairwise(self.widths)]
+        return 2 * self.batch * (3 * sum(sizes) - sizes[0])
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.rows // self.batch
+
+
+DISC = (2, 25, 25, 25, 2)
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("disc-b100", DISC, 100, 1000),
+        Workload("disc-b10", DISC, 10, 1000),
+        Workload("disc-b1", DISC, 1, 1000),
+        Workload("disc-tanh-b100", DISC, 100, 1000, "tanh", "mse"),
+        Workload("tabular", (64, 256, 256, 10), 128, 128 * 20),
+        Workload("mnist-512", (784, 512, 512, 10), 128, 128 * 8),
+        Workload("mnist-1024", (784, 1024, 1024, 10), 256, 256 * 3),
+    )
+}
+
+
+class Problem:
+    """A workload with its data and the parameters that everybody starts from."""
+
+    def __init__(self, workload: Workload):
+        rng = np.random.default_rng(0)
+        self.workload = workload
+        widths = workload.widths
+        self.x = rng.standard_normal((workload.rows, widths[0]), dtype=np.float32)
+        self.labels = rng.integers(0, widths[-1], workload.rows)
+        self.one_hot = np.eye(widths[-1], dtype=np.float32)[self.labels]
+        self.parameters = []  # (weight (O, I), bias (O,)) of each layer
+        for wide, narrow in pairwise(widths):
+            bound = wide**-0.5
+            weight = rng.uniform(-bound, bound, (narrow, wide)).astype(np.float32)
+            self.parameters.append((weight, rng.uniform(-bound, bound, narrow).astype(np.float32)))
+
+    @property
+    def y(self) -> np.ndarray:
+        """Labels, or one-hot targets."""
+        return self.one_hot if self.workload.loss == "mse" else self.labels

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import COLUMNS, assert_same_bits, jit, lanes, normal, padded
+
+from fastmlp.kernels.transpose import transpose
+
+
+@jit
+def call(target, source, zero, first, last, columns):
+    transpose(target, source, zero, first, last, columns)
+
+
+def room(array):
+    """A target whose rows and columns are whole lines, and one line more each way."""
+    line = lanes(array.dtype)
+    rows, columns = (-(-extent // line) * line + line for extent in array.shape)
+    return np.full((rows, columns), 7, array.dtype)
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+@pytest.mark.parametrize("rows", COLUMNS)
+def test_transpose_matches_reference(rows, columns, dtype, rng):
+    source = padded(normal(rng, (rows, columns), dtype))
+    target = room(source[:, :columns].T)
+    zero = np.zeros((1, lanes(dtype)), dtype)
+    call(target, source, zero, 0, rows, columns)
+    assert_same_bits(target[:columns, :rows], source[:, :columns].T)
+    line = -(-rows // lanes(dtype)) * lanes(dtype)
+    assert not target[:columns, rows:line].any(), "padding of the copy"
+    assert (target[:, line:] == 7).all(), "beyond the last line"
+    assert (target[source.shape[1] :] == 7).all()
+
+
+def test_transpose_of_parts_is_the_transpose(dtype, rng):
+    source = padded(normal(rng, (41, 17), dtype))
+    zero = np.zeros((1, lanes(dtype)), dtype)
+    whole, parts = room(source[:, :17].T), room(source[:, :17].T)
+    call(whole, source, zero, 0, 41, 17)
+    for first, last in ((16, 32), (0, 16), (32, 41)):
+        call(parts, source, zero, first, last, 17)
+    assert_same_bits(whole, parts)
