@@ -6,6 +6,7 @@ markers too.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -29,7 +31,7 @@ CENTRE, RADIUS = (0.5, 0.5), 1 / math.sqrt(2 * math.pi)  # make_disc's own
 INK, GREY = "#222222", "#8a8a8a"
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INSIDE, OUTSIDE, WRONG = BLUE, ORANGE, INK
-CURVES = (INK, VERMILION, BLUE, SKY, GREEN, PURPLE, ORANGE)
+CURVES = (INK, VERMILION, BLUE, GREEN, SKY, PURPLE, ORANGE)
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -46,9 +48,10 @@ STYLE = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
-    "legend.fontsize": 12,
-    "legend.handletextpad": 0.4,
-    "legend.columnspacing": 1.6,
+    "legend.fontsize": 11,
+    "legend.handletextpad": 0.3,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.3,
     "savefig.dpi": 160,
     "savefig.facecolor": "white",
 }
@@ -70,7 +73,7 @@ def draw_data(path: Path, X: np.ndarray, y: np.ndarray) -> Path:
         figure, axes = _square()
         _scatter(axes, X, y, size=_size(len(X)), alpha=0.85)
         axes.add_patch(Circle(CENTRE, RADIUS, fill=False, color=INK, linewidth=1.6))
-        axes.set_title(f"{_count(len(X), 'point')} to learn from")
+        axes.set_title(f"The disc, and {_count(len(X), 'point')} to learn it from")
         inside = int(y.sum())
         handles = [
             _dot(INSIDE, "o", f"inside ({inside})"),
@@ -111,10 +114,10 @@ def draw_predictions(
         handles = [
             _dot(INSIDE, "o", "predicted inside"),
             _dot(OUTSIDE, "D", "predicted outside"),
-            Line2D([], [], marker="o", color="none", markerfacecolor="none", markeredgecolor=WRONG, markersize=10,
-                   markeredgewidth=1.5, label="wrong"),
             Line2D([], [], color=VERMILION, linewidth=2, label="learnt boundary"),
             Line2D([], [], color=INK, linewidth=1.4, linestyle=(0, (4, 2)), label="true circle"),
+            Line2D([], [], marker="o", color="none", markerfacecolor="none", markeredgecolor=WRONG, markersize=10,
+                   markeredgewidth=1.5, label="wrong"),
         ]  # fmt: skip
         return _finish(figure, axes, handles, path)
 
@@ -139,19 +142,32 @@ def draw_losses(path: Path, losses: Sequence[tuple[DiscModel, np.ndarray]]) -> P
             axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
             axes.plot(epochs, middle, color=colour, linewidth=1.7, linestyle=_dashes(model), marker="o" * (len(middle) == 1))
             ends.append((middle[-1], model, colour))
-        several = len(losses[0][1]) > 1
-        axes.set_title("Training loss" + (", median and middle half of the seeds" if several else ""))
+        axes.set_title("Training loss", pad=28)
+        axes.text(0, 1.03, _losses_note(losses), transform=axes.transAxes, fontsize=11, color="#555555")
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
-        axes.margins(x=0)
+        axes.set_xlim(0, losses[0][1].shape[1])
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda loss, _: f"{loss:.3g}" if high < 5 * low else ""))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         _label_ends(axes, ends)
-        figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
-        plt.close(figure)
-    return path
+        return _save(figure, path)
+
+
+def _losses_note(losses: Sequence[tuple[DiscModel, np.ndarray]]) -> str:
+    """What the lines are."""
+    kinds = {model.loss for model, _ in losses}
+    lines = {
+        ("CE", "MSE"): "Cross-entropy (dashed: mean squared error)",
+        ("CE",): "Cross-entropy",
+        ("MSE",): "Mean squared error",
+    }[tuple(sorted(kinds))]
+    seeds = len(losses[0][1])
+    return lines + (f". Median of {seeds} seeds, and their middle half" if seeds > 1 else "")
 
 
 def _square() -> tuple[Figure, Axes]:
@@ -165,10 +181,17 @@ def _square() -> tuple[Figure, Axes]:
 
 def _finish(figure: Figure, axes: Axes, handles: list[Line2D], path: Path) -> Path:
     """A legend below the axes, and the file."""
-    columns = 3 if len(handles) <= 3 else 2
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=columns, borderaxespad=0)
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.06), ncols=3, borderaxespad=0, borderpad=0)
+    return _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    """Write the figure with a palette of 256 colours, which makes the file a third as large, and close it."""
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="png", bbox_inches="tight", pad_inches=0.15)
     plt.close(figure)
+    with Image.open(pixels) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
     return path
 
 
@@ -224,8 +247,7 @@ def _label_ends(axes: Axes, ends: list[tuple[float, DiscModel, str]]) -> None:
     heights = [transform.transform((epochs, loss))[1] for loss, *_ in ends]
     for height, place, (_, model, colour) in zip(heights, _apart(heights, 0.055), ends):
         axes.plot([1.005, 1.04], [height, place], color=colour, linewidth=0.8, transform=axes.transAxes, clip_on=False)
-        text = model.name if model.loss == "CE" else f"{model.name} (squared error)"
-        axes.text(1.05, place, text, color=colour, va="center", transform=axes.transAxes, fontweight="bold")
+        axes.text(1.05, place, model.name, color=colour, va="center", transform=axes.transAxes, fontweight="bold")
 
 
 def _apart(heights: Sequence[float], gap: float) -> np.ndarray:

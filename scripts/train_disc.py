@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -21,11 +22,11 @@ from disc_models import MODELS, DiscModel, centre_and_scale
 
 import fastmlp as fm
 
-#: What the kernels count in float32 and int64 with room to spare.
-LARGEST_RATE, LARGEST_COUNT = 1e38, 10**9
+#: Within float32.
+LARGEST_RATE = 1e38
 
 COLUMNS = ("model", "network", "loss", "learning rate", "batch", "train error", "test error", "seconds")
-WIDTHS = (7, 17, 4, 25, 5, 11, 11, 7)
+WIDTHS = (7, 17, 4, 25, 5, 13, 13, 7)
 
 
 @dataclass
@@ -48,6 +49,11 @@ class Result:
     trainings: list[Training]
 
     @property
+    def typical(self) -> Training:
+        """The training with the median test error."""
+        return sorted(self.trainings, key=lambda training: training.test_error)[len(self.trainings) // 2]
+
+    @property
     def test_error(self) -> float:
         """The mean test error over the seeds."""
         return float(np.mean([training.test_error for training in self.trainings]))
@@ -55,6 +61,10 @@ class Result:
 
 class Interrupted(Exception):  # noqa: N818
     """Ctrl-C ended a training, which has said so."""
+
+
+class Diverged(Exception):  # noqa: N818
+    """A loss became infinite."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -121,18 +131,24 @@ def train_all(model: DiscModel, options: argparse.Namespace) -> Result:
     for count in range(options.seeds):
         if sys.stdout.isatty():  # the table's line for this model, or Ctrl-C's message, is written over it
             print(f"{model.name:{WIDTHS[0]}}  {count} of {options.seeds}", end="\r", flush=True)
-        trainings.append(train(model, options.first_seed + count, options.points, options.epochs, options.threads))
+        seed = options.first_seed + count
+        try:
+            trainings.append(train(model, seed, options.points, options.epochs, options.threads))
+        except fm.NonFiniteLossError as reason:
+            where = f"in epoch {reason.epoch + 1}, at learning rate {model.lr:g} (seed {seed})"
+            raise Diverged(f"{model.name} diverged {where}: try a smaller --lr") from None
     return Result(model, trainings)
 
 
 def header(options: argparse.Namespace) -> str:
     """What is about to happen, and the head of the table."""
     models, seeds = plural(len(options.model), "model"), plural(options.seeds, "seed")
+    spread = ", mean ± standard deviation over the seeds" if options.seeds > 1 else ""
+    points = f"{plural(options.points, 'point')} to train on, {plural(options.points, 'other')} to test on"
     lines = [
         "Which points of the unit square lie inside a disc that covers half of it?",
-        f"{models}, {plural(options.epochs, 'epoch')}, {plural(options.points, 'point')} to train on and as many others to "
-        f"test on, {seeds}.",
-        "Errors in %, as mean ± standard deviation over the seeds; the seconds are those of one training.",
+        f"{models}, {seeds}, {plural(options.epochs, 'epoch')}, {points}.",
+        f"Errors in %{spread}; the seconds are those of one training.",
         "",
         row(COLUMNS),
         row(["─" * width for width in WIDTHS]),
@@ -175,10 +191,10 @@ def plural(count: int, noun: str) -> str:
 
 
 def draw(results: Sequence[Result], best: Result, options: argparse.Namespace) -> list[Path]:
-    """Write the three figures."""
+    """Write the three figures; the predictions are those of a training with the median test error, on its own points."""
     import disc_figures
 
-    shown = best.trainings[0]
+    shown = best.typical
     data, test = make_data(shown.seed, options.points)
     folder = options.output
     losses = [(result.model, np.array([training.losses for training in result.trainings])) for result in results]
@@ -198,7 +214,7 @@ def run(options: argparse.Namespace) -> None:
     """Train, print the table, draw."""
     began = time.perf_counter()
     print(header(options), flush=True)
-    train(options.model[0], options.first_seed, 2, 1, options.threads)  # the kernels' compilation is nobody's training time
+    train(MODELS[0], 0, points=2, epochs=1, threads=options.threads)  # compiling is nobody's training time
     results = []
     for model in options.model:
         results.append(train_all(model, options))
@@ -211,20 +227,19 @@ def run(options: argparse.Namespace) -> None:
     print(f"Done in {time.perf_counter() - began:.1f} s.", flush=True)
 
 
-def whole_number(text: str, least: int = 1) -> int:
-    """A whole number of at least `least`, for argparse."""
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}") from None
-    if not least <= value <= LARGEST_COUNT:
-        raise argparse.ArgumentTypeError(f"must be from {least} to {LARGEST_COUNT}; got {text}")
-    return value
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to `most`, for argparse."""
 
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}") from None
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}; got {text}")
+        return value
 
-def seed_number(text: str) -> int:
-    """A whole number of at least 0, for argparse."""
-    return whole_number(text, least=0)
+    return read
 
 
 def learning_rate(text: str) -> float:
@@ -255,24 +270,26 @@ def parser() -> argparse.ArgumentParser:
     )
     made = _Parser(
         prog="train_disc",
-        description="Teach networks which points of the unit square lie inside a disc: train the models below, print a table\n"
-        "of their errors, and draw the data, the predictions of the best model, and all loss curves.",
+        description="Teach networks which points of the unit square lie inside a disc: train the\n"
+        "models below, print a table of their errors, and draw the data, the predictions\n"
+        "of the best model, and all loss curves.",
         epilog=f"models (CE is cross-entropy, MSE the mean squared error to one-hot targets):\n{models}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = made.add_argument
+    million = 1_000_000
     add("--model", nargs="+", type=model_named, metavar="NAME", help="models to train (default: all)")
-    add("--epochs", type=whole_number, default=250, metavar="N", help="passes over the points (default: 250)")
-    add("--batch-size", type=whole_number, metavar="N", help="points of a step (default: each model's own)")
+    add("--epochs", type=whole_number(1, million), default=250, metavar="N", help="passes over the points (default: 250)")
+    add("--batch-size", type=whole_number(1, million), metavar="N", help="points of a step (default: each model's own)")
     add("--lr", type=learning_rate, metavar="RATE", help="learning rate (default: each model's own)")
-    add("--seeds", type=whole_number, default=20, metavar="N", help="trainings of each model, on new points from new initial "
-        "weights (default: 20)")  # fmt: skip
-    add("--first-seed", type=seed_number, default=0, metavar="N", help="the seeds are N, N + 1, ... (default: 0)")
-    add("--points", type=whole_number, default=1000, metavar="N", help="points to train on, and again to test on "
-        "(default: 1000)")  # fmt: skip
-    add("--threads", type=whole_number, default=1, metavar="N", help="threads of a training; networks this small are fastest "
-        "on one (default: 1)")  # fmt: skip
+    about = "trainings of each model, each on new points and from new initial weights (default: 20)"
+    add("--seeds", type=whole_number(1, million), default=20, metavar="N", help=about)
+    add("--first-seed", type=whole_number(0, 2**62), default=0, metavar="N", help="the seeds are N, N + 1, ... (default: 0)")
+    about = "points to train on; as many others to test on (default: 1000)"
+    add("--points", type=whole_number(1, million), default=1000, metavar="N", help=about)
+    about = "threads of a training; networks this small are fastest on one (default: 1)"
+    add("--threads", type=whole_number(1, 256), default=1, metavar="N", help=about)
     add("--output", type=Path, default=Path("figures"), metavar="FOLDER", help="where the figures go (default: figures)")
     add("--no-figures", dest="figures", action="store_false", help="print the table only")
     return made
@@ -293,7 +310,8 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
             with tempfile.TemporaryFile(dir=options.output):
                 pass
         except OSError as reason:
-            read.error(f"cannot write to the output folder {options.output}: {reason.strerror}")
+            why = "it is a file" if isinstance(reason, FileExistsError) else reason.strerror
+            read.error(f"cannot write to the output folder {options.output}: {why}")
     return options
 
 
@@ -308,17 +326,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("train_disc: interrupted", file=sys.stderr)
         return 130
-    except fm.NonFiniteLossError as reason:
-        print(f"train_disc: {reason}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (MemoryError, OSError) as reason:
+    except (Diverged, MemoryError, OSError) as reason:
         print(f"train_disc: {reason or 'not enough memory'}", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # ± and ─, where standard output is ASCII
     sys.exit(main())
