@@ -108,7 +108,7 @@ def _real(values: Any, name: str, dtype: np.dtype) -> np.ndarray:
         )
         raise TypeError(f"{name} must hold real numbers; got {kind} (dtype {array.dtype}): convert it, {name}.astype(float)")
     if array.dtype == dtype:
-        return array.view(np.ndarray)
+        return array
     with np.errstate(over="ignore"):  # a number too large for the dtype becomes inf, which fit reports
         return array.astype(dtype)
 
@@ -126,6 +126,8 @@ class _Writable:
 
 def _plain(array: np.ndarray) -> np.ndarray:
     """C-contiguous, aligned and writable, as the kernels are compiled for; copied only where it must be."""
+    if array.flags.carray:
+        return array
     array = np.require(array, requirements=["C", "A"])
     return array if array.flags.writeable else np.asarray(_Writable(array))
 

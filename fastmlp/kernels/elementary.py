@@ -190,14 +190,20 @@ def _tanh_64(x):
     return near if a < f64(0.625) else far
 
 
+# sigmoid(x) = 1 / (1 + exp(-x)) for x >= 0 and exp(x) / (1 + exp(x)) below: the exponential never overflows, so results below
+# the normal range are right too.
+
+
 @inner
 def _sigmoid_32(x):
-    return f32(1.0) / (f32(1.0) + _exp_32(-x))
+    e = _exp_32(-abs(x))
+    return (f32(1.0) if x >= f32(0.0) else e) / (f32(1.0) + e)
 
 
 @inner
 def _sigmoid_64(x):
-    return f64(1.0) / (f64(1.0) + _exp_64(-x))
+    e = _exp_64(-abs(x))
+    return (f64(1.0) if x >= f64(0.0) else e) / (f64(1.0) + e)
 
 
 exp = _by_dtype(_exp_32, _exp_64)

@@ -74,13 +74,16 @@ def _transpose_square(typingctx, target, target_at, source, source_at, zero, row
 
 @instead(_transpose_square)
 def transpose_square(target, target_at, source, source_at, zero, rows):
-    """Transpose the square at ``source.flat[source_at]`` to ``target.flat[target_at]``; its rows from `rows` on are zero."""
+    """Transpose the square at ``source.flat[source_at]`` to ``target.flat[target_at]``; its rows from `rows` on are zero.
+
+    The compiled one writes whole squares, also where `target` ends before its last line does.
+    """
     lanes = LINE_BYTES // target.itemsize
     row, column = divmod(target_at, target.shape[1])
     i, j = divmod(source_at, source.shape[1])
     block = target[row : row + lanes, column : column + lanes]
     block[:] = 0
-    block[:, :rows] = source[i : i + rows, j : j + lanes].T
+    block[:, :rows] = source[i : i + rows, j : j + len(block)].T
 
 
 @inner

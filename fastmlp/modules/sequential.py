@@ -80,7 +80,9 @@ class Sequential(Module):
         if dtype is None and len(dtypes) > 1:
             raise TypeError("the modules differ in dtype: say which one the network is to have, Sequential(..., dtype=)")
         self._dtype = checks.float_dtype(dtype if dtype is not None else next(iter(dtypes), np.float32))
-        self._storage = gather(stored, self._dtype)
+        self._empty = gather([], self._dtype)  # for a network without parameters
+        self._stored = stored
+        gather(stored, self._dtype)
         for name, parameter in self.named_parameters():
             parameter.name = name
         self._own()
@@ -102,9 +104,7 @@ class Sequential(Module):
     @property
     def storage(self) -> Storage:
         """The flat vector of the parameters; after this network became a part of another, that one's."""
-        for parameter in self._stored_parameters():
-            return parameter.storage
-        return self._storage
+        return self._stored[0].storage if self._stored else self._empty
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules, named by their places."""
