@@ -162,8 +162,7 @@ def run_python(code, *arguments, jit=None, timeout=240):
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     if jit is not None:
         environment["NUMBA_DISABLE_JIT"] = "0" if jit else "1"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], check=False, capture_output=True, text=True, timeout=timeout, env=environment
-    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout

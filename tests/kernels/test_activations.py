@@ -23,12 +23,12 @@ def reference_backward(name, dy, y):
 
 def make_forward(name):
     function = getattr(activations, f"{name}_forward")
-    return jit(lambda y: function(y))
+    return jit(lambda y: function(y))  # noqa: PLW0108 (one that Python may call)
 
 
 def make_backward(name):
     function = getattr(activations, f"{name}_backward")
-    return jit(lambda dx, y: function(dx, y))
+    return jit(lambda dx, y: function(dx, y))  # noqa: PLW0108
 
 
 FORWARD = {name: make_forward(name) for name in NAMES}

@@ -51,8 +51,8 @@ def points(name, dtype, rng):
     largest = -np.log(float(info.smallest_subnormal)) + 1
     wide = rng.uniform(-largest, largest, POINTS)
     edges = [0.625, 1, 0.5, 2, np.sqrt(0.5), np.sqrt(2), np.log(2) / 2, 88.722, 709.782, float(info.tiny), float(info.max)]
-    near = np.concatenate([np.asarray(edges) * (1 + k * float(info.eps)) for k in (-2, -1, 0, 1, -3e6)])
     with np.errstate(over="ignore"):
+        near = np.concatenate([np.asarray(edges) * (1 + k * float(info.eps)) for k in (-2, -1, 0, 1, -3e6)])
         x = np.concatenate([everywhere, -everywhere[::2], middle, wide, near, -near]).astype(dtype)
     x = np.abs(x) if name == "log" else x
     return x[np.isfinite(x) & (x != 0)]
