@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+from helpers import assert_same_bits, jit
+
+from fastmlp.kernels.intrinsics import bits_to_float, float_to_bits, matrix, muladd, vector
+
+
+@jit
+def through_bits(bits, back, x):
+    for i in range(x.size):
+        bits[i] = float_to_bits(x[i])
+        back[i] = bits_to_float(bits[i])
+
+
+@jit
+def multiply_add(out, a, b, c):
+    for i in range(out.size):
+        out[i] = muladd(a[i], b[i], c[i])
+
+
+@jit
+def double_part(flat, offset, rows, stride):
+    part = matrix(flat, offset, rows, stride)
+    line = vector(flat, offset, stride)
+    shape = part.shape
+    for i in range(rows):
+        for j in range(stride):
+            part[i, j] *= 2
+    return shape, line[0], line.size  # of the view, after the change
+
+
+def test_bits_round_trip(dtype):
+    x = np.array([0.0, -0.0, 1.0, -1.5, np.inf, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max], dtype)
+    integers = np.int32 if dtype == np.float32 else np.int64
+    bits, back = np.empty(x.size, integers), np.empty_like(x)
+    through_bits(bits, back, x)
+    np.testing.assert_array_equal(bits, x.view(integers))
+    assert_same_bits(back, x)
+
+
+def test_muladd_is_rounded_once_or_twice(dtype, rng):
+    a, b, c = (rng.standard_normal(67).astype(dtype) for _ in range(3))
+    out = np.empty_like(a)
+    multiply_add(out, a, b, c)
+    twice = a * b + c
+    if dtype == np.float32:
+        once = (a.astype(np.float64) * b + c).astype(np.float32)
+        assert ((out == twice) | (out == once)).all()
+    bound = np.finfo(dtype).eps * (np.abs(a * b) + np.abs(c))
+    assert (np.abs(out - twice) <= bound).all()
+
+
+def test_matrix_and_vector_are_views(dtype):
+    flat = np.arange(1, 33).astype(dtype)
+    before = flat.copy()
+    shape, first, size = double_part(flat, 5, 3, 4)
+    assert (shape, size) == ((3, 4), 4)
+    assert first == 2 * before[5]
+    before[5:17] *= 2
+    assert_same_bits(flat, before)

@@ -1,0 +1,213 @@
+"""The door to Numba, and the rules that the kernels' sources keep."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from helpers import JIT, jit_only, run_python
+
+import fastmlp.kernels
+from fastmlp.kernels import jit
+
+FOLDER = Path(fastmlp.kernels.__file__).parent
+SOURCES = {path.stem: ast.parse(path.read_text()) for path in sorted(FOLDER.glob("*.py"))}
+DOORS = ("kernel", "inner", "instead")
+
+
+def top_functions(tree):
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def decorators(function):
+    names = set()
+    for decorator in function.decorator_list:
+        node = decorator.func if isinstance(decorator, ast.Call) else decorator
+        names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return names
+
+
+def is_compiled(function):
+    return bool(decorators(function) & {*DOORS, "intrinsic"})
+
+
+COMPILED = {
+    f"{module}.{function.name}": function
+    for module, tree in SOURCES.items()
+    for function in top_functions(tree)
+    if is_compiled(function)
+}
+
+# The names that a module has from the kernels: its own functions, and those it imports.
+PYTHON_ONLY = {function.name for tree in SOURCES.values() for function in top_functions(tree) if not is_compiled(function)} - {
+    function.name for function in COMPILED.values()
+}
+
+
+def test_there_is_something_to_look_at():
+    assert {"engine.train_steps", "matmul.matmul", "losses.loss_sum", "updates.sgd_step"} <= COMPILED.keys()
+    assert len(SOURCES) > 10
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_public_function_has_a_docstring(module):
+    for function in top_functions(SOURCES[module]):
+        assert function.name.startswith("_") or ast.get_docstring(function), f"{module}.{function.name}"
+    assert ast.get_docstring(SOURCES[module])
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_function_calls_compiled_functions_only(name):
+    if "intrinsic" in decorators(COMPILED[name]) or "instead" in decorators(COMPILED[name]):
+        return  # those emit code, or run as plain Python only
+    called = {
+        node.func.id for node in ast.walk(COMPILED[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not called & PYTHON_ONLY
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_function_keeps_the_rules(name):
+    """No optional argument, no string, no exception, nothing but a kernel's arguments."""
+    function = COMPILED[name]
+    arguments = function.args
+    assert not arguments.defaults
+    assert not arguments.kwonlyargs
+    assert arguments.vararg is None
+    assert arguments.kwarg is None
+    if decorators(function) & {"kernel", "inner"}:
+        assert not [node for node in ast.walk(function) if isinstance(node, (ast.Raise, ast.Assert, ast.Try, ast.With))]
+        texts = [node for node in ast.walk(function) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        assert len(texts) <= 1, "a kernel has no strings but its docstring"
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_numba_is_called_through_the_one_door(module):
+    if module == "jit":
+        return
+    for node in ast.walk(SOURCES[module]):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("njit", "jit", "vectorize", "cfunc", "prange"), f"{module}, line {node.lineno}"
+        if isinstance(node, ast.ImportFrom) and node.module == "numba":
+            assert not {alias.name for alias in node.names} & {"njit", "jit", "prange", "vectorize", "cfunc"}
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_all_names_exist(module):
+    namespace = importlib.import_module(f"fastmlp.kernels.{module}")
+    names = getattr(namespace, "__all__", [])
+    assert sorted(names) == sorted(set(names))
+    assert all(hasattr(namespace, name) for name in names)
+
+
+@jit_only
+def test_kernel_has_the_flags():
+    from fastmlp.kernels.losses import loss_sum
+
+    assert loss_sum.targetoptions["nogil"]
+    assert loss_sum.targetoptions["error_model"] == "numpy"
+    assert not loss_sum.targetoptions["fastmath"]
+
+
+def test_kernel_leaves_numbas_configuration_alone():
+    before = numba.config.CACHE_DIR
+
+    @jit.kernel
+    def twice(x):
+        return x + x
+
+    assert before == numba.config.CACHE_DIR
+    assert twice(3) == 6
+
+
+def test_plain_kernel_is_as_silent_as_machine_code(dtype):
+    @jit.kernel
+    def square(x):
+        return x[0] * x[0] / x[1]
+
+    assert square(np.array([np.finfo(dtype).max, 0], dtype)) == np.inf
+
+
+@jit_only
+def test_machine_code_is_cached_in_a_folder_of_its_own(tmp_path):
+    code = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+from fastmlp.kernels import jit
+from fastmlp.kernels.losses import loss_sum
+import numpy as np
+assert jit.cache_folder.startswith(sys.argv[1]), jit.cache_folder
+loss_sum(np.ones(3))
+print(sum(loss_sum.stats.cache_hits.values()))
+"""
+    assert run_python(code, tmp_path).split() == ["0"]
+    assert run_python(code, tmp_path).split() == ["1"]
+    assert list(tmp_path.rglob("*.nbc"))
+
+
+def test_fingerprint_depends_on_every_source(tmp_path, monkeypatch):
+    for path in FOLDER.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    seen = {jit._fingerprint()}
+    for path in sorted(tmp_path.glob("*.py")):
+        path.write_text(path.read_text() + "\n# changed\n")
+        seen.add(jit._fingerprint())
+    assert len(seen) == len(SOURCES) + 1
+
+
+def test_fingerprint_depends_on_numba(monkeypatch):
+    before = jit._fingerprint()
+    monkeypatch.setattr(jit.numba, "__version__", "0.0")
+    assert jit._fingerprint() != before
+
+
+def test_place_that_cannot_be_written_means_no_cache(tmp_path):
+    """Here a file stands where the folder should be: not even root can write there."""
+    (tmp_path / "file").write_text("")
+    code = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"] = os.path.join(sys.argv[1], "file")
+from fastmlp.kernels import jit
+from fastmlp.kernels.losses import loss_sum
+import numpy as np
+assert jit.cache_folder == "", jit.cache_folder
+assert loss_sum(np.ones(3)) == 3
+"""
+    run_python(code, tmp_path)
+
+
+@jit_only
+def test_two_processes_that_start_cold_both_work(tmp_path):
+    code = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+from fastmlp.kernels.scan import all_finite
+from fastmlp.kernels.losses import loss_sum
+import numpy as np
+assert all_finite(np.ones(3)) and loss_sum(np.ones(3)) == 3
+"""
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+
+
+def test_jit_off_gives_plain_functions():
+    code = """
+import types
+from fastmlp.kernels import engine, matmul, tile
+assert all(isinstance(f, types.FunctionType) for f in (engine.train_steps, engine.forward_rows, matmul.matmul, tile.tall_1))
+"""
+    run_python(code, jit=False)
+    if JIT:
+        from fastmlp.kernels import matmul
+
+        assert isinstance(matmul.matmul, numba.core.registry.CPUDispatcher)

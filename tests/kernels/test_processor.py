@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+from helpers import run_python
+
+from fastmlp.kernels import processor
+
+
+def test_tile_fits_the_registers():
+    assert processor.REGISTER_BYTES in (16, 32, 64)
+    sums = processor.TILE_ROWS * processor.TILE_VECTORS
+    assert sums + processor.TILE_VECTORS + 1 <= processor._count
+
+
+@pytest.mark.parametrize(("features", "expected"), [("+avx512f", (64, 32)), ("+avx,+avx2", (32, 16)), ("+sse2", (16, 16))])
+def test_registers_follow_the_features_numba_compiles_for(features, expected, monkeypatch):
+    monkeypatch.setattr(processor.numba.config, "CPU_FEATURES", features)
+    monkeypatch.setattr(processor.binding, "get_process_triple", lambda: "x86_64-unknown-linux-gnu")
+    assert processor._registers() == expected
+
+
+def test_registers_of_arm_are_neon(monkeypatch):
+    monkeypatch.setattr(processor.binding, "get_process_triple", lambda: "aarch64-apple-darwin")
+    assert processor._registers() == (16, 32)
+
+
+def test_narrow_registers_give_the_same_to_rounding(tmp_path):
+    code = """
+import os, sys
+os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = "generic", "+sse2"
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+from fastmlp.kernels import processor
+assert processor.REGISTER_BYTES == 16, processor.REGISTER_BYTES
+import numpy as np, fastmlp as fm
+layer = fm.Linear(5, 19, rng=0, dtype=np.float64)
+x = np.random.default_rng(0).standard_normal((9, 5))
+expected = x @ layer.weight.data.T + layer.bias.data
+assert np.abs(layer(x) - expected).max() < 1e-14
+dy = np.ones((9, 19))
+assert np.abs(layer.backward(dy) - dy @ layer.weight.data).max() < 1e-13
+assert np.abs(layer.weight.grad - dy.T @ x).max() < 1e-13
+"""
+    if not processor.binding.get_process_triple().startswith("x86_64"):
+        pytest.skip("these are features of x86")
+    run_python(code)

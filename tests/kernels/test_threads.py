@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from helpers import jit, small
+
+from fastmlp.kernels.threads import ABORT, ARRIVED, CONTROL_SIZE, barrier
+
+MEETINGS = small(2000, 20)
+
+
+@jit
+def march(control, places, thread, threads, meetings):
+    """Whether nobody was ever ahead or behind: each thread writes how far it is, and looks at the others after the barrier."""
+    for meeting in range(1, meetings + 1):
+        places[thread * 16] = meeting
+        if not barrier(control, np.int64(2 * meeting - 1), threads):
+            return False
+        for other in range(threads):
+            if places[other * 16] != meeting:
+                return False
+        if not barrier(control, np.int64(2 * meeting), threads):
+            return False
+    return True
+
+
+def together(threads, meetings):
+    control, places = np.zeros(CONTROL_SIZE, np.int64), np.zeros(16 * threads, np.int64)
+    march(np.zeros(CONTROL_SIZE, np.int64), places.copy(), 0, 1, 1)  # compiled before the others wait for it
+    results = [None] * threads
+
+    def work(thread):
+        results[thread] = march(control, places, thread, threads, meetings)
+
+    helpers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
+    for helper in helpers:
+        helper.start()
+    for helper in helpers:
+        helper.join(60)
+        assert not helper.is_alive()
+    return results, control
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_barrier_lets_nobody_ahead(threads):
+    results, control = together(threads, MEETINGS if threads <= 3 else MEETINGS // 10)
+    assert results == [True] * threads
+    if threads > 1:
+        assert control[ARRIVED] == 2 * threads * (MEETINGS if threads <= 3 else MEETINGS // 10)
+
+
+def test_barrier_opens_when_the_run_is_called_off():
+    control, places = np.zeros(CONTROL_SIZE, np.int64), np.zeros(32, np.int64)
+    march(control.copy(), places.copy(), 0, 1, 1)
+    results = []
+    waiting = threading.Thread(target=lambda: results.append(march(control, places, 0, 2, 1)))
+    waiting.start()
+    time.sleep(0.05)
+    assert waiting.is_alive(), "it did not wait"
+    control[ABORT] = 1
+    waiting.join(10)
+    assert results == [False]
+
+
+def test_places_in_control_lie_on_lines_of_their_own():
+    assert abs(ABORT - ARRIVED) * 8 >= 64
+    assert max(ABORT, ARRIVED) < CONTROL_SIZE
