@@ -10,12 +10,14 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from disc_models import DiscModel
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
@@ -33,7 +35,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "
 INSIDE, OUTSIDE, WRONG = BLUE, ORANGE, INK
 CURVES = (INK, VERMILION, BLUE, GREEN, SKY, PURPLE, ORANGE)
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 12,
     "axes.titlesize": 13.5,
@@ -109,7 +111,9 @@ def draw_predictions(
         _scatter(axes, X[~wrong], predicted[~wrong], size=0.8 * _size(len(X)), alpha=0.5)
         axes.add_patch(Circle(CENTRE, RADIUS, fill=False, color=INK, linewidth=1.4, linestyle=(0, (5, 3))))
         _scatter(axes, X[wrong], predicted[wrong], size=30, alpha=1, zorder=4)
-        axes.scatter(*X[wrong].T, s=110, facecolors="none", edgecolors=WRONG, linewidths=1.5, zorder=5, clip_on=False)
+        axes.scatter(
+            X[wrong, 0], X[wrong, 1], s=110, facecolors="none", edgecolors=WRONG, linewidths=1.5, zorder=5, clip_on=False
+        )
         axes.set_title(f"“{name}” is wrong on {wrong.sum()} of {_count(len(X), 'new point')}")
         handles = [
             _dot(INSIDE, "o", "predicted inside"),
@@ -132,30 +136,44 @@ def draw_losses(path: Path, losses: Sequence[tuple[DiscModel, np.ndarray]]) -> P
     losses : sequence of (DiscModel, ndarray (seeds, epochs))
         A loss for each seed and epoch.
     """
+    colours = [CURVES[i % len(CURVES)] for i in range(len(losses))]
+    # Losses of different kinds are not to be compared: squared errors are dashed.
+    lines = ["-" if model.loss == "CE" else "--" for model, _ in losses]
     with matplotlib.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.6, 5))
-        ends = []
-        for i, (model, values) in enumerate(losses):
-            low, middle, high = np.quantile(np.maximum(values, 1e-9), [0.25, 0.5, 0.75], axis=0)
-            epochs = np.arange(1, len(middle) + 1)
-            colour = CURVES[i % len(CURVES)]
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
-            axes.plot(epochs, middle, color=colour, linewidth=1.7, linestyle=_dashes(model), marker="o" * (len(middle) == 1))
-            ends.append((middle[-1], model, colour))
         axes.set_title("Training loss", pad=28)
         axes.text(0, 1.03, _losses_note(losses), transform=axes.transAxes, fontsize=11, color="#555555")
-        axes.set_yscale("log")
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0, losses[0][1].shape[1])
-        low, high = axes.get_ylim()
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda loss, _: f"{loss:.3g}" if high < 5 * low else ""))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        _label_ends(axes, ends)
+        for (_, values), colour, line in zip(losses, colours, lines):
+            _curve(axes, np.maximum(values, 1e-9), colour, line)  # a loss of zero has no place on a logarithmic axis
+        _loss_axes(axes, epochs=losses[0][1].shape[1])
+        _label_ends(
+            axes, [(float(np.median(values[:, -1])), model.name, colour) for (model, values), colour in zip(losses, colours)]
+        )
         return _save(figure, path)
+
+
+def _curve(axes: Axes, values: np.ndarray, colour: str, line: str) -> None:
+    """The median of (seeds, epochs) and the quartiles about it."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    epochs = np.arange(1, len(middle) + 1)
+    marker = "o" if len(middle) == 1 else ""
+    axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.plot(epochs, middle, color=colour, linewidth=1.7, linestyle=line, marker=marker, clip_on=False)
+
+
+def _loss_axes(axes: Axes, epochs: int) -> None:
+    """A logarithmic axis of losses in plain numbers, and one of whole epochs."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    minor = "{:.3g}" if high < 5 * low else ""  # where there are hardly any powers of ten to label
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda loss, _: minor.format(loss)))
+    axes.set_xlim(0, epochs)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _losses_note(losses: Sequence[tuple[DiscModel, np.ndarray]]) -> str:
@@ -199,7 +217,8 @@ def _scatter(axes: Axes, X: np.ndarray, labels: np.ndarray, *, size: float, alph
     """Points inside as discs, points outside as diamonds."""
     for label, colour, marker in ((0, OUTSIDE, "D"), (1, INSIDE, "o")):
         area = size * (0.75 if marker == "D" else 1)
-        axes.scatter(*X[labels == label].T, s=area, color=colour, marker=marker, alpha=alpha, linewidths=0, zorder=zorder)
+        chosen = X[labels == label]
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=area, color=colour, marker=marker, alpha=alpha, linewidths=0, zorder=zorder)
 
 
 def _regions(axes: Axes, scores: Callable[[np.ndarray], np.ndarray], cells: int = 401) -> None:
@@ -215,9 +234,10 @@ def _regions(axes: Axes, scores: Callable[[np.ndarray], np.ndarray], cells: int 
         axes.contour(side, side, margin, levels=[0], colors=[VERMILION], linewidths=2, zorder=3)
 
 
-def _tint(colour: str, strength: float = 0.13) -> tuple[float, ...]:
+def _tint(colour: str, strength: float = 0.13) -> tuple[float, float, float]:
     """The colour, mixed with white."""
-    return tuple(1 - strength * (1 - channel) for channel in matplotlib.colors.to_rgb(colour))
+    red, green, blue = (1 - strength * (1 - channel) for channel in to_rgb(colour))
+    return red, green, blue
 
 
 def _dot(colour: str, marker: str, label: str) -> Line2D:
@@ -234,20 +254,14 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _dashes(model: DiscModel) -> str:
-    """Losses of another kind are not to be compared: their lines are dashed."""
-    return "-" if model.loss == "CE" else "--"
-
-
-def _label_ends(axes: Axes, ends: list[tuple[float, DiscModel, str]]) -> None:
-    """A name at the end of each curve, moved up or down where two would touch."""
-    transform = axes.transData + axes.transAxes.inverted()
-    epochs = axes.get_xlim()[1]
-    ends = sorted(ends, key=lambda end: end[0])
-    heights = [transform.transform((epochs, loss))[1] for loss, *_ in ends]
-    for height, place, (_, model, colour) in zip(heights, _apart(heights, 0.055), ends):
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """A name at the end of each curve, moved up or down where two would touch: (loss, name, colour) of each."""
+    transform = axes.get_yaxis_transform() + axes.transAxes.inverted()
+    ends = sorted(ends)
+    heights = [transform.transform((1, max(loss, 1e-9)))[1] for loss, *_ in ends]
+    for height, place, (_, name, colour) in zip(heights, _apart(heights, gap=0.055), ends):
         axes.plot([1.005, 1.04], [height, place], color=colour, linewidth=0.8, transform=axes.transAxes, clip_on=False)
-        axes.text(1.05, place, model.name, color=colour, va="center", transform=axes.transAxes, fontweight="bold")
+        axes.text(1.05, place, name, color=colour, va="center", transform=axes.transAxes, fontweight="bold")
 
 
 def _apart(heights: Sequence[float], gap: float) -> np.ndarray:

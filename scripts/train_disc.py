@@ -17,10 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-from disc_models import MODELS, DiscModel, centre_and_scale
+try:
+    import numpy as np
+    from disc_models import MODELS, DiscModel, centre_and_scale
 
-import fastmlp as fm
+    import fastmlp as fm
+except KeyboardInterrupt:  # they take half a second
+    print("train_disc: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 #: Within float32.
 LARGEST_RATE = 1e38
