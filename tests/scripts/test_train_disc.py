@@ -187,13 +187,19 @@ def test_train_disc_ends_when_a_training_is_interrupted(train_disc, capsys, monk
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_train_disc_ends_on_ctrl_c(tmp_path):
+def test_train_disc_ends_on_ctrl_c():
     command = [sys.executable, SCRIPTS / "train_disc.py", "--epochs", "1000000", "--no-figures"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8") as job:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    signal.signal(signal.SIGINT, before)
+    try:
         job.stdout.readline()  # the header is out: the job has begun
         time.sleep(1)
         job.send_signal(signal.SIGINT)
         _, message = job.communicate(timeout=200)
+    finally:
+        job.kill()
+        job.communicate()
     assert job.returncode == 130
     assert message.splitlines()[-1].split(":")[0] in ("fastmlp", "train_disc")
     assert "interrupted" in message
