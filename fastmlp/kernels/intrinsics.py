@@ -7,7 +7,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels.jit import instead
@@ -64,6 +63,8 @@ def bits_to_float(n):
 
 def _borrow(context, builder, array_type, flat_type, flat, offset, shape):
     """An array structure that points into `flat` and owns nothing: Numba counts no references to it."""
+    from numba.np.arrayobj import populate_array  # 35 ms, and not needed where the machine code is cached
+
     source = context.make_array(flat_type)(context, builder, flat)
     size = context.get_abi_sizeof(context.get_data_type(flat_type.dtype))
     itemsize = context.get_constant(types.intp, size)

@@ -224,4 +224,5 @@ def _brings_its_own(kind: type[Module], name: str) -> bool:
 
 def padded_arithmetic(module: Module, name: str) -> Callable[[np.ndarray, int], tuple[np.ndarray, int]]:
     """``module._forward`` or ``module._backward``, unless a subclass brings a ``forward`` or ``backward``: then that one."""
-    return getattr(Module if _brings_its_own(type(module), name) else type(module), f"_{name}").__get__(module)
+    kind: Any = type(module)
+    return getattr(Module if _brings_its_own(kind, name) else kind, f"_{name}").__get__(module)
