@@ -1,0 +1,129 @@
+"""The engine by itself; what it computes is compared with the modules in tests/test_promises.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import assert_same_bits, assert_within, eps, jit, jit_only, make_data, make_net, small
+
+import fastmlp as fm
+from fastmlp.kernels import engine
+from fastmlp.modules.lowering import try_lower
+from fastmlp.program import BLOCK_ROWS
+from fastmlp.training import compiled
+from fastmlp.training.data import Data
+
+
+@jit
+def call_share(size, unit, thread, threads):
+    return engine.share(size, unit, thread, threads)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 16, 17, 100])
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_shares_are_whole_units_and_leave_nothing(size, threads):
+    covered = []
+    for thread in range(threads):
+        first, last = call_share(np.int64(size), np.int64(8), thread, threads)
+        assert first % 8 == 0
+        assert last % 8 == 0 or last == size
+        covered += range(first, last)
+    assert covered == list(range(size))
+
+
+def job_for(model, X, y, batch_size):
+    criterion = fm.CrossEntropyLoss()
+    optimizer = fm.SGD(model.parameters(), lr=0.1)
+    data = Data(X, y, batch_size, -(-len(X) // batch_size), len(X), False, 0)
+    program = try_lower(model, X.shape[1], model.dtype)
+    return compiled.CompiledRun(program, model, criterion, optimizer, data, 0, lambda _: 0.1, 1)
+
+
+def test_train_steps_takes_as_many_steps_as_asked(dtype):
+    X, y = make_data(10, 2, 3, dtype=dtype)
+    model = make_net([2, 5, 3], dtype=dtype)
+    run = job_for(model, X, y, 4)
+    done, sums, finite = run._call(5)  # three steps are an epoch
+    assert (done, finite, len(sums)) == (5, True, 2)
+    other = make_net([2, 5, 3], dtype=dtype)
+    run = job_for(other, X, y, 4)
+    assert run._call(2)[0] == 2
+    run._count(2, [0.0])
+    assert run._call(3)[0] == 3
+    assert_same_bits(model.storage.data, other.storage.data)
+
+
+def test_slices_of_a_run_do_not_matter(dtype, monkeypatch):
+    """One step a call, with the shuffled order kept across calls, or everything in one call."""
+    X, y = make_data(small(50, 11), 2, 3, dtype=dtype)
+    results = []
+    for steps in (1, 3, 10**6):
+        model = make_net([2, 5, 3], dtype=dtype)
+        always = property(lambda _, steps=steps: steps, lambda *_: None)
+        monkeypatch.setattr(compiled.CompiledRun, "_steps", always, raising=False)
+        optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9, dampening=0.1)
+        history = fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=4, batch_size=4, rng=3)
+        results.append((model.storage.data.copy(), history.loss, optimizer.steps))
+    for params, losses, steps in results[1:]:
+        assert_same_bits(params, results[0][0])
+        assert_within(losses, results[0][1], len(X) * eps(np.float64) * np.array(losses))
+        assert steps == results[0][2] == 4 * -(-len(X) // 4)
+
+
+def test_train_steps_stops_before_the_update_at_a_loss_that_is_not_finite(dtype):
+    X, y = make_data(12, 2, 3, dtype=dtype)
+    X[9] = np.nan  # in the third batch of four rows
+    model = make_net([2, 5, 3], dtype=dtype)
+    clean = make_net([2, 5, 3], dtype=dtype)
+    done, _, finite = job_for(model, X, y, 4)._call(3)
+    assert (done, finite) == (2, False)
+    job_for(clean, X[:8], y[:8], 4)._call(2)
+    assert_same_bits(model.storage.data, clean.storage.data)
+
+
+@pytest.mark.parametrize("rows", [1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS + 5])
+def test_predict_rows_matches_reference(rows, dtype, rng):
+    model = make_net([3, 17, 2], dtype=dtype)
+    X = rng.standard_normal((rows, 3)).astype(dtype)
+    wide = [parameter.data.astype(np.float64) for parameter in model.parameters()]
+    expected = np.tanh(X.astype(np.float64) @ wide[0].T + wide[1]) @ wide[2].T + wide[3]
+    # Numbers of order 1: the rounding of the hidden layer, and that of the output.
+    assert_within(model.predict(X), expected, (3 + 3 + 17 + 3) * eps(dtype) * 4)
+
+
+@jit_only
+def test_training_does_not_allocate(dtype):
+    """The engine's reference counts: what a call of many steps allocates does not grow with the steps."""
+    from numba.core.runtime import _nrt_python, rtsys
+
+    X, y = make_data(64, 5, 3, dtype=dtype)
+    run = job_for(make_net([5, 17, 3], dtype=dtype), X, y, 8)
+    run._call(1)
+    allocated = []
+    _nrt_python.memsys_enable_stats()
+    try:
+        for steps in (1, 1000):
+            before = rtsys.get_allocation_stats().alloc
+            run._call(steps)
+            allocated.append(rtsys.get_allocation_stats().alloc - before)
+    finally:
+        _nrt_python.memsys_disable_stats()
+    assert allocated[0] == allocated[1]
+
+
+@jit_only
+def test_one_compiled_engine_serves_every_network(dtype):
+    def compile_count():
+        return len(engine.train_steps.signatures)
+
+    def train(widths, loss):
+        X, y = make_data(9, widths[0], widths[-1], "mse" if loss is fm.MSELoss else "cross_entropy", dtype=dtype)
+        model = make_net(widths, dtype=dtype)
+        for options in ({}, {"momentum": 0.9}):
+            fm.fit(model, loss(), fm.SGD(model.parameters(), lr=0.1, **options), X, y, epochs=1, threads=2)
+
+    train([2, 3, 2], fm.CrossEntropyLoss)
+    before = compile_count()
+    train([5, 17, 4, 3], fm.CrossEntropyLoss)
+    train([5, 1], fm.MSELoss)
+    assert compile_count() == before <= 2
