@@ -185,7 +185,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters, by name; weights have the shape (out_features, in_features), as in PyTorch."""
-        return {name: np.ascontiguousarray(parameter.data) for name, parameter in self.named_parameters()}
+        return {name: np.array(parameter.data, order="C") for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over the parameters of a ``state_dict``. All are checked before any is changed.

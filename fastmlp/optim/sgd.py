@@ -123,7 +123,7 @@ class SGD(Optimizer):
             "nesterov": self.nesterov,
             "steps": self.steps,
             "velocity": [
-                np.ascontiguousarray(parameter.view_of(self._velocity(parameter.storage)))
+                np.array(parameter.view_of(self._velocity(parameter.storage)), order="C")
                 for parameter in self.params
                 if self.momentum and self.steps
             ],
