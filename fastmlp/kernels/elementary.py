@@ -31,6 +31,7 @@ from fastmlp.kernels.jit import inner
 __all__ = ["exp", "log", "sigmoid", "tanh"]
 
 f32, f64, i32, i64 = np.float32, np.float64, np.int32, np.int64
+SIGN_32, SIGN_64 = i32(-(2**31)), i64(-(2**63))
 
 
 def _by_dtype(single, double):
@@ -73,13 +74,7 @@ def _exp_32(x):
 
 
 @inner
-def _exp_64(x):
-    x = f64(710.0) if x > f64(710.0) else (f64(-746.0) if x < f64(-746.0) else x)
-    shifted = muladd(x, f64(1.4426950408889634074), f64(6755399441055744.0))
-    n = i64(float_to_bits(shifted) - i64(0x4338000000000000))
-    whole = shifted - f64(6755399441055744.0)
-    r = muladd(whole, f64(-6.93145751953125e-1), x)
-    r = muladd(whole, f64(-1.42860682030941723212e-6), r)
+def _expm1_series_64(r):
     p = f64(1.0 / 6227020800.0)
     p = muladd(p, r, f64(1.0 / 479001600.0))
     p = muladd(p, r, f64(1.0 / 39916800.0))
@@ -92,7 +87,18 @@ def _exp_64(x):
     p = muladd(p, r, f64(1.0 / 24.0))
     p = muladd(p, r, f64(1.0 / 6.0))
     p = muladd(p, r, f64(0.5))
-    p = muladd(p * r, r, r) + f64(1.0)
+    return muladd(p * r, r, r)
+
+
+@inner
+def _exp_64(x):
+    x = f64(710.0) if x > f64(710.0) else (f64(-746.0) if x < f64(-746.0) else x)
+    shifted = muladd(x, f64(1.4426950408889634074), f64(6755399441055744.0))
+    n = i64(float_to_bits(shifted) - i64(0x4338000000000000))
+    whole = shifted - f64(6755399441055744.0)
+    r = muladd(whole, f64(-6.93145751953125e-1), x)
+    r = muladd(whole, f64(-1.42860682030941723212e-6), r)
+    p = _expm1_series_64(r) + f64(1.0)
     half = i64(n >> i64(1))
     low = bits_to_float(i64((half + i64(1023)) << i64(52)))
     high = bits_to_float(i64((n - half + i64(1023)) << i64(52)))
@@ -156,42 +162,54 @@ def _log_64(x):
     return f64(np.nan) if x < f64(0.0) else r
 
 
-# tanh(x) = x + x^3 P(x^2) near zero, where 1 - 2 / (exp(2|x|) + 1) would cancel, and the latter elsewhere.
+# tanh(|x|), then the sign of x. In float32 x + x^3 P(x^2) near zero, where 1 - 2 / (exp(2|x|) + 1) would cancel, and the
+# latter elsewhere; its exp lies in a range where no care is needed. In float64, where the near part would be a quotient of two
+# polynomials, t / (t + 2) with t = expm1(2|x|), and the rounding of t + 2 made good: one division instead of two.
+# The same in float32, without the correction, is 8 % faster and 2.3 ulp.
 
 
 @inner
 def _tanh_32(x):
     a = abs(x)
-    far = f32(1.0) - f32(2.0) / (_exp_32(a + a) + f32(1.0))
-    far = -far if x < f32(0.0) else far
+    double = f32(18.2) if a > f32(9.1) else a + a
+    shifted = muladd(double, f32(1.44269504088896341), f32(12582912.0))
+    r = muladd(shifted - f32(12582912.0), f32(-0.69314718056), double)
+    p = f32(1.0 / 720.0)
+    p = muladd(p, r, f32(1.0 / 120.0))
+    p = muladd(p, r, f32(1.0 / 24.0))
+    p = muladd(p, r, f32(1.0 / 6.0))
+    p = muladd(p, r, f32(0.5))
+    p = muladd(p, r, f32(1.0))
+    p = muladd(p, r, f32(1.0))
+    e = bits_to_float(i32(float_to_bits(p) + (float_to_bits(shifted) << i32(23))))
+    far = f32(1.0) - f32(2.0) / (e + f32(1.0))
     square = x * x
-    p = f32(-5.70498872745e-3)
-    p = muladd(p, square, f32(2.06390887954e-2))
-    p = muladd(p, square, f32(-5.37397155531e-2))
-    p = muladd(p, square, f32(1.33314422036e-1))
-    p = muladd(p, square, f32(-3.33332819422e-1))
-    near = muladd(p * square, x, x)
-    return near if a < f32(0.625) else far
+    q = f32(-5.70498872745e-3)
+    q = muladd(q, square, f32(2.06390887954e-2))
+    q = muladd(q, square, f32(-5.37397155531e-2))
+    q = muladd(q, square, f32(1.33314422036e-1))
+    q = muladd(q, square, f32(-3.33332819422e-1))
+    near = muladd(q * square, a, a)
+    positive = near if a < f32(0.625) else far
+    return bits_to_float(i32(float_to_bits(positive) | (float_to_bits(x) & SIGN_32)))
 
 
 @inner
 def _tanh_64(x):
     a = abs(x)
-    far = f64(1.0) - f64(2.0) / (_exp_64(a + a) + f64(1.0))
-    far = -far if x < f64(0.0) else far
-    square = x * x
-    p = f64(-9.64399179425052238628e-1)
-    p = muladd(p, square, f64(-9.92877231001918586564e1))
-    p = muladd(p, square, f64(-1.61468768441708447952e3))
-    q = square + f64(1.12811678491632931402e2)
-    q = muladd(q, square, f64(2.23548839060100448583e3))
-    q = muladd(q, square, f64(4.84406305325125486048e3))
-    near = muladd(p / q * square, x, x)
-    return near if a < f64(0.625) else far
-
-
-# sigmoid(x) = 1 / (1 + exp(-x)) for x >= 0 and exp(x) / (1 + exp(x)) below: the exponential never overflows, so results below
-# the normal range are right too.
+    double = f64(38.2) if a > f64(19.1) else a + a
+    shifted = muladd(double, f64(1.4426950408889634074), f64(6755399441055744.0))
+    scale = bits_to_float(i64((float_to_bits(shifted) << i64(52)) + i64(0x3FF0000000000000)))
+    whole = shifted - f64(6755399441055744.0)
+    r = muladd(whole, f64(-6.93145751953125e-1), double)
+    r = muladd(whole, f64(-1.42860682030941723212e-6), r)
+    t = muladd(_expm1_series_64(r), scale, scale - f64(1.0))
+    d = t + f64(2.0)
+    lost = t - (d - f64(2.0))
+    inverse = f64(1.0) / d
+    q = t * inverse
+    positive = muladd(muladd(-q, d, t) - q * lost, inverse, q)
+    return bits_to_float(i64(float_to_bits(positive) | (float_to_bits(x) & SIGN_64)))
 
 
 @inner
