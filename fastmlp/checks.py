@@ -23,6 +23,7 @@ __all__ = [
     "like",
     "matrix",
     "number",
+    "output",
     "pad",
     "random_generator",
     "rows",
@@ -218,6 +219,16 @@ def targets(
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise ValueError(f"{name} must be finite; row {row} is not (check_finite=False turns this check off)")
     return array
+
+
+def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """An array of the caller's that results are written to."""
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        raise TypeError(f"out must be an array of {dtype}; got {getattr(out, 'dtype', type(out).__name__)}")
+    if out.shape != shape or not out.flags.carray:
+        state = "" if out.flags.carray else ", not C-contiguous, aligned and writable"
+        raise ValueError(f"out must have the shape {shape} and be C-contiguous and writable; got {out.shape}{state}")
+    return out
 
 
 def same_length(first: int, second: int, first_name: str, second_name: str) -> None:

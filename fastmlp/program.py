@@ -24,6 +24,8 @@ class Workspace:
     plan: np.ndarray
     work: np.ndarray
     labels: np.ndarray
+    width: int  # of the output
+    flops_per_row: int
 
 
 class Program:
@@ -89,7 +91,8 @@ class Program:
         work = zeros(memory.size, self.dtype)
         if training:
             work[plan[engine.ONE]] = 1
-        return Workspace(table, plan, work, np.zeros(batch if training else 0, np.int64))
+        labels = np.zeros(batch if training else 0, np.int64)
+        return Workspace(table, plan, work, labels, self.width_out, self.flops_per_row)
 
     def _lay_out_training(self, plan, memory, batch, stride, threads, dx) -> None:
         lanes = lanes_per_line(self.dtype)

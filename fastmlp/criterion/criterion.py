@@ -37,6 +37,15 @@ class Criterion:
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward()")
 
+    def _compiled_code(self) -> int:
+        """`code`, unless a subclass brings arithmetic of its own: then 0."""
+        for base in type(self).__mro__:
+            if "code" in vars(base):
+                return self.code
+            if "forward" in vars(base) or "backward" in vars(base):
+                return 0
+        return 0
+
     def __call__(self, out: np.ndarray, y: Any) -> float:
         return self.forward(out, y)
 

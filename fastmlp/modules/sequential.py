@@ -13,8 +13,12 @@ from fastmlp.modules.lowering import lower, try_lower
 from fastmlp.modules.module import Module, padded_arithmetic
 from fastmlp.parameters import Storage, gather
 from fastmlp.program import BLOCK_ROWS, Program, Workspace
+from fastmlp.team import run_together, team_size
 
 __all__ = ["Sequential"]
+
+#: Work of a prediction, in flops, that is worth a thread more: starting one costs about 100 us.
+FLOPS_PER_THREAD = 20_000_000
 
 
 class Sequential(Module):
@@ -145,22 +149,27 @@ class Sequential(Module):
             dy, width = padded_arithmetic(module, "backward")(dy, width)
         return dy, width
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X, *, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
         """The outputs for all rows of `X`, in evaluation mode: one compiled call, a block of rows at a time.
 
         Parameters
         ----------
         X : array_like, (N, I)
             Anything NumPy converts to real numbers.
+        out : ndarray, (N, O), optional
+            Where to write; C-contiguous, of the network's dtype.
+        threads : int, optional
+            How many threads share the rows; by default as many as the work is worth. The results do not depend on it.
 
         Returns
         -------
         ndarray, (N, O)
+            `out` where it was given.
 
         Raises
         ------
         ValueError, TypeError
-            For another width, no rows, or an array that does not hold real numbers.
+            For another width, no rows, an array that does not hold real numbers, or an `out` that does not fit.
 
         Notes
         -----
@@ -177,11 +186,34 @@ class Sequential(Module):
         storage = self.storage
         workspace = self._workspace(storage, x.shape[1])
         if workspace is None:
-            return self._predict_eagerly(x)
-        out = np.empty((x.shape[0], workspace.plan[engine.OUTPUT_WIDTH]), self._dtype)
-        engine.predict_rows(workspace.ops, workspace.plan, storage.data, workspace.work, x, out)
+            y = self._predict_eagerly(x)
+            if out is None:
+                return y
+            checks.output(out, y.shape, self._dtype)[...] = y
+            return out
+        shape = x.shape[0], workspace.width
+        y = np.empty(shape, self._dtype) if out is None else checks.output(out, shape, self._dtype)
+        work = workspace.flops_per_row * shape[0]
+        if threads is None and work < 2 * FLOPS_PER_THREAD:
+            engine.predict_rows(workspace.ops, workspace.plan, storage.data, workspace.work, x, y)
+        else:
+            self._predict_together(x, y, storage, team_size(threads, work, FLOPS_PER_THREAD))
         self._spare.append((storage, x.shape[1], workspace))
-        return out
+        return y
+
+    def _predict_together(self, x: np.ndarray, y: np.ndarray, storage: Storage, threads: int) -> None:
+        """Share the rows out among threads, in whole blocks."""
+        blocks = -(-len(x) // BLOCK_ROWS)
+        bounds = [blocks * i // threads * BLOCK_ROWS for i in range(threads)] + [len(x)]
+
+        def run(i: int) -> None:
+            workspace = self._workspace(storage, x.shape[1])
+            assert workspace is not None  # the network has been lowered before
+            rows = slice(bounds[i], bounds[i + 1])
+            engine.predict_rows(workspace.ops, workspace.plan, storage.data, workspace.work, x[rows], y[rows])
+            self._spare.append((storage, x.shape[1], workspace))
+
+        run_together(run, threads)
 
     def _workspace(self, storage: Storage, width: int) -> Workspace | None:
         """One that no other thread is using; None where a module runs in Python only."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from fastmlp.kernels.threads import ABORT, CONTROL_SIZE
 from fastmlp.modules import Sequential
 from fastmlp.optim import SGD
 from fastmlp.program import Program
+from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.run import Run
 
@@ -100,7 +100,11 @@ class CompiledRun(Run):
         run[engine.FIRST_EPOCH], run[engine.FIRST_BATCH] = self.epoch, self.batch
         run[engine.STEPS], run[engine.STEPS_DONE], run[engine.NOT_FINITE] = steps, 0, 0
         job.control[:] = 0
-        _run_threads(job, self.threads)
+
+        def call_off() -> None:
+            job.control[ABORT] = 1  # whoever waits at a barrier leaves
+
+        run_together(lambda thread: engine.train_steps(job, thread, self.threads), self.threads, call_off)
         sums = [float(loss) / self._terms for loss in job.epoch_losses]
         return int(run[engine.STEPS_DONE]), sums, not run[engine.NOT_FINITE]
 
@@ -125,20 +129,3 @@ class CompiledRun(Run):
         self.storage.data[:], self.velocity[:] = before
         if self.data.shuffle:
             epoch_order(self.job.order, self.data.seed, self.epoch)  # an epoch may have begun since
-
-
-def _run_threads(job: engine.Job, threads: int) -> None:
-    """Call the engine on this thread and on `threads` - 1 others, which all take part in every step."""
-    helpers = [threading.Thread(target=engine.train_steps, args=(job, i, threads), daemon=True) for i in range(1, threads)]
-    started = []
-    try:
-        for helper in helpers:
-            helper.start()
-            started.append(helper)
-        engine.train_steps(job, 0, threads)
-    except BaseException:
-        job.control[ABORT] = 1  # whoever waits at a barrier leaves
-        raise
-    finally:
-        for helper in started:
-            helper.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
@@ -15,7 +14,7 @@ from fastmlp.criterion import Criterion
 from fastmlp.modules import Module, Sequential
 from fastmlp.modules.lowering import try_lower
 from fastmlp.optim import SGD, LRScheduler, Optimizer
-from fastmlp.program import Program
+from fastmlp.team import team_size
 from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
@@ -160,7 +159,7 @@ def _check_data(model, criterion, X, y, x_name, y_name, finite):
     """X and y as the kernels take them."""
     x = checks.rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
     width = model._width_out(x.shape[1])
-    if criterion.code and width is not None:
+    if criterion._compiled_code() and width is not None:
         return x, criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
     y = np.asarray(y)  # only the criterion knows what it takes
     checks.same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
@@ -172,21 +171,13 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rate, thre
     if {id(p) for p in optimizer.params} != {id(p) for p in model.parameters()}:
         raise ValueError("the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...)")
     program = try_lower(model, data.x.shape[1], model.dtype)
-    if program is not None and criterion.code and type(optimizer) is SGD:
-        count = _threads(threads, program, data.batch_size)
+    if program is not None and criterion._compiled_code() and type(optimizer) is SGD:
+        count = team_size(threads, 3 * program.flops_per_row * data.batch_size, FLOPS_PER_THREAD)
         return CompiledRun(program, model, criterion, optimizer, data, initial_epoch, rate, count)
-    compiled = {model: program is not None, criterion: bool(criterion.code), optimizer: type(optimizer) is SGD}
+    compiled = {model: program is not None, criterion: criterion._compiled_code() != 0, optimizer: type(optimizer) is SGD}
     names = ", ".join(type(part).__name__ for part, known in compiled.items() if not known)
     warnings.warn(f"{names} runs in Python, so every step of fit comes back to Python: it is slower", stacklevel=3)
     return EagerRun(model, criterion, optimizer, data, initial_epoch, rate)
-
-
-def _threads(wanted: int | None, program: Program, batch_size: int) -> int:
-    """How many threads a step is worth."""
-    if wanted is not None:
-        return checks.size(wanted, "threads")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, 3 * program.flops_per_row * batch_size // FLOPS_PER_THREAD))
 
 
 def _train(run: Run, model, criterion, schedule, held_out, epochs, initial_epoch, progress) -> History:

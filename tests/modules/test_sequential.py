@@ -336,3 +336,34 @@ def test_repr_shows_the_network_and_counts():
     assert "(1): Tanh()" in text
     assert text.endswith("752 parameters, float32")
     assert "\n)  752" in text
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2, 3])
+def test_predict_does_not_depend_on_threads(dtype, threads):
+    model = fm.Sequential(fm.Linear(3, 17, rng=0), fm.Tanh(), fm.Linear(17, 5, rng=1), dtype=dtype)
+    x = np.random.default_rng(0).standard_normal((331, 3))
+    expected = np.concatenate([model.predict(x[i : i + 1]) for i in range(len(x))])
+    np.testing.assert_array_equal(model.predict(x, threads=threads), expected)
+
+
+def test_predict_writes_to_out(dtype):
+    model = fm.Sequential(fm.Linear(3, 5, rng=0), dtype=dtype)
+    x = np.random.default_rng(0).standard_normal((9, 3))
+    out = np.full((9, 5), np.nan, dtype)
+    assert model.predict(x, out=out) is out
+    np.testing.assert_array_equal(out, model.predict(x))
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "match"),
+    [
+        (np.empty((9, 4), np.float32), ValueError, r"out must have the shape \(9, 5\).*got \(9, 4\)"),
+        (np.empty((9, 5), np.float64), TypeError, "out must be an array of float32; got float64"),
+        (np.empty((5, 9), np.float32).T, ValueError, "not C-contiguous"),
+        ([[0.0]], TypeError, "got list"),
+    ],
+)
+def test_predict_rejects_out_that_does_not_fit(out, error, match):
+    model = fm.Sequential(fm.Linear(3, 5, rng=0))
+    with pytest.raises(error, match=match):
+        model.predict(np.ones((9, 3)), out=out)
