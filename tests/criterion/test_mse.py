@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import COLUMNS, DIFFERENCE_BOUND, ROWS, assert_same_bits, assert_within, central_differences, eps, normal
+
+import fastmlp as fm
+
+
+@pytest.mark.parametrize("width", COLUMNS)
+@pytest.mark.parametrize("rows", ROWS)
+def test_mse_matches_reference(rows, width, dtype, rng):
+    out, y = normal(rng, (rows, width), dtype), normal(rng, (rows, width), dtype)
+    criterion = fm.MSELoss()
+    loss, gradient = criterion(out, y), criterion.backward()
+    difference = out.astype(np.float64) - y
+    assert_within(loss, (difference**2).mean(), (width + 4) * eps(dtype) * (difference**2).mean())
+    assert_within(gradient, 2 * difference / out.size, 4 * eps(dtype) * np.abs(difference) * 2 / out.size)
+    assert isinstance(loss, float)
+    assert gradient.dtype == dtype
+
+
+def test_mse_matches_finite_difference(rng):
+    out, y = normal(rng, (5, 7), np.float64), normal(rng, (5, 7), np.float64)
+    criterion = fm.MSELoss()
+    criterion(out, y)
+    gradient = criterion.backward()
+    assert_within(gradient, central_differences(lambda: criterion(out, y), out), DIFFERENCE_BOUND)
+
+
+def test_mse_matches_torch(dtype, rng):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    out, y = normal(rng, (9, 17), dtype), normal(rng, (9, 17), dtype)
+    given = torch.from_numpy(out).requires_grad_()
+    theirs = torch.nn.MSELoss()(given, torch.from_numpy(y))
+    theirs.backward()
+    criterion = fm.MSELoss()
+    assert_within(criterion(out, y), theirs.item(), (17 + 9) * eps(dtype) * 4)
+    assert_within(criterion.backward(), given.grad.numpy(), 8 * eps(dtype) * np.abs(out - y) * 2 / out.size)
+
+
+def test_mse_takes_one_axis_for_one_output(dtype):
+    criterion = fm.MSELoss()
+    assert criterion(np.array([[1], [3]], dtype), [0, 1]) == 2.5
+    assert_same_bits(criterion.backward(), np.array([[1], [2]], dtype))
+
+
+def test_backward_may_be_called_again(dtype, rng):
+    criterion = fm.MSELoss()
+    out, y = normal(rng, (3, 4), dtype), normal(rng, (3, 4), dtype)
+    criterion(out, y)
+    first = criterion.backward()
+    kept = first.copy()
+    first[:], out[:], y[:] = 7, 7, 7
+    assert_same_bits(criterion.backward(), kept)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (np.zeros(3), ValueError, r"shape of the outputs, \(N, 2\); got \(3,\)"),
+        (np.zeros((3, 1)), ValueError, r"shape of the outputs, \(N, 2\); got \(3, 1\)"),
+        (np.zeros((2, 2)), ValueError, "as many rows as each other; got 3 and 2"),
+        ([["a", "b"]] * 3, TypeError, "y must hold real numbers; got text"),
+        (np.zeros((3, 2), complex), TypeError, "complex numbers"),
+    ],
+)
+def test_mse_rejects_bad_targets(y, error, message):
+    criterion = fm.MSELoss()
+    with pytest.raises(error, match=message):
+        criterion(np.zeros((3, 2)), y)
+    with pytest.raises(RuntimeError, match=r"MSELoss\.backward was called before forward"):
+        criterion.backward()
