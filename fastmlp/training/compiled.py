@@ -72,28 +72,30 @@ class CompiledRun(Run):
             steps = 1  # it has hyperparameters of its own
         before = self.storage.data.copy(), self.velocity.copy()
         began = time.perf_counter()
+        interrupt = None
+        self.job.run[engine.STEPS_DONE] = self.job.run[engine.NOT_FINITE] = 0  # an interrupt may come before the engine begins
         try:
-            done, sums, finite = self._call(steps)
-        except BaseException:
-            self._restore(before)
-            raise
+            self._call(steps)
+        except KeyboardInterrupt as signal:  # heard when the engine came back, or before it began: no step is half done
+            interrupt = signal
         seconds = time.perf_counter() - began
         if steps == self._steps and steps < left:
             self._steps = max(1, min(2 * steps + 8, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
-        if not (finite and all_finite(self.storage.data)):
+        done, sums = self._outcome()
+        if self.job.run[engine.NOT_FINITE] or not all_finite(self.storage.data):
             done, sums = self._last_finite(before, done)
             self.failed = True
         self.optimizer.steps += done
         self._count(done, sums)
+        if interrupt is not None:
+            raise interrupt
 
-    def _call(self, steps: int) -> tuple[int, list[float], bool]:
-        """Take `steps` steps from where the run is; how many were done, the sums of their losses by epoch, all finite."""
+    def _call(self, steps: int) -> None:
+        """Take `steps` steps from where the run is."""
         touched = (self.batch + steps - 1) // self.data.batches + 1
         rates = [self.rate(self.epoch + epoch) for epoch in range(touched)]
-        job = self.job._replace(
-            hyper=self.optimizer._hyper(self.storage.data.dtype, rates, first=self.optimizer.steps == 0),
-            epoch_losses=np.zeros(touched),
-        )
+        hyper = self.optimizer._hyper(self.storage.data.dtype, rates, first=self.optimizer.steps == 0)
+        self.job = job = self.job._replace(hyper=hyper, epoch_losses=np.zeros(touched))
         run = job.run
         run[engine.SEED], run[engine.SHUFFLE] = self.data.seed, self.data.shuffle
         run[engine.ROWS], run[engine.BATCHES] = self.data.rows, self.data.batches
@@ -105,8 +107,10 @@ class CompiledRun(Run):
             job.control[ABORT] = 1  # whoever waits at a barrier leaves
 
         run_together(lambda thread: engine.train_steps(job, thread, self.threads), self.threads, call_off)
-        sums = [float(loss) / self._terms for loss in job.epoch_losses]
-        return int(run[engine.STEPS_DONE]), sums, not run[engine.NOT_FINITE]
+
+    def _outcome(self) -> tuple[int, list[float]]:
+        """How many steps the last call has done, and the sums of their losses by epoch."""
+        return int(self.job.run[engine.STEPS_DONE]), [float(loss) / self._terms for loss in self.job.epoch_losses]
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float]]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.
@@ -114,16 +118,23 @@ class CompiledRun(Run):
         Training is deterministic and a parameter that is not finite stays so: bisect, training again from `before`.
         """
         good, bad = 0, done + 1
-        while True:
-            tried = (good + bad) // 2 if bad - good > 1 else good
+        try:
+            while bad - good > 1:
+                tried = (good + bad) // 2
+                self._restore(before)
+                self._call(tried)
+                if all_finite(self.storage.data):
+                    good = tried
+                else:
+                    bad = tried
             self._restore(before)
-            sums = self._call(tried)[1] if tried else [0.0]
-            if bad - good <= 1:
-                return good, sums
-            if all_finite(self.storage.data):
-                good = tried
-            else:
-                bad = tried
+            if good == 0:
+                return 0, [0.0]
+            self._call(good)
+            return self._outcome()
+        except BaseException:
+            self._restore(before)
+            raise
 
     def _restore(self, before: tuple[np.ndarray, np.ndarray]) -> None:
         self.storage.data[:], self.velocity[:] = before

@@ -28,6 +28,8 @@ class Run:
 
     def _count(self, steps: int, sums: list[float]) -> None:
         """Note that `steps` steps are done; `sums` are the summed losses of the rows of each epoch touched."""
+        if steps == 0:
+            return
         sums[0] += self._partial
         total = self.batch + steps
         finished, self.batch = divmod(total, self.data.batches)
