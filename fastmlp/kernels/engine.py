@@ -16,7 +16,7 @@ import numpy as np
 
 from fastmlp.kernels.activations import activation_backward, activation_forward, copy
 from fastmlp.kernels.intrinsics import matrix, vector
-from fastmlp.kernels.jit import inner, kernel
+from fastmlp.kernels.jit import announced, inner, kernel
 from fastmlp.kernels.linear import bias_backward, linear_backward_input, linear_forward
 from fastmlp.kernels.losses import (
     CROSS_ENTROPY,
@@ -230,6 +230,7 @@ def transpose_weights(ops, plan, params, work, thread, threads):
             transpose(target, source, zero, first, last, op[OUT])
 
 
+@announced
 @kernel
 def train_steps(job, thread, threads):
     """Train for ``run[STEPS]`` steps from batch FIRST_BATCH of epoch FIRST_EPOCH on, as one of `threads` threads.
@@ -287,6 +288,7 @@ def train_steps(job, thread, threads):
             return
 
 
+@announced
 @kernel
 def predict_rows(ops, plan, params, work, x, out):
     """Carry all rows of `x` (N, I) through the network, a block at a time, into `out` (N, O)."""

@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import llvmlite
 import numba
 import numpy as np
+from numba.core import event
 
-__all__ = ["cache_folder", "inner", "instead", "kernel"]
+__all__ = ["announced", "cache_folder", "inner", "instead", "kernel"]
 
 F = TypeVar("F", bound=Callable)
 
@@ -89,3 +90,29 @@ def kernel(function: F) -> F:
         return numba.njit(**FLAGS, cache=bool(cache_folder))(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+class _Announcer(event.Listener):
+    """Says on standard error, once a process, that a long compilation has begun."""
+
+    functions: ClassVar[set[Callable]] = set()
+    said = False
+
+    def on_start(self, event):
+        function = event.data["dispatcher"].py_func
+        if function in self.functions and not self.said:
+            self.said = True
+            once = "once on this machine" if cache_folder else "again in each process, since no cache folder can be written"
+            print(f"fastmlp: compiling kernels for this processor, some ten seconds, {once} ...", file=sys.stderr, flush=True)
+
+    def on_end(self, event):
+        """Nothing to say."""
+
+
+event.register("numba:compile", _Announcer())
+
+
+def announced(dispatcher: F) -> F:
+    """Decorate a kernel whose compilation takes long enough to be announced (machine code from the cache is not)."""
+    _Announcer.functions.add(getattr(dispatcher, "py_func", dispatcher))
+    return dispatcher

@@ -14,7 +14,8 @@ class LRScheduler:
     """A learning rate for each epoch: eagerly ``schedule.step()`` after each one, in :func:`fastmlp.fit` ``schedule=``.
 
     To write one of your own, subclass it and give it ``rate(epoch)``, the learning rate of that epoch, counted from 0; the
-    optimizer's own learning rate is ``self.base_lr``.
+    optimizer's own learning rate is ``self.base_lr``. What `rate` needs is set before ``super().__init__(optimizer)``, which
+    puts the rate of epoch 0 into force.
     """
 
     def __init__(self, optimizer: Optimizer):
@@ -23,6 +24,7 @@ class LRScheduler:
         self.optimizer = optimizer
         self.base_lr = optimizer.lr
         self.last_epoch = 0
+        optimizer.lr = self.rate(0)
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch."""
@@ -80,9 +82,9 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
-        super().__init__(optimizer)
         self.T_max = checks.size(T_max, "T_max")
         self.eta_min = checks.number(eta_min, "eta_min")
+        super().__init__(optimizer)
 
     def rate(self, epoch: int) -> float:
         return self.eta_min + (self.base_lr - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2

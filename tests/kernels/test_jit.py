@@ -211,3 +211,17 @@ assert all(isinstance(f, types.FunctionType) for f in (engine.train_steps, engin
         from fastmlp.kernels import matmul
 
         assert isinstance(matmul.matmul, numba.core.registry.CPUDispatcher)
+
+
+@jit_only
+def test_long_compilation_is_announced_once_and_only_when_it_happens(tmp_path):
+    code = """
+import contextlib, io, os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+import numpy as np, fastmlp as fm
+with contextlib.redirect_stderr(io.StringIO()) as said:
+    for dtype in (np.float32, np.float64):
+        fm.Sequential(fm.Linear(2, 2), dtype=dtype).predict(np.ones((3, 2)))
+print(said.getvalue().count("fastmlp: compiling kernels"))
+"""
+    assert [run_python(code, tmp_path) for _ in range(2)] == ["1\n", "0\n"]
