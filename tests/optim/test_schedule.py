@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from helpers import assert_same_bits, flat, make_data, make_net
+from helpers import assert_same_bits, eager_train, flat, make_data, make_net
 
 import fastmlp as fm
 
@@ -82,23 +82,34 @@ def test_schedule_rejects_what_is_not_an_optimizer():
         fm.CosineAnnealingLR(make_net([2, 2]), T_max=3)
 
 
-class Steps(fm.LRScheduler):
+class Warmup(fm.LRScheduler):
+    """Begins below the optimizer's own learning rate."""
+
+    def __init__(self, optimizer, epochs):
+        self.epochs = epochs
+        super().__init__(optimizer)
+
     def rate(self, epoch):
-        return self.base_lr / (1 + epoch // 2)
+        return self.base_lr * min(1, (epoch + 1) / self.epochs)
 
 
 def test_written_schedule_works_eagerly_and_in_fit(dtype):
     X, y = make_data(8, 2, 2, dtype=dtype)
-    fused, apart = make_net([2, 3, 2], dtype=dtype), make_net([2, 3, 2], dtype=dtype)
-    optimizer, other = fm.SGD(fused.parameters(), lr=0.8), fm.SGD(apart.parameters(), lr=0.8)
-    fm.fit(fused, fm.CrossEntropyLoss(), optimizer, X, y, epochs=6, batch_size=3, rng=0, schedule=Steps(optimizer))
-    for epoch in range(6):
-        other.lr = 0.8 / (1 + epoch // 2)
-        fm.fit(apart, fm.CrossEntropyLoss(), other, X, y, epochs=epoch + 1, initial_epoch=epoch, batch_size=3, rng=0)
-    assert_same_bits(flat(fused), flat(apart))
-    assert optimizer.lr == 0.8 / 4
+    models = [make_net([2, 3, 2], dtype=dtype) for _ in range(3)]
+    optimizers = [fm.SGD(model.parameters(), lr=0.8) for model in models]
+    schedules = [Warmup(optimizers[0], 4), Warmup(optimizers[1], 4)]
+    assert optimizers[0].lr == 0.2
+    keywords = {"batch_size": 3, "rng": 0}
+    fm.fit(models[0], fm.CrossEntropyLoss(), optimizers[0], X, y, epochs=6, schedule=schedules[0], **keywords)
+    eager_train(models[1], fm.CrossEntropyLoss(), optimizers[1], X, y, epochs=6, schedule=schedules[1], **keywords)
+    for epoch, rate in enumerate([0.2, 0.4, 0.8 * 0.75, 0.8, 0.8, 0.8]):
+        optimizers[2].lr = rate
+        fm.fit(models[2], fm.CrossEntropyLoss(), optimizers[2], X, y, epochs=epoch + 1, initial_epoch=epoch, **keywords)
+    assert_same_bits(flat(models[0]), flat(models[1]))
+    assert_same_bits(flat(models[0]), flat(models[2]))
+    assert optimizers[0].lr == optimizers[1].lr == 0.8
 
 
 def test_schedule_without_a_rate_says_so():
     with pytest.raises(NotImplementedError, match=r"LRScheduler has no rate\(epoch\)"):
-        fm.LRScheduler(optimizer_of()).step()
+        fm.LRScheduler(optimizer_of())

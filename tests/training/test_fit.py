@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from helpers import LOSSES, assert_same_bits, assert_within, eps, flat, make_data, make_net, small
+
+import fastmlp as fm
+
+
+def trained(X, y, *, widths=(3, 9, 4), loss="cross_entropy", dtype=np.float32, lr=0.1, momentum=0.9, **keywords):
+    model = make_net(list(widths), dtype=dtype)
+    optimizer = fm.SGD(model.parameters(), lr=lr, momentum=momentum)
+    keywords = {"epochs": 3, "batch_size": 4, "rng": 0} | keywords
+    return model, fm.fit(model, LOSSES[loss](), optimizer, X, y, **keywords), optimizer
+
+
+def test_history_holds_the_mean_loss_of_each_epoch(dtype):
+    """With a learning rate of 0 every batch is seen by the same model."""
+    for loss in LOSSES:
+        X, y = make_data(11, 3, 4, loss, dtype=dtype)
+        model, history, _ = trained(X, y, loss=loss, dtype=dtype, lr=0)
+        expected = LOSSES[loss]()(model.predict(X), y)
+        assert_within(history.loss, [expected] * 3, 11 * eps(dtype) * expected)
+        assert all(type(value) is float for value in history.loss)
+        assert history.validation_loss == []
+        assert not history.interrupted
+        assert history.seconds > 0
+
+
+def test_validation_loss_is_that_of_the_model_after_each_epoch(dtype):
+    X, y = make_data(11, 3, 4, dtype=dtype)
+    Xv, yv = make_data(7, 3, 4, dtype=dtype, rng=1)
+    model, history, _ = trained(X, y, dtype=dtype, validation=(Xv, yv))
+    without, plain, _ = trained(X, y, dtype=dtype)
+    assert_same_bits(flat(model), flat(without))
+    assert history.loss == plain.loss
+    expected = [fm.CrossEntropyLoss()(trained(X, y, dtype=dtype, epochs=n)[0].predict(Xv), yv) for n in (1, 2, 3)]
+    assert history.validation_loss == expected
+    assert len(set(expected)) == 3
+
+
+def test_fit_is_deterministic(dtype):
+    X, y = make_data(11, 3, 4, dtype=dtype)
+    first, second, other = (trained(X, y, dtype=dtype, rng=rng)[0] for rng in (5, 5, 6))
+    assert_same_bits(flat(first), flat(second))
+    assert not np.array_equal(flat(first), flat(other))
+    generator = np.random.default_rng(5)
+    assert_same_bits(flat(trained(X, y, dtype=dtype, rng=generator)[0]), flat(first))
+    assert not np.array_equal(flat(trained(X, y, dtype=dtype, rng=generator)[0]), flat(first)), "a Generator moves on"
+
+
+def test_fit_without_a_seed_shuffles_differently_each_time():
+    X, y = make_data(50, 3, 4)
+    assert not np.array_equal(flat(trained(X, y, rng=None)[0]), flat(trained(X, y, rng=None)[0]))
+
+
+def test_fit_leaves_gradients_and_data_alone(dtype):
+    X, y = make_data(11, 3, 4, dtype=dtype)
+    before = X.copy(), y.copy()
+    model = make_net([3, 9, 4], dtype=dtype)
+    for parameter in model.parameters():
+        parameter.grad = np.full(parameter.shape, 7)
+    gradient = model.storage.grad.copy()
+    fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=2, batch_size=4)
+    assert_same_bits(model.storage.grad, gradient)
+    assert_same_bits(X, before[0])
+    assert_same_bits(y, before[1])
+
+
+def test_fit_leaves_the_model_in_training_mode():
+    X, y = make_data(5, 3, 4)
+    model = make_net([3, 4]).eval()
+    fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=1, validation=(X, y))
+    assert all(module.training for module in model.modules())
+
+
+def test_last_smaller_batch_is_trained_on_unless_dropped(dtype):
+    X, y = make_data(10, 3, 4, dtype=dtype)
+    keywords = {"shuffle": False, "epochs": 2, "dtype": dtype}
+    assert_same_bits(flat(trained(X, y, drop_last=True, **keywords)[0]), flat(trained(X[:8], y[:8], **keywords)[0]))
+    kept, _, optimizer = trained(X, y, **keywords)
+    assert optimizer.steps == 2 * 3
+    assert trained(X, y, drop_last=True, **keywords)[2].steps == 2 * 2
+    # The last batch of two rows by itself, after the first epoch without it.
+    apart, _, optimizer = trained(X[:8], y[:8], shuffle=False, epochs=1, dtype=dtype)
+    fm.fit(apart, fm.CrossEntropyLoss(), optimizer, X[8:], y[8:], epochs=1, batch_size=4, shuffle=False)
+    assert_same_bits(flat(apart), flat(trained(X, y, shuffle=False, epochs=1, dtype=dtype)[0]))
+    assert not np.array_equal(flat(kept), flat(apart))
+
+
+def test_fit_that_is_done_does_nothing():
+    X, y = make_data(5, 3, 4)
+    model, history, optimizer = trained(X, y, epochs=3, initial_epoch=3)
+    assert history.loss == []
+    assert optimizer.steps == 0
+    assert_same_bits(flat(model), flat(make_net([3, 9, 4])))
+
+
+def test_fit_of_one_row_and_one_feature(dtype):
+    model, history, _ = trained([[2.0]], [0.5], widths=(1, 1), loss="mse", dtype=dtype, epochs=20, momentum=0)
+    assert history.loss[-1] < history.loss[0]
+    assert model.predict([[2]]) == pytest.approx(0.5, abs=1e-2)
+
+
+@pytest.mark.parametrize("given", [np.int8, np.uint64, np.float32, ">i4", list])
+def test_labels_of_any_dtype_give_the_same(given):
+    X, y = make_data(11, 3, 4)
+    converted = y.tolist() if given is list else y.astype(given)
+    assert_same_bits(flat(trained(X, converted)[0]), flat(trained(X, y)[0]))
+
+
+@pytest.mark.parametrize("name", ["fortran", "strided", "read_only", "big_endian"])
+def test_targets_of_any_layout_give_the_same(name, dtype):
+    X, y = make_data(11, 3, 4, "mse", dtype=dtype)
+    wide = np.zeros((22, 12), dtype)
+    wide[::2, ::3] = y
+    read_only = y.copy()
+    read_only.flags.writeable = False
+    other = {
+        "fortran": np.asfortranarray(y),
+        "strided": wide[::2, ::3],
+        "read_only": read_only,
+        "big_endian": y.astype(dtype.newbyteorder(">")),
+    }[name]
+    assert_same_bits(
+        flat(trained(X, other, loss="mse", dtype=dtype)[0]),
+        flat(trained(X, y, loss="mse", dtype=dtype)[0]),
+    )
+
+
+def test_float64_data_trains_a_float32_model():
+    X, y = make_data(11, 3, 4, dtype=np.float64)
+    model, _, _ = trained(X, y)
+    assert model.dtype == np.float32
+    assert_same_bits(flat(model), flat(trained(X.astype(np.float32), y)[0]))
+
+
+def test_two_trainings_at_once():
+    """Two threads of a program, each with a model of its own, one of them on two threads."""
+    data = [make_data(small(200, 9), 3, 4, dtype=dtype) for dtype in (np.float32, np.float64)]
+    keywords = [{"dtype": np.float32, "threads": 2}, {"dtype": np.float64, "threads": 1}]
+    epochs = small(200, 2)
+    alone = [flat(trained(*data[i], epochs=epochs, **keywords[i])[0]) for i in range(2)]
+    results = [None, None]
+
+    def work(i):
+        results[i] = flat(trained(*data[i], epochs=epochs, **keywords[i])[0])
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    for result, expected in zip(results, alone):
+        assert_same_bits(result, expected)
+
+
+def test_prediction_while_training():
+    """Whatever it sees of the parameters, nothing crashes and nothing is disturbed."""
+    X, y = make_data(small(200, 9), 3, 4)
+    model = make_net([3, 9, 4])
+    done = threading.Event()
+    seen = []
+
+    def look():
+        while not done.is_set():
+            seen.append(np.isfinite(model.predict(X)).all())
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1, momentum=0.9), X, y, epochs=3, batch_size=4, rng=0)
+    done.set()
+    looker.join(60)
+    assert all(seen)
+    assert_same_bits(flat(model), flat(trained(X, y)[0]))
