@@ -76,12 +76,17 @@ class CompiledRun(Run):
         self.job.run[engine.STEPS_DONE] = self.job.run[engine.NOT_FINITE] = 0  # an interrupt may come before the engine begins
         try:
             self._call(steps)
-        except KeyboardInterrupt as signal:  # heard when the engine came back, or before it began: no step is half done
+        except KeyboardInterrupt as signal:
             interrupt = signal
+            # A step may be half done where the engine runs as plain Python: take the finished ones anew.
+            done = int(self.job.run[engine.STEPS_DONE])
+            self._restore(before)
+            if done:
+                self._call(done)
         seconds = time.perf_counter() - began
         if steps == self._steps and steps < left:
             self._steps = max(1, min(2 * steps + 8, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
-        done, sums = self._outcome()
+        done, sums = self._outcome() if self.job.run[engine.STEPS_DONE] else (0, [0.0])
         if self.job.run[engine.NOT_FINITE] or not all_finite(self.storage.data):
             done, sums = self._last_finite(before, done)
             self.failed = True
