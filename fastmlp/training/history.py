@@ -35,3 +35,6 @@ class NonFiniteLossError(FloatingPointError):
     def __init__(self, message: str, epoch: int, history: History):
         super().__init__(message)
         self.epoch, self.history = epoch, history
+
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.epoch, self.history)
