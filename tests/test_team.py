@@ -1,3 +1,6 @@
+from __future__ import annotations
+
+import os
 import threading
 
 import pytest
@@ -5,42 +8,60 @@ import pytest
 from fastmlp.team import run_together, team_size
 
 
-def test_team_size_takes_what_is_wanted():
-    assert team_size(3, work=1, work_per_thread=100) == 3
+@pytest.fixture
+def eight_cores(monkeypatch):
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
 
 
-def test_team_size_is_one_for_little_work():
-    assert team_size(None, work=199, work_per_thread=100) == 1
+@pytest.mark.usefixtures("eight_cores")
+def test_team_size_follows_the_work():
+    assert [team_size(None, work, 100) for work in (0, 99, 199, 200, 350, 10**9)] == [1, 1, 1, 2, 3, 8]
 
 
-def test_team_size_rejects_no_threads():
+def test_team_size_is_what_was_asked_for():
+    assert team_size(3, 0, 100) == 3
     with pytest.raises(ValueError, match="threads must be at least 1; got 0"):
-        team_size(0, work=1, work_per_thread=1)
+        team_size(0, 10**9, 100)
+    with pytest.raises(TypeError, match="threads must be a whole number"):
+        team_size(1.5, 10**9, 100)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_run_together_calls_each_once_on_its_own_thread(threads):
-    seen = {}
-    gate = threading.Barrier(threads)
+def test_run_together_calls_each_once_on_threads_of_their_own(threads):
+    meeting, seen = threading.Barrier(threads), {}
 
     def call(i):
-        gate.wait(10)
         seen[i] = threading.get_ident()
+        meeting.wait(30)
 
     run_together(call, threads)
     assert sorted(seen) == list(range(threads))
-    assert len(set(seen.values())) == threads
     assert seen[0] == threading.get_ident()
+    assert len(set(seen.values())) == threads
 
 
-@pytest.mark.parametrize("unlucky", [0, 1])
-def test_run_together_raises_what_went_wrong_and_calls_the_others_off(unlucky):
-    called_off = threading.Event()
+@pytest.mark.parametrize("failing", [0, 2])
+def test_run_together_passes_errors_on_and_calls_the_others_off(failing):
+    off = threading.Event()
 
     def call(i):
-        if i == unlucky:
-            raise MemoryError("none left")
-        assert called_off.wait(10)
+        if i == failing:
+            raise MemoryError(f"on {i}")
+        assert off.wait(30)
 
-    with pytest.raises(MemoryError, match="none left"):
-        run_together(call, 2, called_off.set)
+    with pytest.raises(MemoryError, match=f"on {failing}"):
+        run_together(call, 3, off.set)
+
+
+def test_run_together_passes_ctrl_c_on():
+    off = threading.Event()
+
+    def call(i):
+        if i == 0:
+            raise KeyboardInterrupt
+        assert off.wait(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_together(call, 2, off.set)

@@ -67,3 +67,20 @@ def test_copied_criterion_forgets_the_last_loss(loss):
         copy.deepcopy(criterion).backward()
     assert criterion.backward().shape == (1, 1)
     assert repr(criterion) == f"{type(criterion).__name__}()"
+
+
+def test_subclass_of_a_built_in_criterion_brings_its_own_arithmetic(dtype):
+    class Doubled(fm.MSELoss):
+        def forward(self, out, y):
+            return 2 * super().forward(out, y)
+
+        def backward(self):
+            return 2 * super().backward()
+
+    X, y = make_data(11, 3, 4, "mse", dtype=dtype)
+    model, twin = make_net([3, 4], dtype=dtype), make_net([3, 4], dtype=dtype)
+    with pytest.warns(UserWarning, match="Doubled"):
+        history = fm.fit(model, Doubled(), fm.SGD(model.parameters(), lr=0.125), X, y, epochs=2, batch_size=4, rng=0)
+    plain = fm.fit(twin, fm.MSELoss(), fm.SGD(twin.parameters(), lr=0.25), X, y, epochs=2, batch_size=4, rng=0)
+    assert_within(flat(model), flat(twin), 6 * (3 + 4 + 4) * eps(dtype))
+    assert_within(np.array(history.loss) / 2, plain.loss, 6 * (3 + 4 + 4) * eps(dtype))

@@ -367,3 +367,16 @@ def test_predict_rejects_out_that_does_not_fit(out, error, match):
     model = fm.Sequential(fm.Linear(3, 5, rng=0))
     with pytest.raises(error, match=match):
         model.predict(np.ones((9, 3)), out=out)
+
+
+def test_predict_rejects_bad_threads():
+    with pytest.raises(ValueError, match="threads must be at least 1; got 0"):
+        make_net([2, 3]).predict(np.zeros((1, 2)), threads=0)
+
+
+def test_predict_rejects_a_read_only_out():
+    out = np.zeros((5, 3), np.float32)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out"):
+        make_net([2, 3]).predict(np.ones((5, 2)), out=out)
+    assert not out.any()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+from helpers import make_data, make_net
+
+import fastmlp as fm
+from fastmlp.training.progress import Progress, _short
+
+
+def train(**keywords):
+    X, y = make_data(20, 2, 3)
+    model = make_net([2, 5, 3])
+    return fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=4, **keywords)
+
+
+@pytest.mark.parametrize("progress", [None, False])
+def test_progress_is_silent_where_nobody_looks(progress, capsys):
+    train(progress=progress)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_progress_shows_epoch_loss_and_speed(capsys):
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    history = train(progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "epoch 4/4" in captured.err
+    assert f"loss {history.loss[-1]:.4g}" in captured.err
+    assert "samples/s" in captured.err
+
+
+def test_progress_shows_itself_on_a_terminal(capsys, monkeypatch):
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    train()
+    assert "samples/s" in capsys.readouterr().err
+
+
+def test_progress_without_tqdm_is_silent_or_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    train()
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ImportError, match=r"progress=True needs tqdm: pip install .*fastmlp\[progress\]"):
+        train(progress=True)
+
+
+def test_progress_of_a_resumed_run_begins_where_it_is(capsys):
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    bar = Progress(True, 10, 4, 100)
+    bar.show(5, 1, 2, 0.25, 2.0, 3, 50)
+    assert bar.bar.n == 5.5
+    bar.close()
+    assert "75 samples/s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (999, "999"), (1234, "1.23k"), (5.67e6, "5.67M"), (8.9e9, "8.9G")])
+def test_short_number(value, text):
+    assert _short(value) == text
