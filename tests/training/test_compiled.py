@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import numpy as np
+from helpers import assert_same_bits, assert_within, eps, make_data, make_net, small
+
+import fastmlp as fm
+from fastmlp.training import compiled
+
+
+def test_slices_of_a_run_do_not_matter(dtype, monkeypatch):
+    """One step a call, with the shuffled order kept across calls, or everything in one call."""
+    X, y = make_data(small(50, 11), 2, 3, dtype=dtype)
+    results = []
+    for steps in (1, 3, 10**6):
+        model = make_net([2, 5, 3], dtype=dtype)
+        always = property(lambda _, steps=steps: steps, lambda *_: None)
+        monkeypatch.setattr(compiled.CompiledRun, "_steps", always, raising=False)
+        optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9, dampening=0.1)
+        history = fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=4, batch_size=4, rng=3)
+        results.append((model.storage.data.copy(), history.loss, optimizer.steps))
+    for params, losses, steps in results[1:]:
+        assert_same_bits(params, results[0][0])
+        assert_within(losses, results[0][1], len(X) * eps(np.float64) * np.array(losses))
+        assert steps == results[0][2] == 4 * -(-len(X) // 4)
