@@ -15,10 +15,10 @@ disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes 
 
 test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, compiled and in plain Python
 	@echo "== tests and doctests, compiled"
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -rs
 	@$(BIN)/python -m pytest -q --doctest-modules --import-mode=prepend fastmlp
-	@echo "== tests, in plain Python"
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q
+	@echo "== tests of the package, in plain Python"
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --ignore=tests/scripts
 
 lint: $(VENV)/.test  ## Lint, type check, import contract
 	@echo "== lint, types, imports"
