@@ -61,6 +61,8 @@ class Parameter:
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float32):
+        if not isinstance(shape, (tuple, list)):
+            raise TypeError(f"shape must be a tuple, (features,) or (out_features, in_features); got {shape!r}")
         self.shape = tuple(checks.size(extent, "each extent of a Parameter's shape") for extent in shape)
         if len(self.shape) not in (1, 2):
             raise ValueError(f"a Parameter has one axis or two; got the shape {self.shape}")

@@ -22,6 +22,10 @@ from peers.machine import cores, fma_peak, processor_name
 from peers.with_fastmlp import FastmlpEager, FastmlpFit
 from peers.workloads import WORKLOADS, Problem
 
+#: Seconds between two contenders. The idle threads of OpenBLAS and OpenMP spin for tens of milliseconds after their work, and
+#: would take a core from whoever comes next.
+PAUSE = 0.1
+
 PEERS = ("torch", "jax", "scikit-learn")
 
 
@@ -65,6 +69,7 @@ def time_steps(problem: Problem, everybody: list, rounds: int, seconds: float) -
     for _ in range(rounds):
         for contender in everybody:
             contender.reset()
+            time.sleep(PAUSE)
             count = counts[contender.name]
             began = time.perf_counter()
             contender.epochs(count)

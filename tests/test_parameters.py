@@ -125,3 +125,8 @@ def test_copied_optimizer_goes_with_its_copied_model(dtype):
 def test_parameter_repr_says_what_it_is():
     parameter = make_net([3, 5, 2])[0].weight
     assert repr(parameter) == "Parameter('0.weight', shape=(5, 3), dtype=float32)"
+
+
+def test_parameter_rejects_shape_that_is_a_number():
+    with pytest.raises(TypeError, match=r"shape must be a tuple.*got 3"):
+        fm.Parameter(3)

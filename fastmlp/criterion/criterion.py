@@ -54,8 +54,8 @@ class Criterion:
         raise NotImplementedError
 
     def _outputs(self, out: Any) -> np.ndarray:
-        """The outputs of a network, checked."""
-        return checks.matrix(out, None, checks.float_dtype_of(out), type(self).__name__, "out")
+        """The outputs of a network, checked and laid out for the kernels."""
+        return checks.rows(out, None, checks.float_dtype_of(out), type(self).__name__, "out")
 
     def _taken(self) -> Any:
         if self._saved is None:

@@ -49,17 +49,16 @@ class CrossEntropyLoss(Criterion):
         out = self._outputs(out)
         rows, classes = out.shape
         y = self._check_targets(y, classes, out.dtype, rows, "y", finite=False)
-        logits = checks.pad(out)
-        saved, each, sums = np.empty_like(logits), np.empty(rows, out.dtype), np.empty(rows, out.dtype)
-        losses.cross_entropy_forward(each, sums, saved, logits, y, classes)
-        self._saved = saved, sums, y, classes
+        saved, each, sums = np.empty_like(out), np.empty(rows, out.dtype), np.empty(rows, out.dtype)
+        losses.cross_entropy_forward(each, sums, saved, out, y, classes)
+        self._saved = saved, sums, y
         return losses.loss_sum(each) / rows
 
     def backward(self) -> np.ndarray:
-        saved, sums, y, classes = self._taken()
+        saved, sums, y = self._taken()
         dlogits = saved.copy()
         losses.cross_entropy_backward(dlogits, sums, y, dlogits.dtype.type(1) / dlogits.dtype.type(len(y)))
-        return dlogits[:, :classes]
+        return dlogits
 
     def _check_targets(self, y, width, dtype, rows, name, *, finite):
         return checks.labels(y, width, rows, name)

@@ -45,17 +45,16 @@ class MSELoss(Criterion):
         out = self._outputs(out)
         rows, width = out.shape
         y = self._check_targets(y, width, out.dtype, rows, "y", finite=False)
-        outputs = checks.pad(out)
-        saved, each = np.empty_like(outputs), np.empty(rows, out.dtype)
-        losses.mse_forward(each, saved, outputs, checks.pad(y), width)
-        self._saved = saved, width
+        saved, each = np.empty_like(out), np.empty(rows, out.dtype)
+        losses.mse_forward(each, saved, out, y, width)
+        self._saved = saved
         return losses.loss_sum(each) / (rows * width)
 
     def backward(self) -> np.ndarray:
-        saved, width = self._taken()
-        doutputs, scalar = saved.copy(), saved.dtype.type
-        losses.mse_backward(doutputs, scalar(2) / scalar(saved.shape[0] * width))
-        return doutputs[:, :width]
+        doutputs = self._taken().copy()
+        scalar = doutputs.dtype.type
+        losses.mse_backward(doutputs, scalar(2) / scalar(doutputs.size))
+        return doutputs
 
     def _check_targets(self, y, width, dtype, rows, name, *, finite):
         return checks.targets(y, width, dtype, rows, name, finite=finite)

@@ -23,14 +23,14 @@ class _Activation(Module):
         program.activation(self.code)
 
     def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        y = np.empty(x.shape, x.dtype)
+        y = self._buffer("y", x.shape[0], width, x.dtype)
         activations.activation_forward_copy(self.code, y, x)
         self._saved = y, (x.shape[0], width)
         return y, width
 
     def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         self._saved_shape()
-        dx = np.empty(dy.shape, dy.dtype)
+        dx = self._buffer("dx", dy.shape[0], width, dy.dtype)
         activations.activation_backward_copy(self.code, dx, dy, self._saved[0])
         return dx, width
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.kernels.layout import row_stride, whole_lines
+from fastmlp.kernels.layout import whole_lines
 from fastmlp.kernels.linear import linear_backward, linear_forward
 from fastmlp.modules.module import Module
 from fastmlp.parameters import Parameter, gather
@@ -89,7 +89,7 @@ class Linear(Module):
         if width != self.in_features:
             raise ValueError(f"{self!r} expects (N, {self.in_features}); got {(x.shape[0], width)}")
         out = self.out_features
-        y = np.zeros((x.shape[0], row_stride(out, x.dtype)), x.dtype)
+        y = self._buffer("y", x.shape[0], out, x.dtype)
         linear_forward(y, x, self.weight.matrix, self._bias.matrix, out)
         self._saved = x, (x.shape[0], out)
         return y, out
@@ -97,8 +97,8 @@ class Linear(Module):
     def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         self._saved_shape()
         x, weight, bias = self._saved[0], self.weight, self._bias
-        dx = np.zeros(x.shape, x.dtype)
-        transposed = np.empty((whole_lines(self.out_features, x.dtype), x.shape[1]), x.dtype)
+        dx = self._buffer("dx", x.shape[0], self.in_features, x.dtype)
+        transposed = self._buffer("weight_t", whole_lines(self.out_features, x.dtype), self.in_features, x.dtype)
         has_bias = self.bias is not None
         linear_backward(dx, weight.grad_matrix, bias.grad_matrix, transposed, dy, x, weight.matrix, self.out_features, has_bias)
         return dx, self.in_features

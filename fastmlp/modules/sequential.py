@@ -80,6 +80,8 @@ class Sequential(Module):
                 raise ValueError(f"{module!r} already has a place in a network: make another one, or copy.deepcopy it")
         self._width = _chain(modules)
         stored = [parameter for module in modules for parameter in module._stored_parameters()]
+        if len(set(stored)) < len(stored):
+            raise ValueError("a Parameter belongs to two modules of the network; each needs its own")
         dtypes = {parameter.dtype for parameter in stored}
         if dtype is None and len(dtypes) > 1:
             raise TypeError("the modules differ in dtype: say which one the network is to have, Sequential(..., dtype=)")
@@ -95,6 +97,8 @@ class Sequential(Module):
         for module in self._modules:
             module._owned = True
         self._spare: list[tuple[Storage, int, Workspace]] = []
+        self._calls = [padded_arithmetic(module, "forward") for module in self._modules]
+        self._backward_calls = [padded_arithmetic(module, "backward") for module in reversed(self._modules)]
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -138,15 +142,15 @@ class Sequential(Module):
 
     def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         rows = x.shape[0]
-        for module in self._modules:
-            x, width = padded_arithmetic(module, "forward")(x, width)
+        for forward in self._calls:
+            x, width = forward(x, width)
         self._saved = (None, (rows, width))
         return x, width
 
     def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         self._saved_shape()
-        for module in reversed(self._modules):
-            dy, width = padded_arithmetic(module, "backward")(dy, width)
+        for backward in self._backward_calls:
+            dy, width = backward(dy, width)
         return dy, width
 
     def predict(self, X, *, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:

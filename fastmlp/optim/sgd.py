@@ -81,12 +81,17 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs a momentum above 0 and a dampening of 0")
         self.steps = 0
         self._velocities: dict[Storage, np.ndarray] = {}
+        self._settings: tuple | None = None  # of the last step, whose hyperparameters are in `_row`
+        self._row = np.empty(0)
 
     def step(self) -> None:
         """Change the parameters by what their gradients say."""
         parts = self._parts()
         dtype = parts[0][0].data.dtype
-        hyper = self._hyper(dtype, [self.lr], first=self.steps == 0)[0]
+        settings = dtype, self.lr, self.momentum, self.dampening, self.weight_decay, self.nesterov, self.steps == 0
+        if settings != self._settings:
+            self._settings, self._row = settings, self._hyper(dtype, [self.lr], first=self.steps == 0)[0]
+        hyper = self._row
         for storage, first, last in parts:
             velocity = self._velocity(storage)
             span = velocity if velocity.size == 0 else velocity[first:last]
@@ -110,6 +115,11 @@ class SGD(Optimizer):
         if self.momentum == 0:
             return np.empty(0, storage.data.dtype)
         if storage not in self._velocities:
+            if self._velocities and self.steps:
+                raise RuntimeError(
+                    "the parameters have moved since the last step, as they do when a Sequential is built around them, and "
+                    "their velocities have not: make the optimizer after the network"
+                )
             self._velocities[storage] = zeros(storage.data.size, storage.data.dtype)
         return self._velocities[storage]
 

@@ -126,10 +126,14 @@ def fit(
         (optimizer, Optimizer, "optimizer"),
     ):
         if not isinstance(value, kind):
-            hint = f": make one, {value.__name__}()" if isinstance(value, type) else ""
-            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else hint
-            raise TypeError(f"{name} must be a {kind.__name__}; got {type(value).__name__}{hint}")
+            came = (
+                f"the class {value.__name__}: make one, {value.__name__}()" if isinstance(value, type) else type(value).__name__
+            )
+            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
+            article = "an" if kind is Optimizer else "a"
+            raise TypeError(f"{name} must be {article} {kind.__name__}; got {came}{hint}")
     epochs = checks.size(epochs, "epochs")
+    threads = threads if threads is None else checks.size(threads, "threads")
     batch_size = checks.size(batch_size, "batch_size")
     initial_epoch = checks.size(initial_epoch, "initial_epoch", least=0)
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):

@@ -380,3 +380,10 @@ def test_predict_rejects_a_read_only_out():
     with pytest.raises(ValueError, match="out"):
         make_net([2, 3]).predict(np.ones((5, 2)), out=out)
     assert not out.any()
+
+
+def test_sequential_rejects_parameter_of_two_modules():
+    first, second = fm.Linear(2, 2, rng=0), fm.Linear(2, 2, rng=1)
+    second.weight = first.weight
+    with pytest.raises(ValueError, match="belongs to two modules"):
+        fm.Sequential(first, second)

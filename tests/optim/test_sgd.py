@@ -182,3 +182,12 @@ def test_sgd_follows_parameters_that_move(dtype):
     assert_within(second.weight.data, before[1] - 2, 4 * eps(dtype) * 2)
     optimizer.zero_grad()
     assert not second.weight.grad.any()
+
+
+def test_sgd_refuses_to_lose_velocities_when_its_parameters_move():
+    layer = fm.Linear(2, 3, rng=0)
+    optimizer = fm.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    optimizer.step()
+    fm.Sequential(layer)
+    with pytest.raises(RuntimeError, match="make the optimizer after the network"):
+        optimizer.step()

@@ -58,16 +58,20 @@ BAD = {
     "criterion_class": (
         {"criterion": fm.CrossEntropyLoss},
         TypeError,
-        r"criterion must be a Criterion; got type: make one, Cross",
+        r"criterion must be a Criterion; got the class CrossEntropyLoss: make one, Cross",
     ),
     "criterion_function": ({"criterion": np.mean}, TypeError, "criterion must be a Criterion; got"),
-    "optimizer_class": ({"optimizer": fm.SGD}, TypeError, r"optimizer must be a Optimizer; got type: make one, SGD\(\)"),
+    "optimizer_class": (
+        {"optimizer": fm.SGD},
+        TypeError,
+        r"optimizer must be an Optimizer; got the class SGD: make one, SGD\(\)",
+    ),
     "optimizer_other": (
         {"optimizer": fm.SGD(make_net([2, 5, 3]).parameters(), lr=0.1)},
         ValueError,
         "the optimizer must hold the parameters of the model, all of them",
     ),
-    "model_class": ({"model": fm.Sequential}, TypeError, "model must be a Sequential; got type"),
+    "model_class": ({"model": fm.Sequential}, TypeError, "model must be a Sequential; got the class Sequential: make one"),
     "model_module": (
         {"model": fm.Linear(2, 3)},
         TypeError,
