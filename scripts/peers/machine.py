@@ -47,8 +47,8 @@ def _burn(count):
     return _fma_loop(count)
 
 
-def fma_peak(threads: int = 1, seconds: float = 0.2) -> float:
-    """GFLOP/s of fused multiply-adds on registers, on `threads` threads at once; the best of five."""
+def fma_peak(threads: int = 1, seconds: float = 1.0) -> float:
+    """GFLOP/s of fused multiply-adds on registers, on `threads` threads at once; the best within `seconds`."""
     _burn(1)
     count = 20_000_000 // CHAINS
 
