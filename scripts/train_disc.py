@@ -217,8 +217,8 @@ def draw(results: Sequence[Result], best: Result, options: argparse.Namespace) -
 def run(options: argparse.Namespace) -> None:
     """Train, print the table, draw."""
     began = time.perf_counter()
-    print(header(options), flush=True)
     train(MODELS[0], 0, points=2, epochs=1, threads=options.threads)  # compiling is nobody's training time
+    print(header(options), flush=True)
     results = []
     for model in options.model:
         results.append(train_all(model, options))
