@@ -53,15 +53,14 @@ OP_SIZE = 13
     OUTPUT_DELTA,
     LOSS,  # code of the loss
     TARGETS,  # gathered targets of a regression, laid out as the output
-    LABELS,  # offset into the int64 workspace
     LOSSES,  # per row
     SUMS,  # per row
     ZERO,  # a row of zeros, as wide as the widest layer
-    ONE,  # a line of ones
+    ONE,  # a line that begins with 1
     SCRATCH,  # per thread: GRADIENT_ROWS rows of gradient, as wide as the widest layer
     SCRATCH_SIZE,
-) = range(18)
-PLAN_SIZE = 18
+) = range(17)
+PLAN_SIZE = 17
 
 # Rows of a weight whose gradient is formed, applied and transposed together: one line of the transposed copy.
 GRADIENT_ROWS = 16

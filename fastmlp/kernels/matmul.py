@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.jit import inner
-from fastmlp.kernels.processor import REGISTER_BYTES
+from fastmlp.kernels.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
 __all__ = ["ADJACENT", "SAME", "matmul"]
@@ -36,7 +36,7 @@ def matmul(c, init, init_row, a, a_row, a_k, b, columns, depth):
     vectors = (columns + lanes - 1) // lanes
     done = 0
     while done < vectors:
-        strip = min(3, vectors - done)
+        strip = min(TILE_VECTORS, vectors - done)
         j = done * lanes
         i = 0
         while i + TILE_ROWS <= rows:
