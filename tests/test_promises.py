@@ -72,6 +72,15 @@ def test_eager_equals_fused_for_architectures(widths, loss, dtype):
     assert_within(fused_losses, losses, ROWS * eps(np.float64) * np.array(losses))
 
 
+@jit_only
+@pytest.mark.parametrize("width", [128, 256])  # the narrowest rows with a line more than they need, float64 and float32
+def test_eager_equals_fused_where_rows_have_an_odd_line_more(width, dtype):
+    options = {"momentum": 0.9}
+    eager, fused, *_ = trained_twice([40, width, 300, 3], "cross_entropy", options, dtype, epochs=2, threads=2)
+    assert_same_bits(flat(eager), flat(fused))
+    assert_padding_is_zero(fused)
+
+
 @pytest.mark.parametrize("options", SGD_OPTIONS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_eager_equals_fused_for_sgd_options(options, loss, dtype):

@@ -26,7 +26,7 @@ from fastmlp.kernels.losses import (
     mse_backward,
     mse_forward,
 )
-from fastmlp.kernels.matmul import ADJACENT, SAME, matmul
+from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul
 from fastmlp.kernels.shuffle import shuffle
 from fastmlp.kernels.threads import barrier
 from fastmlp.kernels.transpose import transpose
@@ -197,13 +197,17 @@ def update_weight(plan, op, params, velocity, work, hyper, first, last, batch, t
     for row in range(first, last, GRADIENT_ROWS):
         rows = min(GRADIENT_ROWS, last - row)
         x_part = matrix(work, op[X] + row, batch, op[X_STRIDE])
-        matmul(matrix(work, scratch_at, rows, stride), zero, SAME, x_part, ADJACENT, op[X_STRIDE], dy, op[OUT], batch)
+        gradient = matrix(work, scratch_at, rows, stride)
+        matmul(gradient, zero, SAME, x_part, ADJACENT, op[X_STRIDE], dy, op[OUT], batch)
+        clear_unwritten(gradient, op[OUT])
         update_flat(params, velocity, vector(work, scratch_at, rows * stride), hyper, op[WEIGHT] + row * stride)
         if op[DX] >= 0:
             weight = matrix(params, op[WEIGHT], op[IN], stride)
             transpose(matrix(work, op[WEIGHT_T], op[OUT], op[X_STRIDE]), weight, zero, row, row + rows, op[OUT])
     if first == 0 and last > 0 and op[HAS_BIAS]:
-        bias_backward(matrix(work, scratch_at, 1, stride), zero, dy, matrix(work, plan[ONE], 1, 1), op[OUT])
+        gradient = matrix(work, scratch_at, 1, stride)
+        bias_backward(gradient, zero, dy, matrix(work, plan[ONE], 1, 1), op[OUT])
+        clear_unwritten(gradient, op[OUT])
         update_flat(params, velocity, vector(work, scratch_at, stride), hyper, op[BIAS])
 
 

@@ -12,7 +12,7 @@ from fastmlp.kernels.jit import inner
 from fastmlp.kernels.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
-__all__ = ["ADJACENT", "SAME", "matmul"]
+__all__ = ["ADJACENT", "SAME", "clear_unwritten", "matmul"]
 
 # Strides. Typed numbers, since Numba compiles a function anew for every literal that it is called with.
 SAME, ADJACENT = np.int64(0), np.int64(1)
@@ -61,3 +61,17 @@ def matmul(c, init, init_row, a, a_row, a_k, b, columns, depth):
                 edge_1(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth)
             i += EDGE_ROWS
         done += strip
+
+
+@inner
+def clear_unwritten(c, columns):
+    """Zero what a product of this many columns has left of the rows of `c` as it was: all beyond its last whole vector.
+
+    There is something where rows have an odd line more, or where a line is several vectors. Scratch memory that serves
+    several layers would carry the gradient of one into the padding of another.
+    """
+    lanes = REGISTER_BYTES // c.itemsize
+    zero = c.dtype.type(0)
+    for i in range(c.shape[0]):
+        for j in range((columns + lanes - 1) // lanes * lanes, c.shape[1]):
+            c[i, j] = zero

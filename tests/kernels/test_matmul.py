@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded
 
-from fastmlp.kernels.matmul import ADJACENT, SAME, matmul
+from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul
+from fastmlp.kernels.processor import REGISTER_BYTES
 from fastmlp.kernels.tile import TILE_ROWS
 
 DEPTHS = [1, 2, 31]
@@ -100,3 +101,13 @@ def test_matmul_writes_nothing_beyond_its_rows_and_columns(dtype, rng):
     line = 64 // dtype.itemsize
     assert (room[9:] == 7).all()
     assert (room[:9, line:] == 7).all()
+
+
+@pytest.mark.parametrize("columns", [1, 16, 17, 31])
+def test_clear_unwritten_leaves_what_a_product_writes(columns, dtype):
+    c = np.full((3, 64), 7, dtype)
+    jit(lambda c, columns: clear_unwritten(c, columns))(c, columns)  # noqa: PLW0108 (one that Python may call)
+    lanes = REGISTER_BYTES // c.itemsize
+    written = -(-columns // lanes) * lanes
+    assert (c[:, :written] == 7).all()
+    assert not c[:, written:].any()
