@@ -18,6 +18,7 @@ from fastmlp.optim import SGD
 from fastmlp.program import Program
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
+from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.run import Run
 
 __all__ = ["CompiledRun"]
@@ -64,40 +65,37 @@ class CompiledRun(Run):
         )
         self._terms = program.width_out if criterion.code == MSE else 1  # that the loss of a row is the mean of
         self._steps = 8  # of a call; grows towards SLICE_SECONDS
+        self._compiled = False
 
     def advance(self, last_epoch: int) -> None:
         left = (last_epoch - self.epoch) * self.data.batches - self.batch
         steps = min(self._steps, left)
         if self.optimizer.steps == 0 and self.optimizer.dampening:
             steps = 1  # it has hyperparameters of its own
-        before = self.storage.data.copy(), self.velocity.copy()
-        began = time.perf_counter()
-        interrupt = None
-        self.job.run[engine.STEPS_DONE] = self.job.run[engine.NOT_FINITE] = 0  # an interrupt may come before the engine begins
-        try:
-            self._call(steps)
-        except KeyboardInterrupt as signal:
-            interrupt = signal
-            # A step may be half done where the engine runs as plain Python: take the finished ones anew.
-            done = int(self.job.run[engine.STEPS_DONE])
-            self._restore(before)
-            if done:
-                self._call(done)
-        seconds = time.perf_counter() - began
+        if not self._compiled:
+            self._call(0)  # while Ctrl-C is heard at once
+            self._compiled = True
+        with interrupts_held():
+            before = self.storage.data.copy(), self.velocity.copy()
+            began = time.perf_counter()
+            try:
+                self._call(steps)
+            except BaseException:  # a thread could not be started, or a second Ctrl-C
+                self._restore(before)
+                raise
+            seconds = time.perf_counter() - began
+            done, sums = self._outcome()
+            if self.job.run[engine.NOT_FINITE] or not all_finite(self.storage.data):
+                done, sums = self._last_finite(before, done)
+                self.failed = True
+            self.optimizer.steps += done
+            self._count(done, sums)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(2 * steps + 8, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
-        done, sums = self._outcome() if self.job.run[engine.STEPS_DONE] else (0, [0.0])
-        if self.job.run[engine.NOT_FINITE] or not all_finite(self.storage.data):
-            done, sums = self._last_finite(before, done)
-            self.failed = True
-        self.optimizer.steps += done
-        self._count(done, sums)
-        if interrupt is not None:
-            raise interrupt
 
     def _call(self, steps: int) -> None:
         """Take `steps` steps from where the run is."""
-        touched = (self.batch + steps - 1) // self.data.batches + 1
+        touched = (self.batch + max(steps, 1) - 1) // self.data.batches + 1
         rates = [self.rate(self.epoch + epoch) for epoch in range(touched)]
         hyper = self.optimizer._hyper(self.storage.data.dtype, rates, first=self.optimizer.steps == 0)
         self.job = job = self.job._replace(hyper=hyper, epoch_losses=np.zeros(touched))

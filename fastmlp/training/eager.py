@@ -13,6 +13,7 @@ from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.modules import Sequential
 from fastmlp.optim import Optimizer
 from fastmlp.training.data import Data
+from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.run import Run
 
 __all__ = ["EagerRun"]
@@ -58,13 +59,14 @@ class EagerRun(Run):
         self.model.backward(self.criterion.backward())
         storage = self.model.storage
         before = storage.data.copy()
-        try:
-            self.optimizer.step()
-        except BaseException:
-            storage.data[:] = before
-            raise
-        if not all_finite(storage.data):
-            storage.data[:] = before
-            self.failed = True
-            return
-        self._count(1, [loss * len(rows)])
+        with interrupts_held():
+            try:
+                self.optimizer.step()
+            except BaseException:
+                storage.data[:] = before
+                raise
+            if all_finite(storage.data):
+                self._count(1, [loss * len(rows)])
+            else:
+                storage.data[:] = before
+                self.failed = True

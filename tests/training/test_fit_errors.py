@@ -288,8 +288,8 @@ def test_error_is_a_floating_point_error(dtype):
     assert isinstance(error.history, fm.History)
 
 
-def test_interrupted_run_keeps_whole_steps(monkeypatch, dtype):
-    """As Ctrl-C comes in the middle of a call of the engine."""
+def test_call_that_is_broken_off_is_taken_back(monkeypatch, dtype):
+    """As a second Ctrl-C does, which is not held back, in the third call that takes steps (the first of all takes none)."""
     X, y = make_data(12, 2, 3, dtype=dtype)
     always = property(lambda _: 2, lambda *_: None)
     monkeypatch.setattr(compiled.CompiledRun, "_steps", always, raising=False)
@@ -310,7 +310,7 @@ def test_interrupted_run_keeps_whole_steps(monkeypatch, dtype):
     reference = fm.SGD(twin.parameters(), lr=0.1, momentum=0.9)
     eager_train(twin, fm.CrossEntropyLoss(), reference, X, y, epochs=9, batch_size=4, rng=0, steps=optimizer.steps)
     assert history.interrupted
-    assert optimizer.steps in (6, 8), "whole calls of the engine"
+    assert optimizer.steps == 4
     assert len(history.loss) == optimizer.steps // 3
     assert_same_bits(flat(model), flat(twin))
     for one, other in zip(optimizer.state_dict()["velocity"], reference.state_dict()["velocity"]):
