@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmlp.kernels import engine
 from fastmlp.kernels.layout import lanes_per_line, row_stride, whole_lines, zeros
+from fastmlp.kernels.losses import LOSS_ROWS, SPARE_ROWS
 from fastmlp.parameters import Parameter
 
 __all__ = ["Program", "Workspace"]
@@ -16,6 +17,9 @@ __all__ = ["Program", "Workspace"]
 #: with 32, 19.9 with 64, 19.2 with all at once; wide layers don't care between 32 and 128, but what a block touches is to
 #: stay in the L2 cache.
 BLOCK_ROWS = 64
+
+#: A gradient of about this size is formed and applied together: half of the smallest L1 cache around.
+GRADIENT_BYTES = 16384
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Program:
         out = weight.shape[0]
         self._ops.append(
             {"code": engine.LINEAR, "in": self.width_out, "out": out, "weight": weight.offset, "bias": bias.offset}
-            | {"has_bias": int(has_bias)}
+            | {"has_bias": int(has_bias), "bias_follows": int(bias.offset == weight.offset + weight.size)}
         )
         self.flops_per_row += 2 * self.width_out * out
         self.width_out = out
@@ -82,31 +86,50 @@ class Program:
             row[engine.X], row[engine.X_STRIDE], row[engine.DX] = x, stride, dx
             row[engine.Y], row[engine.Y_STRIDE], row[engine.DY] = y, out_stride, dy
             if op["code"] == engine.LINEAR:
-                row[engine.WEIGHT], row[engine.BIAS], row[engine.HAS_BIAS] = op["weight"], op["bias"], op["has_bias"]
+                row[engine.WEIGHT], row[engine.BIAS] = op["weight"], op["bias"]
+                row[engine.ROWS] = op["in"]
+                if training:
+                    self._lay_out_gradient(op, row)
                 if training and dx >= 0:
                     row[engine.WEIGHT_T] = memory.take(whole_lines(op["out"], self.dtype) * stride)
             x, dx, stride, previous = y, dy, out_stride, op["code"]
 
         plan[engine.OUTPUT], plan[engine.OUTPUT_STRIDE], plan[engine.OUTPUT_WIDTH] = x, stride, self.width_out
         if training:
-            self._lay_out_training(plan, memory, batch, stride, threads, dx)
+            self._lay_out_training(plan, table, memory, batch, stride, threads, dx)
         work = zeros(memory.size, self.dtype)
         if training:
             work[plan[engine.ONE]] = 1
         labels = np.zeros(batch if training else 0, np.int64)
         return Workspace(table, plan, work, labels, self.width_out, self.flops_per_row)
 
-    def _lay_out_training(self, plan, memory, batch, stride, threads, dx) -> None:
+    def _lay_out_gradient(self, op, row) -> None:
+        """How the gradient of a linear operation is formed."""
+        lanes, unit = lanes_per_line(self.dtype), int(engine.WEIGHT_UNIT)
+        stride_in, stride_out = row[engine.X_STRIDE], row[engine.Y_STRIDE]
+        together = op["has_bias"] and op["bias_follows"] and stride_in > op["in"]
+        row[engine.ROWS] += together
+        row[engine.BIAS_APART] = op["has_bias"] and not together
+        row[engine.GRADIENT_ROWS] = max(1, GRADIENT_BYTES // (unit * stride_out * self.dtype.itemsize)) * unit
+        # In lines of multiply-adds for each row of the batch; turning it back costs something too. Rows of a kibibyte have a
+        # line more, which no square would fill.
+        direct, turned = row[engine.ROWS] * -(-op["out"] // lanes), op["out"] * -(-row[engine.ROWS] // lanes)
+        row[engine.TURNED] = 3 * turned < 2 * direct and stride_out == whole_lines(op["out"], self.dtype)
+
+    def _lay_out_training(self, plan, table, memory, batch, stride, threads, dx) -> None:
         lanes = lanes_per_line(self.dtype)
         plan[engine.OUTPUT_DELTA] = dx
         plan[engine.TARGETS] = memory.take(batch * stride)
         plan[engine.LOSSES] = memory.take(batch)
-        plan[engine.SUMS] = memory.take(batch)
         widest = max([self.width_in, *(op["out"] for op in self._ops)])
-        plan[engine.ZERO] = memory.take(row_stride(widest, self.dtype))
+        plan[engine.ZERO_STRIDE] = row_stride(widest, self.dtype)
+        plan[engine.ZERO] = memory.take(plan[engine.ZERO_STRIDE])
         plan[engine.ONE] = memory.take(lanes)
-        scratch = engine.GRADIENT_ROWS * row_stride(widest, self.dtype)
-        plan[engine.SCRATCH], plan[engine.SCRATCH_SIZE] = memory.take(threads * scratch), scratch
+        sizes = [(self.width_out + SPARE_ROWS) * LOSS_ROWS]
+        for row in table[table[:, engine.CODE] == engine.LINEAR]:
+            sizes.append(row[engine.GRADIENT_ROWS] * (row[engine.Y_STRIDE] + row[engine.TURNED] * row[engine.OUT]))
+        plan[engine.SCRATCH_SIZE] = whole_lines(max(sizes), self.dtype)
+        plan[engine.SCRATCH] = memory.take(threads * plan[engine.SCRATCH_SIZE])
 
 
 class _Memory:

@@ -56,11 +56,23 @@ def test_operations_read_what_the_one_before_wrote(dtype):
     assert ops[1:, engine.X].tolist() == ops[:-1, engine.Y].tolist()
     assert ops[1:, engine.DX].tolist() == ops[:-1, engine.DY].tolist()
     assert ops[1, engine.X] == ops[1, engine.Y], "an activation after a linear layer works in place"
-    assert ops[:, engine.HAS_BIAS].tolist()[::2] == [1, 0]
+    assert ops[:, engine.ROWS].tolist()[::2] == [4, 17], "the bias is trained as one more row of the weight"
+    assert not ops[:, engine.BIAS_APART].any()
     assert ops[0, engine.WEIGHT] == model[0].weight.offset
     assert ops[2, engine.WEIGHT] == model[2].weight.offset
     assert ops[0, engine.BIAS] == model[0].bias.offset
     assert ops[:, engine.Y_STRIDE].tolist() == [row_stride(width, dtype) for width in (17, 17, 2)]
+
+
+def test_bias_is_trained_apart_where_the_input_has_no_padding(dtype):
+    _, program = program_of(fm.Linear(16, 3), width=16, dtype=dtype)
+    op = program.lay_out(8, loss=1, threads=1).ops[0]
+    assert (op[engine.ROWS], op[engine.BIAS_APART]) == (16, 1)
+
+
+def test_gradient_of_few_outputs_is_formed_transposed(dtype):
+    _, program = program_of(fm.Linear(30, 40), fm.ReLU(), fm.Linear(40, 2), width=30, dtype=dtype)
+    assert program.lay_out(8, loss=1, threads=1).ops[:, engine.TURNED].tolist() == [0, 0, 1]
 
 
 def test_activation_after_an_activation_is_not_in_place():

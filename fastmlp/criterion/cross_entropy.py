@@ -27,7 +27,7 @@ class CrossEntropyLoss(Criterion):
 
     Notes
     -----
-    The largest logit of a row is subtracted first, so no finite logits overflow. Keeps the exponentials for backward.
+    The largest logit of a row is subtracted first, so no finite logits overflow. Keeps the probabilities for backward.
 
     References
     ----------
@@ -49,15 +49,16 @@ class CrossEntropyLoss(Criterion):
         out = self._outputs(out)
         rows, classes = out.shape
         y = self._check_targets(y, classes, out.dtype, rows, "y", finite=False)
-        saved, each, sums = np.empty_like(out), np.empty(rows, out.dtype), np.empty(rows, out.dtype)
-        losses.cross_entropy_forward(each, sums, saved, out, y, classes)
-        self._saved = saved, sums, y
+        saved, each = np.empty_like(out), np.empty(rows, out.dtype)
+        columns = np.zeros((classes + losses.SPARE_ROWS, losses.LOSS_ROWS), out.dtype)
+        losses.cross_entropy_forward(each, saved, out, y, columns, classes)
+        self._saved = saved, y
         return losses.loss_sum(each) / rows
 
     def backward(self) -> np.ndarray:
-        saved, sums, y = self._taken()
+        saved, y = self._taken()
         dlogits = saved.copy()
-        losses.cross_entropy_backward(dlogits, sums, y, dlogits.dtype.type(1) / dlogits.dtype.type(len(y)))
+        losses.cross_entropy_backward(dlogits, y, dlogits.dtype.type(1) / dlogits.dtype.type(len(y)))
         return dlogits
 
     def _check_targets(self, y, width, dtype, rows, name, *, finite):

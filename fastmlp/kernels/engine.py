@@ -20,6 +20,8 @@ from fastmlp.kernels.jit import announced, inner, kernel
 from fastmlp.kernels.linear import bias_backward, linear_backward_input, linear_forward
 from fastmlp.kernels.losses import (
     CROSS_ENTROPY,
+    LOSS_ROWS,
+    SPARE_ROWS,
     cross_entropy_backward,
     cross_entropy_forward,
     loss_sum,
@@ -37,8 +39,25 @@ LINEAR = 0
 
 # Columns of the table of operations. Offsets are into the workspace, except those of WEIGHT and BIAS. A stride is a padded
 # width. The delta of an operation's output has the layout of the output. No input gradient is wanted where DX is -1.
-CODE, IN, OUT, X, X_STRIDE, Y, Y_STRIDE, DX, DY, WEIGHT, BIAS, HAS_BIAS, WEIGHT_T = range(13)
-OP_SIZE = 13
+(
+    CODE,
+    IN,
+    OUT,
+    X,
+    X_STRIDE,
+    Y,
+    Y_STRIDE,
+    DX,
+    DY,
+    WEIGHT,
+    BIAS,
+    WEIGHT_T,
+    ROWS,  # of the weight, and one more where the bias is trained as a row of it, with an input of one in X's padding
+    BIAS_APART,  # 1 where there is no padding for that
+    GRADIENT_ROWS,  # rows whose gradient is formed, applied and transposed together, while they are in the L1 cache
+    TURNED,  # 1 where the gradient is cheaper to form transposed: few outputs
+) = range(16)
+OP_SIZE = 16
 
 # Places in the plan: sizes and offsets of one program and batch size.
 (
@@ -54,16 +73,13 @@ OP_SIZE = 13
     LOSS,  # code of the loss
     TARGETS,  # gathered targets of a regression, laid out as the output
     LOSSES,  # per row
-    SUMS,  # per row
     ZERO,  # a row of zeros, as wide as the widest layer
+    ZERO_STRIDE,
     ONE,  # a line that begins with 1
-    SCRATCH,  # per thread: GRADIENT_ROWS rows of gradient, as wide as the widest layer
+    SCRATCH,  # per thread: gradients, or a transposed gradient and what becomes of it, or the columns of a loss
     SCRATCH_SIZE,
 ) = range(17)
 PLAN_SIZE = 17
-
-# Rows of a weight whose gradient is formed, applied and transposed together: one line of the transposed copy.
-GRADIENT_ROWS = 16
 
 # Rows narrower than this are gathered column by column: copying 100 rows of 2 one by one takes 4 us, so it takes 0.3.
 NARROW = 16
@@ -73,7 +89,7 @@ NARROW = 16
 BATCH_UNIT, WEIGHT_UNIT = np.int64(8), np.int64(16)
 
 # Places in `run`: what one call is to do, and how far it came.
-SEED, SHUFFLE, ROWS, FIRST_EPOCH, FIRST_BATCH, BATCHES, STEPS, STEPS_DONE, NOT_FINITE = range(9)
+SEED, SHUFFLE, EPOCH_ROWS, FIRST_EPOCH, FIRST_BATCH, BATCHES, STEPS, STEPS_DONE, NOT_FINITE = range(9)
 RUN_SIZE = 9
 
 
@@ -99,11 +115,14 @@ class Job(NamedTuple):
 @inner
 def forward_rows(ops, params, work, first, rows):
     """Carry rows ``first .. first + rows`` of the batch through all operations."""
+    one = work.dtype.type(1)
     for o in range(ops.shape[0]):
         op = ops[o]
         y = matrix(work, op[Y] + first * op[Y_STRIDE], rows, op[Y_STRIDE])
         if op[CODE] == LINEAR:
             x = matrix(work, op[X] + first * op[X_STRIDE], rows, op[X_STRIDE])
+            for n in range(rows if op[ROWS] > op[IN] else 0):
+                x[n, op[IN]] = one
             weight = matrix(params, op[WEIGHT], op[IN], op[Y_STRIDE])
             linear_forward(y, x, weight, matrix(params, op[BIAS], 1, op[Y_STRIDE]), op[OUT])
         else:
@@ -157,7 +176,7 @@ def gather_rows(plan, work, labels_work, x, targets, labels, order, first):
 
 
 @inner
-def loss_rows(plan, work, labels_work, first, rows, batch):
+def loss_rows(plan, work, labels_work, first, rows, batch, thread):
     """The losses of rows ``first .. first + rows`` and the deltas of the network's output."""
     offset, width, stride = first * plan[OUTPUT_STRIDE], plan[OUTPUT_WIDTH], plan[OUTPUT_STRIDE]
     losses = vector(work, plan[LOSSES] + first, rows)
@@ -166,9 +185,9 @@ def loss_rows(plan, work, labels_work, first, rows, batch):
     one = work.dtype.type(1)
     if plan[LOSS] == CROSS_ENTROPY:
         labels = vector(labels_work, first, rows)
-        sums = vector(work, plan[SUMS] + first, rows)
-        cross_entropy_forward(losses, sums, delta, output, labels, width)
-        cross_entropy_backward(delta, sums, labels, one / work.dtype.type(batch))
+        columns = matrix(work, plan[SCRATCH] + thread * plan[SCRATCH_SIZE], width + SPARE_ROWS, LOSS_ROWS)
+        cross_entropy_forward(losses, delta, output, labels, columns, width)
+        cross_entropy_backward(delta, labels, one / work.dtype.type(batch))
     else:
         mse_forward(losses, delta, output, matrix(work, plan[TARGETS] + offset, rows, stride), width)
         mse_backward(delta, work.dtype.type(2) / work.dtype.type(batch * width))
@@ -177,10 +196,31 @@ def loss_rows(plan, work, labels_work, first, rows, batch):
 @inner
 def share(size, unit, thread, threads):
     """The part of ``0 .. size`` that a thread takes, in whole units."""
+    if threads == 1:  # saves the divisions of every layer, which a batch of one row feels
+        return np.int64(0), size
     units = (size + unit - 1) // unit
     first = units * thread // threads * unit
     last = units * (thread + 1) // threads * unit
     return first, min(last, size)
+
+
+@inner
+def weight_gradient(plan, op, work, gradient, scratch_at, zero, row, batch):
+    """The gradient of one weight from its row `row` on, over the whole batch.
+
+    Each entry is one chain of multiply-adds over the batch, in order, in either form.
+    """
+    rows, stride = gradient.shape
+    dy = matrix(work, op[DY], batch, stride)
+    x_part = matrix(work, op[X] + row, batch, op[X_STRIDE])
+    if op[TURNED]:
+        padded = (rows + WEIGHT_UNIT - 1) // WEIGHT_UNIT * WEIGHT_UNIT
+        turned = matrix(work, scratch_at + padded * stride, op[OUT], padded)
+        matmul(turned, zero, SAME, dy, ADJACENT, stride, x_part, rows, batch)
+        transpose(gradient, turned, zero, SAME, op[OUT], rows)
+    else:
+        matmul(gradient, zero, SAME, x_part, ADJACENT, op[X_STRIDE], dy, op[OUT], batch)
+        clear_unwritten(gradient, op[OUT])
 
 
 @inner
@@ -192,21 +232,18 @@ def update_weight(plan, op, params, velocity, work, hyper, first, last, batch, t
     """
     stride = op[Y_STRIDE]
     scratch_at = plan[SCRATCH] + thread * plan[SCRATCH_SIZE]
-    zero = matrix(work, plan[ZERO], 1, plan[SCRATCH_SIZE] // GRADIENT_ROWS)
-    dy = matrix(work, op[DY], batch, stride)
-    for row in range(first, last, GRADIENT_ROWS):
-        rows = min(GRADIENT_ROWS, last - row)
-        x_part = matrix(work, op[X] + row, batch, op[X_STRIDE])
+    zero = matrix(work, plan[ZERO], 1, plan[ZERO_STRIDE])
+    for row in range(first, last, op[GRADIENT_ROWS]):
+        rows = min(op[GRADIENT_ROWS], last - row)
         gradient = matrix(work, scratch_at, rows, stride)
-        matmul(gradient, zero, SAME, x_part, ADJACENT, op[X_STRIDE], dy, op[OUT], batch)
-        clear_unwritten(gradient, op[OUT])
+        weight_gradient(plan, op, work, gradient, scratch_at, zero, row, batch)
         update_flat(params, velocity, vector(work, scratch_at, rows * stride), hyper, op[WEIGHT] + row * stride)
         if op[DX] >= 0:
             weight = matrix(params, op[WEIGHT], op[IN], stride)
-            transpose(matrix(work, op[WEIGHT_T], op[OUT], op[X_STRIDE]), weight, zero, row, row + rows, op[OUT])
-    if first == 0 and last > 0 and op[HAS_BIAS]:
+            transpose(matrix(work, op[WEIGHT_T], op[OUT], op[X_STRIDE]), weight, zero, row, min(row + rows, op[IN]), op[OUT])
+    if first == 0 and last > 0 and op[BIAS_APART]:
         gradient = matrix(work, scratch_at, 1, stride)
-        bias_backward(gradient, zero, dy, matrix(work, plan[ONE], 1, 1), op[OUT])
+        bias_backward(gradient, zero, matrix(work, op[DY], batch, stride), matrix(work, plan[ONE], 1, 1), op[OUT])
         clear_unwritten(gradient, op[OUT])
         update_flat(params, velocity, vector(work, scratch_at, stride), hyper, op[BIAS])
 
@@ -229,7 +266,7 @@ def transpose_weights(ops, plan, params, work, thread, threads):
             first, last = share(op[IN], WEIGHT_UNIT, thread, threads)
             source = matrix(params, op[WEIGHT], op[IN], op[Y_STRIDE])
             target = matrix(work, op[WEIGHT_T], op[OUT], op[X_STRIDE])
-            zero = matrix(work, plan[ZERO], 1, plan[SCRATCH_SIZE] // GRADIENT_ROWS)
+            zero = matrix(work, plan[ZERO], 1, plan[ZERO_STRIDE])
             transpose(target, source, zero, first, last, op[OUT])
 
 
@@ -255,7 +292,7 @@ def train_steps(job, thread, threads):
             if not barrier(job.control, meeting, threads):
                 return
         start = batch_of_epoch * plan[BATCH]
-        batch = min(plan[BATCH], run[ROWS] - start)
+        batch = min(plan[BATCH], run[EPOCH_ROWS] - start)
 
         first, last = share(batch, BATCH_UNIT, thread, threads)
         for row in range(first, last, plan[BLOCK]):
@@ -263,7 +300,7 @@ def train_steps(job, thread, threads):
             chosen = vector(job.order, start + row, rows)
             gather_rows(plan, work, job.labels_work, job.x, job.targets, job.labels, chosen, row)
             forward_rows(ops, job.params, work, row, rows)
-            loss_rows(plan, work, job.labels_work, row, rows, batch)
+            loss_rows(plan, work, job.labels_work, row, rows, batch, thread)
             backward_rows(ops, plan, work, row, rows)
         meeting += 1
         if not barrier(job.control, meeting, threads):
@@ -277,7 +314,7 @@ def train_steps(job, thread, threads):
         for o in range(ops.shape[0]):
             op = ops[o]
             if op[CODE] == LINEAR:
-                first, last = share(op[IN], WEIGHT_UNIT, thread, threads)
+                first, last = share(op[ROWS], WEIGHT_UNIT, thread, threads)
                 update_weight(plan, op, job.params, job.velocity, work, hyper, first, last, batch, thread)
         if thread == 0:
             job.epoch_losses[epoch] += loss

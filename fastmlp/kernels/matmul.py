@@ -71,7 +71,8 @@ def clear_unwritten(c, columns):
     several layers would carry the gradient of one into the padding of another.
     """
     lanes = REGISTER_BYTES // c.itemsize
+    written = (columns + lanes - 1) // lanes * lanes
     zero = c.dtype.type(0)
-    for i in range(c.shape[0]):
-        for j in range((columns + lanes - 1) // lanes * lanes, c.shape[1]):
+    for i in range(c.shape[0] if written < c.shape[1] else 0):
+        for j in range(written, c.shape[1]):
             c[i, j] = zero

@@ -101,7 +101,7 @@ class CompiledRun(Run):
         self.job = job = self.job._replace(hyper=hyper, epoch_losses=np.zeros(touched))
         run = job.run
         run[engine.SEED], run[engine.SHUFFLE] = self.data.seed, self.data.shuffle
-        run[engine.ROWS], run[engine.BATCHES] = self.data.rows, self.data.batches
+        run[engine.EPOCH_ROWS], run[engine.BATCHES] = self.data.rows, self.data.batches
         run[engine.FIRST_EPOCH], run[engine.FIRST_BATCH] = self.epoch, self.batch
         run[engine.STEPS], run[engine.STEPS_DONE], run[engine.NOT_FINITE] = steps, 0, 0
         job.control[:] = 0
