@@ -30,7 +30,7 @@ from fastmlp.kernels.losses import (
 )
 from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul
 from fastmlp.kernels.shuffle import shuffle
-from fastmlp.kernels.threads import barrier
+from fastmlp.kernels.threads import ROW_TASKS, WEIGHT_TASKS, barrier, next_task
 from fastmlp.kernels.transpose import transpose
 from fastmlp.kernels.updates import sgd_step
 
@@ -84,9 +84,13 @@ PLAN_SIZE = 17
 # Rows narrower than this are gathered column by column: copying 100 rows of 2 one by one takes 4 us, so it takes 0.3.
 NARROW = 16
 
-# Threads share the rows of a batch in units of a tile, and the rows of a weight in units of the line that a row becomes in the
-# transposed copy. (Typed: see matmul.py.)
-BATCH_UNIT, WEIGHT_UNIT = np.int64(8), np.int64(16)
+# Threads share the rows of a batch in units of two tiles, and the rows of a weight in units of the line that a row becomes in
+# the transposed copy. (Typed: see matmul.py.)
+BATCH_UNIT, WEIGHT_UNIT = np.int64(16), np.int64(16)
+
+# One in so many units is nobody's: whoever is done with its own takes the next. The cores of a busy or virtual machine differ
+# by a tenth from one step to the next, and all would wait for the slowest.
+POOL = np.int64(4)
 
 # Places in `run`: what one call is to do, and how far it came.
 SEED, SHUFFLE, EPOCH_ROWS, FIRST_EPOCH, FIRST_BATCH, BATCHES, STEPS, STEPS_DONE, NOT_FINITE = range(9)
@@ -195,13 +199,14 @@ def loss_rows(plan, work, labels_work, first, rows, batch, thread):
 
 @inner
 def share(size, unit, thread, threads):
-    """The part of ``0 .. size`` that a thread takes, in whole units."""
+    """What is to be done by one thread of ``0 .. size``, in whole units: from, to; and what is nobody's begins there."""
     if threads == 1:  # saves the divisions of every layer, which a batch of one row feels
-        return np.int64(0), size
+        return np.int64(0), size, size
     units = (size + unit - 1) // unit
+    units -= units // POOL
     first = units * thread // threads * unit
     last = units * (thread + 1) // threads * unit
-    return first, min(last, size)
+    return first, min(last, size), min(units * unit, size)
 
 
 @inner
@@ -224,12 +229,13 @@ def weight_gradient(plan, op, work, gradient, scratch_at, zero, row, batch):
 
 
 @inner
-def update_weight(plan, op, params, velocity, work, hyper, first, last, batch, thread):
+def update_weight(job, op, hyper, first, last, batch, thread):
     """Gradient and update of rows ``first .. last`` of one weight, and of its bias (by whoever has the first rows).
 
     A few whole rows at a time: their gradient, update and transposition stay in the cache, and memory is read in order. By
     strips of 48 columns the update alone took 260 us instead of 35 (784 x 512, batch 128, where the gradient takes 900).
     """
+    plan, params, velocity, work = job.plan, job.params, job.velocity, job.work
     stride = op[Y_STRIDE]
     scratch_at = plan[SCRATCH] + thread * plan[SCRATCH_SIZE]
     zero = matrix(work, plan[ZERO], 1, plan[ZERO_STRIDE])
@@ -249,6 +255,24 @@ def update_weight(plan, op, params, velocity, work, hyper, first, last, batch, t
 
 
 @inner
+def update_pool(job, hyper, batch, thread, threads, asked):
+    """Update the rows of weights that are nobody's, as one of those who are done with their own; return `asked` grown."""
+    tasks = 0
+    task = next_task(job.control, WEIGHT_TASKS, asked)
+    for o in range(job.ops.shape[0]):
+        op = job.ops[o]
+        if op[CODE] == LINEAR:
+            _, _, pool = share(op[ROWS], WEIGHT_UNIT, thread, threads)
+            here = (op[ROWS] - pool + WEIGHT_UNIT - 1) // WEIGHT_UNIT
+            while task < tasks + here:
+                row = pool + (task - tasks) * WEIGHT_UNIT
+                update_weight(job, op, hyper, row, min(row + WEIGHT_UNIT, op[ROWS]), batch, thread)
+                task = next_task(job.control, WEIGHT_TASKS, asked)
+            tasks += here
+    return asked + tasks + threads
+
+
+@inner
 def update_flat(params, velocity, grads, hyper, at):
     """The optimizer on the parameters that begin at `at`."""
     if velocity.size == 0:
@@ -263,11 +287,24 @@ def transpose_weights(ops, plan, params, work, thread, threads):
     for o in range(ops.shape[0]):
         op = ops[o]
         if op[CODE] == LINEAR and op[DX] >= 0:
-            first, last = share(op[IN], WEIGHT_UNIT, thread, threads)
+            units = (op[IN] + WEIGHT_UNIT - 1) // WEIGHT_UNIT
+            first, last = units * thread // threads * WEIGHT_UNIT, units * (thread + 1) // threads * WEIGHT_UNIT
+            last = min(last, op[IN])
             source = matrix(params, op[WEIGHT], op[IN], op[Y_STRIDE])
             target = matrix(work, op[WEIGHT_T], op[OUT], op[X_STRIDE])
             zero = matrix(work, plan[ZERO], 1, plan[ZERO_STRIDE])
             transpose(target, source, zero, first, last, op[OUT])
+
+
+@inner
+def carry(job, start, row, rows, batch, thread):
+    """Phase one for rows ``row .. row + rows`` of the batch that begins at place `start` of the order."""
+    ops, plan, work = job.ops, job.plan, job.work
+    chosen = vector(job.order, start + row, rows)
+    gather_rows(plan, work, job.labels_work, job.x, job.targets, job.labels, chosen, row)
+    forward_rows(ops, job.params, work, row, rows)
+    loss_rows(plan, work, job.labels_work, row, rows, batch, thread)
+    backward_rows(ops, plan, work, row, rows)
 
 
 @announced
@@ -282,6 +319,7 @@ def train_steps(job, thread, threads):
     epoch, batch_of_epoch = 0, run[FIRST_BATCH]
     transpose_weights(ops, plan, job.params, work, thread, threads)
     meeting = np.int64(1)
+    rows_asked = weights_asked = np.int64(0)
     if not barrier(job.control, meeting, threads):
         return
     for _ in range(run[STEPS]):
@@ -294,14 +332,17 @@ def train_steps(job, thread, threads):
         start = batch_of_epoch * plan[BATCH]
         batch = min(plan[BATCH], run[EPOCH_ROWS] - start)
 
-        first, last = share(batch, BATCH_UNIT, thread, threads)
+        first, last, pool = share(batch, BATCH_UNIT, thread, threads)
         for row in range(first, last, plan[BLOCK]):
-            rows = min(plan[BLOCK], last - row)
-            chosen = vector(job.order, start + row, rows)
-            gather_rows(plan, work, job.labels_work, job.x, job.targets, job.labels, chosen, row)
-            forward_rows(ops, job.params, work, row, rows)
-            loss_rows(plan, work, job.labels_work, row, rows, batch, thread)
-            backward_rows(ops, plan, work, row, rows)
+            carry(job, start, row, min(plan[BLOCK], last - row), batch, thread)
+        if threads > 1:
+            tasks = (batch - pool + BATCH_UNIT - 1) // BATCH_UNIT
+            task = next_task(job.control, ROW_TASKS, rows_asked)
+            while task < tasks:
+                row = pool + task * BATCH_UNIT
+                carry(job, start, row, min(BATCH_UNIT, batch - row), batch, thread)
+                task = next_task(job.control, ROW_TASKS, rows_asked)
+            rows_asked += tasks + threads
         meeting += 1
         if not barrier(job.control, meeting, threads):
             return
@@ -312,10 +353,11 @@ def train_steps(job, thread, threads):
             return
         hyper = job.hyper[epoch]
         for o in range(ops.shape[0]):
-            op = ops[o]
-            if op[CODE] == LINEAR:
-                first, last = share(op[ROWS], WEIGHT_UNIT, thread, threads)
-                update_weight(plan, op, job.params, job.velocity, work, hyper, first, last, batch, thread)
+            if ops[o, CODE] == LINEAR:
+                first, last, _ = share(ops[o, ROWS], WEIGHT_UNIT, thread, threads)
+                update_weight(job, ops[o], hyper, first, last, batch, thread)
+        if threads > 1:
+            weights_asked = update_pool(job, hyper, batch, thread, threads, weights_asked)
         if thread == 0:
             job.epoch_losses[epoch] += loss
             run[STEPS_DONE] += 1

@@ -17,11 +17,11 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.jit import inner, instead
 
-__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "barrier"]
+__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "ROW_TASKS", "WEIGHT_TASKS", "barrier", "next_task"]
 
 # Places in the shared `control` array (int64), a line apart.
-ARRIVED, ABORT = 0, 8
-CONTROL_SIZE = 16
+ARRIVED, ABORT, ROW_TASKS, WEIGHT_TASKS = 0, 8, 16, 24
+CONTROL_SIZE = 32
 
 #: Looks at the counter before the processor is offered to another thread: a few microseconds, longer than an even step's
 #: threads wait for each other, short enough that four times as many threads as cores still make progress.
@@ -102,3 +102,12 @@ def barrier(control, meeting, threads):
         if spins > SPINS:
             yield_thread()
     return True
+
+
+@inner
+def next_task(control, place, before):
+    """The number, from 0, of the next task that no thread has taken; `before` have been asked for in earlier rounds.
+
+    The counter at `place` only grows. A round of T tasks is asked T + threads times: each thread asks once in vain.
+    """
+    return atomic_add(control, place, 1) - before

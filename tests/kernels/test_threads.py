@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import jit, small
 
-from fastmlp.kernels.threads import ABORT, ARRIVED, CONTROL_SIZE, barrier
+from fastmlp.kernels.threads import ABORT, ARRIVED, CONTROL_SIZE, ROW_TASKS, barrier, next_task
 
 MEETINGS = small(2000, 20)
 
@@ -68,3 +68,34 @@ def test_barrier_opens_when_the_run_is_called_off():
 def test_places_in_control_lie_on_lines_of_their_own():
     assert abs(ABORT - ARRIVED) * 8 >= 64
     assert max(ABORT, ARRIVED) < CONTROL_SIZE
+
+
+@jit
+def ask(control, taken, rounds, tasks, threads):
+    """How often this thread got each task, over rounds in which nobody waits."""
+    before = np.int64(0)
+    for _ in range(rounds):
+        task = next_task(control, ROW_TASKS, before)
+        while task < tasks:
+            taken[task] += 1
+            task = next_task(control, ROW_TASKS, before)
+        before += tasks + threads
+
+
+def test_each_task_is_taken_once():
+    threads, tasks = 3, 7
+    control, taken = np.zeros(CONTROL_SIZE, np.int64), np.zeros((threads, tasks), np.int64)
+    ask(control.copy(), taken[0].copy(), 1, 1, 1)
+    helpers = [threading.Thread(target=ask, args=(control, taken[i], 1, tasks, threads)) for i in range(threads)]
+    for helper in helpers:
+        helper.start()
+    for helper in helpers:
+        helper.join(60)
+    assert taken.sum(axis=0).tolist() == [1] * tasks
+    assert control[ROW_TASKS] == tasks + threads
+
+
+def test_tasks_of_the_next_round_are_numbered_from_zero():
+    control, taken = np.zeros(CONTROL_SIZE, np.int64), np.zeros(5, np.int64)
+    ask(control, taken, 4, 5, 1)
+    assert taken.tolist() == [4] * 5
