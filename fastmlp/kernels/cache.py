@@ -18,32 +18,19 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import llvmlite
 import numba
 import numpy as np
 from numba.core import caching, compiler, serialize
+from numba.core.runtime import rtsys
 
 from fastmlp.kernels.lock import Lock
 
-__all__ = ["Entry", "KernelCache", "cache_folder", "history", "prune"]
+__all__ = ["KernelCache", "cache_folder", "prune"]
 
 #: A folder of another version is removed when nothing in it has been read or written for so long.
 KEEP_DAYS = 30
-
-
-class Entry(NamedTuple):
-    """One entry point made ready for one signature in this process."""
-
-    name: str
-    signature: str
-    seconds: float
-    compiled: bool  # else it came from the cache
-
-
-#: What this process has made ready, in order.
-history: list[Entry] = []
 
 
 def _user_cache() -> Path:
@@ -107,25 +94,22 @@ class KernelCache(caching.NullCache):
     def __init__(self, function: Callable, on_wait: Callable[[], None]):
         self._name, self._on_wait = f"{function.__module__.rpartition('.')[2]}.{function.__name__}", on_wait
         self._lock: Lock | None = None
-        self._began = 0.0
 
     def load_overload(self, sig, target_context):
         """The compiled overload, or None: then this process holds the lock, and compiles."""
-        self._began = time.perf_counter()
-        target_context.refresh()
+        # Numba would load here all it knows, SciPy's linear algebra included: 0.3 s, of use to the compiler only. Machine code
+        # needs the run-time library's symbols.
+        rtsys.initialize(target_context)
         path = self._path(sig, target_context.codegen())
         found = self._read(path, target_context)
         if found is None and cache_folder:
             self._lock = Lock(path.with_suffix(".lock"))
             if self._lock.acquire(self._on_wait):
                 found = self._read(path, target_context)  # of whoever held the lock
-        if found is not None:
-            self._note(sig, compiled=False)
         return found
 
     def save_overload(self, sig, cres):
         """Keep what has been compiled, where that is possible."""
-        self._note(sig, compiled=True)
         if not cache_folder:
             return
         path = self._path(sig, cres.codegen)
@@ -164,7 +148,3 @@ class KernelCache(caching.NullCache):
             return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
         except (EOFError, pickle.UnpicklingError):  # cut off by a crash of the machine: written anew
             return None
-
-    def _note(self, sig, compiled: bool) -> None:
-        arguments = getattr(sig, "args", sig)
-        history.append(Entry(self._name, ", ".join(map(str, arguments)), time.perf_counter() - self._began, compiled))

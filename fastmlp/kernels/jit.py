@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -14,7 +15,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from fastmlp.kernels.cache import KernelCache, cache_folder
 from fastmlp.kernels.pipeline import AVAILABLE, PartCompiler, WholeCompiler
 
-__all__ = ["announced", "inner", "instead", "kernel"]
+__all__ = ["COMPILING", "Entry", "announced", "history", "inner", "instead", "kernel"]
 
 F = TypeVar("F", bound=Callable)
 
@@ -24,6 +25,21 @@ F = TypeVar("F", bound=Callable)
 #              differently in an eager kernel and inside the engine; the promise that both agree bitwise forbids it.
 #              Where a fused multiply-add pays it is written: intrinsics.muladd.
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": False}
+
+
+class Entry(NamedTuple):
+    """One entry point made ready for one signature in this process."""
+
+    name: str
+    seconds: float
+    compiled: bool  # else it came from the cache
+
+
+#: Whether anything is compiled: ``NUMBA_DISABLE_JIT`` is not set.
+COMPILING = not numba.config.DISABLE_JIT
+
+#: What this process has made ready, in order.
+history: list[Entry] = []
 
 
 # The two wrappers for Python and for C are a third of the compile time of a function that neither calls.
@@ -42,14 +58,14 @@ def instead(compiled: Callable) -> Callable[[F], F]:
     Decided here, once, by whether the JIT is on. ``@overload`` would decide at each call's compilation, through a function
     of its own between caller and intrinsic that costs 70 ms to compile, some thirty times.
     """
-    return lambda twin: twin if numba.config.DISABLE_JIT else compiled  # type: ignore[return-value]
+    return lambda twin: compiled if COMPILING else twin  # type: ignore[return-value]
 
 
 def kernel(function: F) -> F:
     """Compile an entry point, lazily, once per machine: what Python calls."""
-    if numba.config.DISABLE_JIT:  # machine code does not warn where a number overflows; plain Python shall not either
+    if not COMPILING:  # machine code does not warn where a number overflows; plain Python shall not either
         return np.errstate(all="ignore")(function)
-    return _lean(function) if AVAILABLE else _plain(function)
+    return _noted(*_lean(function)) if AVAILABLE else _noted(_plain(function))
 
 
 def _lean(function):
@@ -57,17 +73,7 @@ def _lean(function):
     dispatcher, part = numba.njit(**FLAGS, **WHOLE)(function), inner(function)
     dispatcher.get_call_template, dispatcher.get_overload = part.get_call_template, part.get_overload
     cache = dispatcher._cache = KernelCache(function, on_wait=lambda: _Announcer.waiting(function))
-    compile_or_load = dispatcher.compile
-
-    def compile_and_release(signature):
-        with global_compiler_lock:
-            try:
-                return compile_or_load(signature)
-            finally:
-                cache.release()
-
-    dispatcher.compile = compile_and_release
-    return dispatcher
+    return dispatcher, cache.release
 
 
 def _plain(function):
@@ -78,6 +84,27 @@ def _plain(function):
         return numba.njit(**FLAGS, cache=bool(cache_folder))(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _noted(dispatcher, release=lambda: None):
+    """The dispatcher, which from now on writes into `history`, and calls `release` after each compilation, come what may."""
+    compile_or_load = dispatcher.compile
+    name = f"{dispatcher.__module__.rpartition('.')[2]}.{dispatcher.__name__}"
+
+    def compile_and_note(signature):
+        with global_compiler_lock:
+            began, known, loaded = time.perf_counter(), len(dispatcher.overloads), sum(dispatcher.stats.cache_hits.values())
+            try:
+                entry_point = compile_or_load(signature)
+            finally:
+                release()
+            if len(dispatcher.overloads) > known:
+                compiled = sum(dispatcher.stats.cache_hits.values()) == loaded
+                history.append(Entry(name, time.perf_counter() - began, compiled))
+            return entry_point
+
+    dispatcher.compile = compile_and_note
+    return dispatcher
 
 
 class _Announcer(event.Listener):

@@ -27,13 +27,13 @@ PREPARE = """
 import os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
 import numpy as np
-from fastmlp.kernels import cache
+from fastmlp.kernels import cache, jit
 from fastmlp.kernels.losses import loss_sum
-assert cache.cache_folder == "" or cache.cache_folder.startswith(sys.argv[1]), cache.cache_folder
+assert cache.cache_folder.startswith(sys.argv[1]), cache.cache_folder
 """
 SHOW = """
 assert loss_sum(np.ones(3)) == 3
-print([entry.compiled for entry in cache.history])
+print([entry.compiled for entry in jit.history])
 """
 
 
@@ -50,7 +50,7 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "0123456789abcdef"
     folder.mkdir()
     monkeypatch.setattr(cache, "cache_folder", str(folder))
-    monkeypatch.setattr(cache, "history", [])
+    monkeypatch.setattr(jit, "history", [])
     return folder
 
 
@@ -66,8 +66,7 @@ def test_signatures_have_files_of_their_own(folder):
         assert kernel(twice)(value) == 2
     again = kernel(twice)
     assert [again(value) for value in (1.5, 3)] == [3.0, 6]
-    assert [entry.compiled for entry in cache.history] == [True] * 3 + [False] * 2
-    assert [entry.signature for entry in cache.history] == ["int64", "float64", "float32", "float64", "int64"]
+    assert [entry.compiled for entry in jit.history] == [True] * 3 + [False] * 2
     assert len(list(folder.glob("*.nbc"))) == 3
 
 
@@ -81,7 +80,7 @@ def test_file_that_was_cut_off_is_written_anew(folder, left):
     assert kernel(twice)(1.0) == 2
     assert len(file.read_bytes()) > len(whole) // 2
     assert kernel(twice)(2.0) == 4
-    assert [entry.compiled for entry in cache.history] == [True, True, False]
+    assert [entry.compiled for entry in jit.history] == [True, True, False]
 
 
 @jit_only
@@ -127,7 +126,7 @@ def test_kernel_that_another_process_compiles_is_waited_for_and_loaded(folder):
     dispatcher._cache._on_wait = done
     assert dispatcher(2.0) == 4
     assert waited == [True]
-    assert not cache.history[-1].compiled
+    assert not jit.history[-1].compiled
 
 
 @jit_only
@@ -147,6 +146,21 @@ def test_user_is_told_once_that_another_process_compiles(folder, capsys, monkeyp
         file.unlink()
     assert capsys.readouterr().err == "fastmlp: waiting for another process that is compiling kernels ...\n"
     other.release()
+
+
+@jit_only
+def test_user_is_told_once_that_there_is_no_cache(capsys, monkeypatch):
+    monkeypatch.setattr(cache, "cache_folder", "")
+    monkeypatch.setattr(jit, "cache_folder", "")
+    monkeypatch.setattr(jit._Announcer, "said", False)
+    monkeypatch.setattr(jit._Announcer, "functions", {twice})
+    dispatcher = kernel(twice)
+    assert dispatcher(1.0) == 2
+    assert dispatcher(np.float32(1)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "compiling" in said
+    assert "no cache folder can be written" in said
 
 
 def test_fingerprint_depends_on_every_source(tmp_path, monkeypatch):
@@ -256,21 +270,21 @@ def test_code_that_is_read_counts_as_used(folder):
 def test_history_says_what_was_made_ready():
     losses.loss_sum(np.ones(3))
     if JIT:
-        assert any(entry.name == "losses.loss_sum" and entry.seconds > 0 for entry in cache.history)
+        assert any(entry.name == "losses.loss_sum" and entry.seconds > 0 for entry in jit.history)
     else:
-        assert cache.history == []
+        assert jit.history == []
 
 
 EIGHT = """
 import os, sys
 os.environ["NUMBA_CACHE_DIR"], dtype = sys.argv[1:3]
 import numpy as np, fastmlp as fm
-from fastmlp.kernels import cache
+from fastmlp.kernels import jit
 X, y = fm.datasets.make_disc(40, rng=0)
 model = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2), dtype=dtype)
 model.reset_parameters(rng=0)
 fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=3, batch_size=8, rng=0)
-print(model.storage.data.tobytes().hex(), *(entry.name for entry in cache.history if entry.compiled))
+print(model.storage.data.tobytes().hex(), *(entry.name for entry in jit.history if entry.compiled))
 """
 
 
