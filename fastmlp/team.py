@@ -8,7 +8,12 @@ from collections.abc import Callable
 
 from fastmlp import checks
 
-__all__ = ["run_together", "team_size"]
+__all__ = ["cores", "run_together", "team_size"]
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def team_size(wanted: int | None, work: int, work_per_thread: int) -> int:
@@ -17,8 +22,7 @@ def team_size(wanted: int | None, work: int, work_per_thread: int) -> int:
         return checks.size(wanted, "threads")
     if work < 2 * work_per_thread:
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, work // work_per_thread)
+    return min(cores(), work // work_per_thread)
 
 
 def run_together(call: Callable[[int], None], threads: int, call_off: Callable[[], None] = lambda: None) -> None:

@@ -1,20 +1,21 @@
-"""The one door to ``numba.njit``: the flags, with their reasons, and where machine code is cached."""
+"""The one door to ``numba.njit``: the flags, with their reasons, and what is compiled when and how."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
+import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
-import llvmlite
 import numba
 import numpy as np
 from numba.core import event
+from numba.core.compiler_lock import global_compiler_lock
 
-__all__ = ["announced", "cache_folder", "inner", "instead", "kernel"]
+from fastmlp.kernels.cache import KernelCache, cache_folder
+from fastmlp.kernels.pipeline import AVAILABLE, PartCompiler, WholeCompiler
+
+__all__ = ["COMPILING", "Entry", "announced", "history", "inner", "instead", "kernel"]
 
 F = TypeVar("F", bound=Callable)
 
@@ -26,49 +27,29 @@ F = TypeVar("F", bound=Callable)
 FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": False}
 
 
-def _user_cache() -> Path:
-    """The folder that the operating system sets aside for caches (``NUMBA_CACHE_DIR`` wins)."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(os.environ["NUMBA_CACHE_DIR"])
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+class Entry(NamedTuple):
+    """One entry point made ready for one signature in this process."""
+
+    name: str
+    seconds: float
+    compiled: bool  # else it came from the cache
 
 
-def _fingerprint() -> str:
-    """A hash of every kernel source and of the compiler's versions.
+#: Whether anything is compiled: ``NUMBA_DISABLE_JIT`` is not set.
+COMPILING = not numba.config.DISABLE_JIT
 
-    Numba's own cache looks at the file of the entry point alone: after a change in a callee it would run stale code.
-    """
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    for version in (numba.__version__, llvmlite.__version__, np.__version__, sys.version):
-        digest.update(version.encode() + b"\0")
-    return digest.hexdigest()[:16]
+#: What this process has made ready, in order.
+history: list[Entry] = []
 
 
-def _writable_cache_folder() -> str:
-    try:
-        folder = _user_cache() / "fastmlp" / _fingerprint()
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # read-only home, or no home at all
-        return ""
-    return str(folder) if os.access(folder, os.W_OK) else ""
-
-
-#: Where machine code of this version of the kernels lies; empty where nothing can be written: then nothing is cached.
-cache_folder: str = _writable_cache_folder()
+# The two wrappers for Python and for C are a third of the compile time of a function that neither calls.
+PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True} | ({"pipeline_class": PartCompiler} if AVAILABLE else {})
+WHOLE = {"no_cfunc_wrapper": True, "pipeline_class": WholeCompiler}
 
 
 def inner(function: F) -> F:
-    """Compile a function that only other kernels call; its code is part of theirs, so it is not cached by itself.
-
-    It cannot be called from Python: the two wrappers for that would be a third of its compile time.
-    """
-    return numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    """Compile a function that only other kernels call, not Python; its code is part of theirs, and is not cached by itself."""
+    return numba.njit(**FLAGS, **PART)(function)
 
 
 def instead(compiled: Callable) -> Callable[[F], F]:
@@ -77,13 +58,26 @@ def instead(compiled: Callable) -> Callable[[F], F]:
     Decided here, once, by whether the JIT is on. ``@overload`` would decide at each call's compilation, through a function
     of its own between caller and intrinsic that costs 70 ms to compile, some thirty times.
     """
-    return lambda twin: twin if numba.config.DISABLE_JIT else compiled  # type: ignore[return-value]
+    return lambda twin: compiled if COMPILING else twin  # type: ignore[return-value]
 
 
 def kernel(function: F) -> F:
     """Compile an entry point, lazily, once per machine: what Python calls."""
-    if numba.config.DISABLE_JIT:  # machine code does not warn where a number overflows; plain Python shall not either
+    if not COMPILING:  # machine code does not warn where a number overflows; plain Python shall not either
         return np.errstate(all="ignore")(function)
+    return _noted(*_lean(function)) if AVAILABLE else _noted(_plain(function))
+
+
+def _lean(function):
+    """An entry point with a cache and a pipeline of ours; other kernels get a part of it (:mod:`fastmlp.kernels.pipeline`)."""
+    dispatcher, part = numba.njit(**FLAGS, **WHOLE)(function), inner(function)
+    dispatcher.get_call_template, dispatcher.get_overload = part.get_call_template, part.get_overload
+    cache = dispatcher._cache = KernelCache(function, on_wait=lambda: _Announcer.waiting(function))
+    return dispatcher, cache.release
+
+
+def _plain(function):
+    """An entry point as Numba compiles and caches it by itself."""
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = cache_folder  # Numba chooses the place while it decorates
     try:
@@ -92,18 +86,46 @@ def kernel(function: F) -> F:
         numba.config.CACHE_DIR = before
 
 
+def _noted(dispatcher, release=lambda: None):
+    """The dispatcher, which from now on writes into `history`, and calls `release` after each compilation, come what may."""
+    compile_or_load = dispatcher.compile
+    name = f"{dispatcher.__module__.rpartition('.')[2]}.{dispatcher.__name__}"
+
+    def compile_and_note(signature):
+        with global_compiler_lock:
+            began, known, loaded = time.perf_counter(), len(dispatcher.overloads), sum(dispatcher.stats.cache_hits.values())
+            try:
+                entry_point = compile_or_load(signature)
+            finally:
+                release()
+            if len(dispatcher.overloads) > known:
+                compiled = sum(dispatcher.stats.cache_hits.values()) == loaded
+                history.append(Entry(name, time.perf_counter() - began, compiled))
+            return entry_point
+
+    dispatcher.compile = compile_and_note
+    return dispatcher
+
+
 class _Announcer(event.Listener):
-    """Says on standard error, once a process, that a long compilation has begun."""
+    """Says on standard error, once a process, that a long compilation has begun, or that another process is at it."""
 
     functions: ClassVar[set[Callable]] = set()
-    said = False
+    said: ClassVar[bool] = False
+
+    @classmethod
+    def _say(cls, function, text):
+        if function in cls.functions and not cls.said:
+            cls.said = True
+            print(f"fastmlp: {text} ...", file=sys.stderr, flush=True)
+
+    @classmethod
+    def waiting(cls, function):
+        cls._say(function, "waiting for another process that is compiling kernels")
 
     def on_start(self, event):
-        function = event.data["dispatcher"].py_func
-        if function in self.functions and not self.said:
-            self.said = True
-            once = "once on this machine" if cache_folder else "again in each process, since no cache folder can be written"
-            print(f"fastmlp: compiling kernels for this processor, some ten seconds, {once} ...", file=sys.stderr, flush=True)
+        once = "once on this machine" if cache_folder else "again in each process, since no cache folder can be written"
+        self._say(event.data["dispatcher"].py_func, f"compiling kernels for this processor, some seconds, {once}")
 
     def on_end(self, event):
         """Nothing to say."""

@@ -6,7 +6,10 @@ import numba
 from llvmlite import binding
 from numba.core import codegen
 
-__all__ = ["REGISTER_BYTES", "TILE_ROWS", "TILE_VECTORS"]
+__all__ = ["PROCESSOR", "REGISTERS", "REGISTER_BYTES", "TILE_ROWS", "TILE_VECTORS"]
+
+#: What LLVM calls the processor.
+PROCESSOR: str = numba.config.CPU_NAME or binding.get_host_cpu_name()
 
 
 def _features() -> set[str]:
@@ -27,9 +30,9 @@ def _registers() -> tuple[int, int]:
     return (32, 16) if "avx" in features else (16, 16)
 
 
-REGISTER_BYTES, _count = _registers()
+REGISTER_BYTES, REGISTERS = _registers()
 
 # The tile keeps TILE_ROWS x TILE_VECTORS sums, TILE_VECTORS vectors of B and one of A in registers. On a Zen 4 core
 # (peak 115 GFLOP/s, 64x528x784 float32): 8x3 113, 12x2 112, 14x2 104, 6x4 111, 4x3 108, 8x1 114, 2x2 88, 1x2 53.
-TILE_ROWS = 8 if _count == 32 else 4
+TILE_ROWS = 8 if REGISTERS == 32 else 4
 TILE_VECTORS = 3

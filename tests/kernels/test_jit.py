@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import numba
@@ -132,72 +130,6 @@ def test_plain_kernel_is_as_silent_as_machine_code(dtype):
         return x[0] * x[0] / x[1]
 
     assert square(np.array([np.finfo(dtype).max, 0], dtype)) == np.inf
-
-
-@jit_only
-def test_machine_code_is_cached_in_a_folder_of_its_own(tmp_path):
-    code = """
-import os, sys
-os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
-from fastmlp.kernels import jit
-from fastmlp.kernels.losses import loss_sum
-import numpy as np
-assert jit.cache_folder.startswith(sys.argv[1]), jit.cache_folder
-loss_sum(np.ones(3))
-print(sum(loss_sum.stats.cache_hits.values()))
-"""
-    assert run_python(code, tmp_path).split() == ["0"]
-    assert run_python(code, tmp_path).split() == ["1"]
-    assert list(tmp_path.rglob("*.nbc"))
-
-
-def test_fingerprint_depends_on_every_source(tmp_path, monkeypatch):
-    for path in FOLDER.glob("*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
-    seen = {jit._fingerprint()}
-    for path in sorted(tmp_path.glob("*.py")):
-        path.write_text(path.read_text() + "\n# changed\n")
-        seen.add(jit._fingerprint())
-    assert len(seen) == len(SOURCES) + 1
-
-
-def test_fingerprint_depends_on_numba(monkeypatch):
-    before = jit._fingerprint()
-    monkeypatch.setattr(jit.numba, "__version__", "0.0")
-    assert jit._fingerprint() != before
-
-
-def test_place_that_cannot_be_written_means_no_cache(tmp_path):
-    """Here a file stands where the folder should be: not even root can write there."""
-    (tmp_path / "file").write_text("")
-    code = """
-import os, sys
-os.environ["NUMBA_CACHE_DIR"] = os.path.join(sys.argv[1], "file")
-from fastmlp.kernels import jit
-from fastmlp.kernels.losses import loss_sum
-import numpy as np
-assert jit.cache_folder == "", jit.cache_folder
-assert loss_sum(np.ones(3)) == 3
-"""
-    run_python(code, tmp_path)
-
-
-@jit_only
-def test_two_processes_that_start_cold_both_work(tmp_path):
-    code = """
-import os, sys
-os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
-from fastmlp.kernels.scan import all_finite
-from fastmlp.kernels.losses import loss_sum
-import numpy as np
-assert all_finite(np.ones(3)) and loss_sum(np.ones(3)) == 3
-"""
-    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
 
 
 def test_jit_off_gives_plain_functions():

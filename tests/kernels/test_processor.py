@@ -9,7 +9,7 @@ from fastmlp.kernels import processor
 def test_tile_fits_the_registers():
     assert processor.REGISTER_BYTES in (16, 32, 64)
     sums = processor.TILE_ROWS * processor.TILE_VECTORS
-    assert sums + processor.TILE_VECTORS + 1 <= processor._count
+    assert sums + processor.TILE_VECTORS + 1 <= processor.REGISTERS
 
 
 @pytest.mark.parametrize(("features", "expected"), [("+avx512f", (64, 32)), ("+avx,+avx2", (32, 16)), ("+sse2", (16, 16))])

@@ -1,0 +1,150 @@
+"""Where machine code lies between processes: one file for each entry point and signature, in a folder of this version.
+
+Numba's own cache looks at the file of the entry point alone: after a change in a callee it would run stale code. It also
+keeps one index for all signatures of a function; two processes that add to it at once can leave a float32 caller with float64
+code. Here a file's name says all that its content depends on, so nothing has to agree with anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import re
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import caching, compiler, serialize
+from numba.core.runtime import rtsys
+
+from fastmlp.kernels.lock import Lock
+
+__all__ = ["KernelCache", "cache_folder", "prune"]
+
+#: A folder of another version is removed when nothing in it has been read or written for so long.
+KEEP_DAYS = 30
+
+
+def _user_cache() -> Path:
+    """The folder that the operating system sets aside for caches (``NUMBA_CACHE_DIR`` wins)."""
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(os.environ["NUMBA_CACHE_DIR"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _fingerprint() -> str:
+    """A hash of every kernel source, the compiler's versions and its settings; empty where the sources cannot be read."""
+    digest = hashlib.sha256()
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    for source in sources:
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    config = numba.config
+    settings = config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK, config.DEBUGINFO_DEFAULT
+    for fact in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, settings):
+        digest.update(str(fact).encode() + b"\0")
+    return digest.hexdigest()[:16] if sources else ""
+
+
+def _writable_cache_folder() -> str:
+    try:
+        fingerprint = _fingerprint()
+        folder = _user_cache() / "fastmlp" / fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # read-only home, or no home at all
+        return ""
+    return str(folder) if fingerprint and os.access(folder, os.W_OK) else ""
+
+
+#: Where machine code of this version of the kernels lies; empty where nothing can be written: then nothing is cached.
+cache_folder: str = _writable_cache_folder()
+
+
+def prune(folder: Path, days: float = KEEP_DAYS) -> None:
+    """Remove the other versions' folders beside `folder` that have not been used for so many days.
+
+    Safe at any time: whoever finds a file missing compiles, and whoever writes makes the folder anew.
+    """
+    with contextlib.suppress(OSError):
+        for other in folder.parent.iterdir():
+            if other.name != folder.name and re.fullmatch("[0-9a-f]{16}", other.name) and not other.is_symlink():
+                with contextlib.suppress(OSError):  # another process was faster
+                    if time.time() - other.stat().st_mtime > days * 86400:
+                        shutil.rmtree(other, ignore_errors=True)
+
+
+class KernelCache(caching.NullCache):
+    """The machine code of one entry point, as Numba's dispatcher asks for it.
+
+    The dispatcher calls :meth:`load_overload`, compiles where that gives None, calls :meth:`save_overload`, and afterwards,
+    come what may, :meth:`release`; all of it while it holds Numba's own lock, so one thread at a time.
+    """
+
+    def __init__(self, function: Callable, on_wait: Callable[[], None]):
+        self._name, self._on_wait = f"{function.__module__.rpartition('.')[2]}.{function.__name__}", on_wait
+        self._lock: Lock | None = None
+
+    def load_overload(self, sig, target_context):
+        """The compiled overload, or None: then this process holds the lock, and compiles."""
+        # Numba would load here all it knows, SciPy's linear algebra included: 0.3 s, of use to the compiler only. Machine code
+        # needs the run-time library's symbols.
+        rtsys.initialize(target_context)
+        path = self._path(sig, target_context.codegen())
+        found = self._read(path, target_context)
+        if found is None and cache_folder:
+            self._lock = Lock(path.with_suffix(".lock"))
+            if self._lock.acquire(self._on_wait):
+                found = self._read(path, target_context)  # of whoever held the lock
+        return found
+
+    def save_overload(self, sig, cres):
+        """Keep what has been compiled, where that is possible."""
+        if not cache_folder:
+            return
+        path = self._path(sig, cres.codegen)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)  # it may have been pruned
+            unique = path.with_suffix(f".{uuid.uuid4().hex}")
+            try:
+                unique.write_bytes(serialize.dumps(cres._reduce()))
+                unique.replace(path)
+            finally:
+                unique.unlink(missing_ok=True)
+        except OSError as failure:  # a full disk must not end a training
+            print(f"fastmlp: cannot keep compiled kernels in {cache_folder}: {failure}", file=sys.stderr)
+        else:
+            prune(Path(cache_folder))
+
+    def release(self) -> None:
+        """Let go of the lock, if it is held."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _path(self, sig, codegen) -> Path:
+        key = hashlib.sha256(repr((sig, codegen.magic_tuple())).encode()).hexdigest()[:16]
+        return Path(cache_folder) / f"{self._name}-{key}.nbc"
+
+    def _read(self, path: Path, target_context):
+        if not cache_folder:
+            return None
+        try:
+            payload = path.read_bytes()
+            os.utime(path.parent)  # in use: not to be pruned
+        except OSError:
+            return None
+        try:
+            return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+        except (EOFError, pickle.UnpicklingError):  # cut off by a crash of the machine: written anew
+            return None

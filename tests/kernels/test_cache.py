@@ -1,0 +1,309 @@
+"""Where machine code lies: whose code is run, what becomes of it, and what happens when it cannot be kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import JIT, jit_only, run_python
+
+import fastmlp
+from fastmlp.kernels import cache, jit, lock, losses
+from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.lock import Lock
+
+PACKAGE = Path(fastmlp.__file__).parent
+SOURCES = sorted((PACKAGE / "kernels").glob("*.py"))
+
+# A process with a cache of its own, which prints what it has made ready.
+PREPARE = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+import numpy as np
+from fastmlp.kernels import cache, jit
+from fastmlp.kernels.losses import loss_sum
+assert cache.cache_folder.startswith(sys.argv[1]), cache.cache_folder
+"""
+SHOW = """
+assert loss_sum(np.ones(3)) == 3
+print([entry.compiled for entry in jit.history])
+"""
+
+
+def twice(x):
+    return x + x
+
+
+def no_kernel(x):
+    return x.no_such_thing
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    folder = tmp_path / "0123456789abcdef"
+    folder.mkdir()
+    monkeypatch.setattr(cache, "cache_folder", str(folder))
+    monkeypatch.setattr(jit, "history", [])
+    return folder
+
+
+@jit_only
+def test_machine_code_is_compiled_once(tmp_path):
+    assert [run_python(PREPARE + SHOW, tmp_path).strip() for _ in range(3)] == ["[True]", "[False]", "[False]"]
+    assert len(list(tmp_path.rglob("*.nbc"))) == 1
+
+
+@jit_only
+def test_signatures_have_files_of_their_own(folder):
+    for value in (1, 1.0, np.float32(1)):
+        assert kernel(twice)(value) == 2
+    again = kernel(twice)
+    assert [again(value) for value in (1.5, 3)] == [3.0, 6]
+    assert [entry.compiled for entry in jit.history] == [True] * 3 + [False] * 2
+    assert len(list(folder.glob("*.nbc"))) == 3
+
+
+@jit_only
+@pytest.mark.parametrize("left", [0, 1, 100, -1])
+def test_file_that_was_cut_off_is_written_anew(folder, left):
+    kernel(twice)(1.0)
+    (file,) = folder.glob("*.nbc")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:left])
+    assert kernel(twice)(1.0) == 2
+    assert len(file.read_bytes()) > len(whole) // 2
+    assert kernel(twice)(2.0) == 4
+    assert [entry.compiled for entry in jit.history] == [True, True, False]
+
+
+@jit_only
+def test_disk_that_takes_nothing_does_not_end_the_program(folder, capsys):
+    folder.rmdir()
+    folder.write_text("")  # a file where the folder was: not even root can write there
+
+    assert kernel(twice)(1.0) == 2
+    assert "cannot keep compiled kernels" in capsys.readouterr().err
+
+
+@jit_only
+def test_folder_that_was_pruned_is_made_anew(folder):
+    folder.rmdir()
+    assert kernel(twice)(1.0) == 2
+    assert len(list(folder.glob("*.nbc"))) == 1
+
+
+@jit_only
+def test_lock_is_let_go_where_compilation_fails(folder):
+    dispatcher = kernel(no_kernel)
+    with pytest.raises(cache.numba.TypingError):
+        dispatcher(1.0)
+    assert list(folder.glob("*.lock"))
+    assert dispatcher._cache._lock is None
+
+
+@jit_only
+def test_kernel_that_another_process_compiles_is_waited_for_and_loaded(folder):
+    kernel(twice)(1.0)
+    (file,) = folder.glob("*.nbc")
+    aside = file.rename(folder / "aside")
+    other = Lock(file.with_suffix(".lock"))
+    assert not other.acquire()
+    waited = []
+
+    def done():
+        waited.append(True)
+        aside.rename(file)
+        other.release()
+
+    dispatcher = kernel(twice)
+    dispatcher._cache._on_wait = done
+    assert dispatcher(2.0) == 4
+    assert waited == [True]
+    assert not jit.history[-1].compiled
+
+
+@jit_only
+def test_user_is_told_once_that_another_process_compiles(folder, capsys, monkeypatch):
+    monkeypatch.setattr(jit._Announcer, "said", False)
+    monkeypatch.setattr(jit._Announcer, "functions", {twice})
+    monkeypatch.setattr(lock, "LIMIT_SECONDS", 0.0)
+    kernel(twice)(1.0)
+    (file,) = folder.glob("*.nbc")
+    file.unlink()
+    other = Lock(file.with_suffix(".lock"))
+    assert not other.acquire()
+    jit._Announcer.said = False
+    capsys.readouterr()
+    for _ in range(2):
+        assert kernel(twice)(2.0) == 4  # it was in vain
+        file.unlink()
+    assert capsys.readouterr().err == "fastmlp: waiting for another process that is compiling kernels ...\n"
+    other.release()
+
+
+@jit_only
+def test_user_is_told_once_that_there_is_no_cache(capsys, monkeypatch):
+    monkeypatch.setattr(cache, "cache_folder", "")
+    monkeypatch.setattr(jit, "cache_folder", "")
+    monkeypatch.setattr(jit._Announcer, "said", False)
+    monkeypatch.setattr(jit._Announcer, "functions", {twice})
+    dispatcher = kernel(twice)
+    assert dispatcher(1.0) == 2
+    assert dispatcher(np.float32(1)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "compiling" in said
+    assert "no cache folder can be written" in said
+
+
+def test_fingerprint_depends_on_every_source(tmp_path, monkeypatch):
+    for path in SOURCES:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    seen = {cache._fingerprint()}
+    for path in sorted(tmp_path.glob("*.py")):
+        path.write_text(path.read_text() + "\n# changed\n")
+        seen.add(cache._fingerprint())
+    assert len(seen) == len(SOURCES) + 1
+
+
+def test_fingerprint_depends_on_numba_and_its_settings(monkeypatch):
+    seen = {cache._fingerprint()}
+    monkeypatch.setattr(cache.numba, "__version__", "0.0")
+    seen.add(cache._fingerprint())
+    monkeypatch.setattr(cache.numba.config, "BOUNDSCHECK", 1)
+    seen.add(cache._fingerprint())
+    assert len(seen) == 3
+
+
+def test_package_without_sources_is_not_cached(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.pyc"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert cache._writable_cache_folder() == ""
+
+
+@jit_only
+def test_change_in_a_callee_is_never_served_stale_code(tmp_path):
+    """The entry point is in updates.py, the callee in intrinsics.py: Numba's own cache would not notice."""
+    shutil.copytree(PACKAGE, tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(tmp_path)!r})
+os.environ["NUMBA_CACHE_DIR"] = sys.path[0] + "/cache"
+import numpy as np, fastmlp as fm
+assert fm.__file__.startswith(sys.path[0])
+model = fm.Sequential(fm.Linear(1, 1, bias=False))
+(weight,) = model.parameters()
+weight.data[:] = weight.grad[:] = 1
+fm.SGD(model.parameters(), lr=0.5).step()
+print(weight.data.item())
+"""
+    assert [run_python(code) for _ in range(2)] == ["0.5\n"] * 2
+    callee = tmp_path / "fastmlp/kernels/intrinsics.py"
+    text = callee.read_text()
+    changed = text.replace("function_type, name), args)", "function_type, name), [args[0], args[1], args[0]])")  # a b + a
+    assert changed != text
+    callee.write_text(changed)
+    assert run_python(code) == "-0.5\n"
+    callee.write_text(text)
+    assert run_python(code) == "0.5\n"
+
+
+@pytest.mark.parametrize("variable", ["NUMBA_CACHE_DIR", "HOME"])
+def test_place_that_cannot_be_written_means_no_cache(tmp_path, variable):
+    """A file stands where the folder should be: not even root can write there."""
+    (tmp_path / "file").write_text("")
+    code = f"""
+import os, sys
+os.environ.pop("NUMBA_CACHE_DIR", None), os.environ.pop("XDG_CACHE_HOME", None)
+os.environ[{variable!r}] = os.path.join(sys.argv[1], "file")
+import numpy as np
+from fastmlp.kernels import cache
+from fastmlp.kernels.losses import loss_sum
+assert cache.cache_folder == "", cache.cache_folder
+assert loss_sum(np.ones(3)) == 3
+"""
+    run_python(code, tmp_path)
+
+
+def test_prune_removes_other_versions_that_are_not_used(tmp_path):
+    names = ["0" * 16, "1" * 16, "2" * 16, "mine", "3" * 15]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file.nbc").write_text("x")
+    (tmp_path / ("4" * 16)).symlink_to(tmp_path / "mine")
+    (tmp_path / ("5" * 16)).write_text("a file")
+    for name in ["0" * 16, "1" * 16, "mine", "3" * 15]:
+        os.utime(tmp_path / name, (0, 0))
+    cache.prune(tmp_path / ("0" * 16))
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "4" * 16, "5" * 16} - {"1" * 16}
+
+
+def test_prune_takes_part_in_races(tmp_path):
+    for i in range(200):
+        (tmp_path / f"{i:016x}").mkdir()
+        os.utime(tmp_path / f"{i:016x}", (0, 0))
+    threads = [threading.Thread(target=cache.prune, args=(tmp_path / "f",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not list(tmp_path.iterdir())
+    cache.prune(tmp_path / "gone" / "f")
+
+
+@jit_only
+def test_code_that_is_read_counts_as_used(folder):
+    kernel(twice)(1.0)
+    os.utime(folder, (0, 0))
+    kernel(twice)(1.0)
+    assert time.time() - folder.stat().st_mtime < 60
+
+
+def test_history_says_what_was_made_ready():
+    losses.loss_sum(np.ones(3))
+    if JIT:
+        assert any(entry.name == "losses.loss_sum" and entry.seconds > 0 for entry in jit.history)
+    else:
+        assert jit.history == []
+
+
+EIGHT = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"], dtype = sys.argv[1:3]
+import numpy as np, fastmlp as fm
+from fastmlp.kernels import jit
+X, y = fm.datasets.make_disc(40, rng=0)
+model = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2), dtype=dtype)
+model.reset_parameters(rng=0)
+fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=3, batch_size=8, rng=0)
+print(model.storage.data.tobytes().hex(), *(entry.name for entry in jit.history if entry.compiled))
+"""
+
+
+@jit_only
+def test_eight_processes_that_start_cold_share_the_work(tmp_path):
+    command = [sys.executable, "-W", "error", "-c", EIGHT, str(tmp_path)]
+    processes = [
+        subprocess.Popen([*command, dtype], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for dtype in ["float32", "float64"] * 4
+    ]
+    results = []
+    for process in processes:
+        out, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+        assert errors.count("fastmlp:") <= 1
+        results.append(out.split())
+    for dtype in (0, 1):
+        assert len({parameters for parameters, *_ in results[dtype::2]}) == 1
+        compiled = [name for _, *names in results[dtype::2] for name in names]
+        assert compiled.count("engine.train_steps") == 1
+        assert len(set(compiled)) == len(compiled), "something was compiled twice"
+    assert not list(tmp_path.rglob("*.nbc.*"))

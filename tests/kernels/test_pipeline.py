@@ -1,0 +1,116 @@
+"""Kernels compiled as a whole: what is left out is not missed, and without Numba's hooks it goes Numba's way."""
+
+from __future__ import annotations
+
+import numpy as np
+from helpers import jit, jit_only, run_python
+
+from fastmlp.kernels import pipeline
+from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.jit import inner, kernel
+from fastmlp.kernels.updates import HYPER_SIZE, sgd_step
+
+TRAIN = """
+import os, sys, warnings
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+{before}
+import numpy as np, fastmlp as fm
+from fastmlp.kernels import losses, pipeline, updates
+assert pipeline.AVAILABLE == {available}
+model = fm.Sequential(fm.Linear(1, 1))
+model.reset_parameters(rng=0)
+criterion, optimizer = fm.MSELoss(), fm.SGD(model.parameters(), lr=0.5)
+for _ in range(2):
+    loss = criterion(model(np.ones((3, 1))), np.zeros((3, 1)))
+    model.backward(criterion.backward())
+    optimizer.step()
+print(loss, model.storage.data.tobytes().hex(), sum(updates.sgd_step.stats.cache_hits.values()))
+"""
+
+# What the next Numba may do: a method has another name.
+RENAMED = """
+from numba.core.codegen import CPUCodeLibrary
+CPUCodeLibrary._simplify_functions = CPUCodeLibrary._optimize_functions
+del CPUCodeLibrary._optimize_functions
+def add_llvm_module(self, module):
+    self._simplify_functions(module)
+    self._final_module.link_in(module)
+CPUCodeLibrary.add_llvm_module = add_llvm_module
+"""
+
+
+@inner
+def leaf(x):
+    return exp(x)
+
+
+@inner
+def branch(x):
+    return leaf(x) + leaf(-x)
+
+
+@kernel
+def root(x):
+    return branch(x[0])
+
+
+@kernel
+def above(x):
+    return root(x) + branch(x[0])
+
+
+@jit_only
+def test_numba_has_the_hooks():
+    assert pipeline.AVAILABLE
+
+
+@jit_only
+def test_without_the_hooks_kernels_are_compiled_in_numbas_way(tmp_path):
+    lean = run_python(TRAIN.format(before="", available=True), tmp_path / "lean")
+    plain = [run_python(TRAIN.format(before=RENAMED, available=False), tmp_path / "plain") for _ in range(2)]
+    assert plain[0] == lean
+    assert plain[1].split() == [*lean.split()[:2], "1"]  # cached too
+
+
+def test_kernel_calls_parts_and_kernels():
+    x = np.array([0.5])
+    assert root(x) == np.exp(0.5) + np.exp(-0.5)
+    assert above(x) == 2 * root(x)
+
+
+@jit_only
+def test_kernel_makes_no_machine_code_of_what_it_calls():
+    x = np.array([0.25], np.float32)
+    above(x)
+    (whole,) = [cres.library for sig, cres in above.overloads.items() if sig[0].dtype.bitwidth == 32]
+    defined = {function.name for function in whole.get_defined_functions()}
+    assert any("above" in name for name in defined)
+    engine = whole._codegen._engine
+    for function in (leaf, branch):
+        for cres in function.overloads.values():
+            assert cres.library.get_pointer_to_function(cres.fndesc.llvm_func_name) == 0
+            assert not engine.is_symbol_defined(cres.fndesc.llvm_func_name) or cres.fndesc.llvm_func_name in defined
+    assert not [sig for sig in root.overloads if sig[0].dtype.bitwidth == 32], "a kernel called by a kernel is a part"
+
+
+def test_users_function_calls_kernels_and_parts():
+    @jit
+    def function(x):
+        return above(x) + leaf(x[0])
+
+    x = np.array([0.5])
+    assert function(x) == 2 * (np.exp(0.5) + np.exp(-0.5)) + np.exp(0.5)
+
+
+def test_kernel_called_by_a_users_function_does_as_called_from_python(dtype):
+    @jit
+    def function(params, velocity, grads, hyper):
+        sgd_step(params, velocity, grads, hyper)
+
+    hyper = np.full(HYPER_SIZE, 0.3, dtype)
+    arguments = [np.linspace(-1, 1, 37, dtype=dtype) for _ in range(3)]
+    again = [array.copy() for array in arguments]
+    sgd_step(*arguments, hyper)
+    function(*again, hyper)
+    for one, other in zip(arguments, again):
+        np.testing.assert_array_equal(one, other)

@@ -1,0 +1,119 @@
+"""The command line: ``python -m fastmlp``."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+from helpers import JIT, jit_only, run_python
+
+import fastmlp
+from fastmlp import __main__ as command
+
+KERNELS = {
+    f"{path.stem}.{name}"
+    for path in (Path(fastmlp.__file__).parent / "kernels").glob("*.py")
+    for name in re.findall(r"^@kernel\ndef (\w+)", path.read_text(), re.MULTILINE)
+}
+
+WARM_UP = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+from fastmlp.__main__ import main
+assert main(["warmup", "--dtype", "float32", "float32"]) == 0
+print("numba.np.linalg" in sys.modules)
+"""
+
+# What users may do with float32, in ways that could need other machine code than the warm-up.
+USE = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+import numpy as np, fastmlp as fm
+from fastmlp.kernels import jit
+X, y = fm.datasets.make_disc(40, rng=0)
+X.flags.writeable = False
+for criterion, targets in ((fm.CrossEntropyLoss(), y), (fm.MSELoss(), np.asfortranarray(X))):
+    model = fm.Sequential(fm.Linear(2, 5), fm.Sigmoid(), fm.Linear(5, 3, bias=False), fm.Identity(), fm.Linear(3, 2), fm.Tanh())
+    model.reset_parameters(rng=0)
+    optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    schedule = fm.CosineAnnealingLR(optimizer, T_max=2)
+    fm.fit(model, criterion, optimizer, X, targets, epochs=2, threads=2, schedule=schedule, validation=(X[::2], targets[::2]))
+    fm.fit(model, criterion, optimizer, X[::-1], targets.tolist(), epochs=1, shuffle=False, drop_last=True)
+    model.predict(X.astype(float), out=np.empty((40, 2), np.float32), threads=2)
+    criterion(model(X[:7]), targets[:7])
+    model.backward(criterion.backward())
+    optimizer.step()
+model = fm.Sequential(fm.Linear(2, 2))
+try:
+    fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters(), lr=1e38), X, X, epochs=9)
+except fm.NonFiniteLossError:
+    print([entry.name for entry in jit.history if entry.compiled], "numba.np.linalg" in sys.modules)
+"""
+
+
+def test_info_says_what_is_here(capsys):
+    assert command.main(["info"]) == 0
+    out = capsys.readouterr().out
+    facts = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert facts["fastmlp"] == fastmlp.__version__
+    assert f"numba {numba.__version__}" in facts["libraries"]
+    assert facts["kernels"].startswith("compiled" if JIT else "plain Python")
+    assert command.cache_folder in facts["cache"]
+
+
+def test_info_without_a_cache(capsys, monkeypatch):
+    monkeypatch.setattr(command, "cache_folder", "")
+    assert command.main(["info"]) == 0
+    assert "NUMBA_CACHE_DIR" in capsys.readouterr().out
+
+
+def test_help_names_the_commands(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        command.main(["--help"])
+    out = capsys.readouterr().out
+    assert "warmup" in out
+    assert "info" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["warm"], ["warmup", "--dtype", "float16"], ["warmup", "--dtype"], ["info", "all"]])
+def test_wrong_command_line_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(arguments)
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["COMPILING", "cache_folder"])
+def test_warmup_that_would_be_in_vain_is_refused(missing, capsys, monkeypatch):
+    monkeypatch.setattr(command, "COMPILING", True)
+    monkeypatch.setattr(command, missing, "")
+    assert command.main(["warmup"]) == 1
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert errors.count("\n") == 1
+    assert ("NUMBA_DISABLE_JIT" if missing == "COMPILING" else "NUMBA_CACHE_DIR") in errors
+
+
+def test_module_runs():
+    done = subprocess.run([sys.executable, "-m", "fastmlp", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == fastmlp.__version__
+
+
+@jit_only
+def test_after_warmup_nothing_is_compiled(tmp_path):
+    """Nor is what Numba's compiler needs even loaded: half of the time to the first epoch."""
+    first, second = (run_python(WARM_UP, tmp_path) for _ in range(2))
+    for out, compiled in ((first, True), (second, False)):
+        names = re.findall(r"^(\w+\.\w+) +float32 +\d+\.\d\d", out, re.MULTILINE)
+        assert set(names) == KERNELS
+        assert len(names) == len(KERNELS)
+        assert out.count("  from the cache\n") == (0 if compiled else len(KERNELS))
+        counts = f"{len(KERNELS) * compiled} compiled, {len(KERNELS) * (not compiled)} from the cache"
+        assert counts in out
+        assert str(tmp_path) in out
+        assert f"({len(KERNELS)} kernels, " in out
+        assert out.endswith(f"{compiled}\n")
+    assert run_python(USE, tmp_path) == "[] False\n"
