@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -50,25 +50,31 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="compare_peers",
         description=__doc__,
-        epilog=f"sections:\n{sections}\n\nworkloads: {', '.join(WORKLOADS)}",
+        epilog=f"sections:\n{sections}\n\nworkloads of train, threads and (disc-b100 and mnist-512 alone) predict:\n"
+        f"  {', '.join(WORKLOADS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = made.add_argument
     add("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help="sections to measure (default: all)")
-    add("--workloads", nargs="+", choices=WORKLOADS, metavar="NAME", help="what train and threads measure (default: all)")
+    add("--workloads", nargs="+", choices=WORKLOADS, metavar="NAME", help="which of those below (default: all)")
     add("--peers", nargs="*", choices=PEERS, metavar="PEER", help=f"{', '.join(PEERS)} (default: all that are installed)")
-    add("--rounds", type=rounds, default=9, metavar="N", help="rounds of which the median counts (default: 9)")
+    add("--rounds", type=whole_number(1), default=9, metavar="N", help="rounds of which the median counts (default: 9)")
     add("--seconds", type=seconds, default=0.1, metavar="S", help="length of a contender's turn (default: 0.1)")
     add("--pause", type=seconds, default=0.1, metavar="S", help="rest between two turns (default: 0.1)")
+    add("--cold", type=whole_number(0), default=1, metavar="N", help="first uses with nothing compiled (default: 1)")
     return made
 
 
-def rounds(text: str) -> int:
-    """A number of rounds, for argparse."""
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 1000; got {text!r}")
-    return int(text)
+def whole_number(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to 1000, for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= 1000:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to 1000; got {text!r}")
+        return int(text)
+
+    return read
 
 
 def seconds(text: str) -> float:
@@ -113,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rounds=options.rounds,
         seconds=options.seconds,
         pause=options.pause,
+        cold=options.cold,
         cores=cores(),
         peak=all_cores,
     )
@@ -126,8 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in SECTIONS:
         if name in (options.only or SECTIONS):
             section = importlib.import_module(f"peers.{name}")
-            table = markdown(list(section.rows(setting)))
-            print(f"\n### {section.TITLE}\n\n{section.CAPTION}\n\n{table}", flush=True)
+            rows = list(section.rows(setting))
+            if rows:  # predict has nothing to say of some workloads
+                print(f"\n### {section.TITLE}\n\n{section.CAPTION}\n\n{markdown(rows)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class Setting:
     rounds: int
     seconds: float  # of one contender's turn
     pause: float  # between two turns
+    cold: int  # runs with an empty kernel cache
     cores: int
     peak: float  # GFLOP/s of fused multiply-adds on all cores at once
 

@@ -54,12 +54,16 @@ def rows(setting: Setting) -> Iterator[list[str]]:
     imports = {name: code for name, (code, peer) in IMPORTS.items() if peer is None or peer in setting.peers}
     trained = _medians({name: training(name, EPOCHS) for name in TRAINERS if name in imports}, "first use", setting, most=3)
     imported = _medians(imports, "import", setting, most=7)
-    note("start-up, fastmlp compiles its kernels")
-    with tempfile.TemporaryDirectory() as empty:
-        cold = seconds_of(training("fastmlp", 1), XDG_CACHE_HOME=empty, NUMBA_CACHE_DIR=empty)
+    cold = [_cold(count) for count in range(setting.cold)]
     for name, seconds in imported.items():
         first_use = f"{trained[name]:.2f}" if name in trained else NOTHING
-        yield [name, f"{seconds:.2f}", first_use, f"{cold:.1f}" if name == "fastmlp" else NOTHING]
+        yield [name, f"{seconds:.2f}", first_use, f"{statistics.median(cold):.1f}" if cold and name == "fastmlp" else NOTHING]
+
+
+def _cold(count: int) -> float:
+    note(f"start-up, fastmlp compiles its kernels, round {count + 1}")
+    with tempfile.TemporaryDirectory() as empty:
+        return seconds_of(training("fastmlp", 1), XDG_CACHE_HOME=empty, NUMBA_CACHE_DIR=empty)
 
 
 def _medians(programs: dict[str, str], what: str, setting: Setting, most: int) -> dict[str, float]:
