@@ -1,133 +1,141 @@
-"""Train the same networks with fastmlp, PyTorch, JAX and scikit-learn, side by side in one process.
+"""Measure fastmlp side by side with PyTorch, JAX, scikit-learn and onnxruntime; print the results as Markdown tables.
 
-Everybody starts from the same parameters and sees the same batches; their parameters after an epoch must agree before
-anything is timed. Then they take turns, round after round; the median of the rounds counts. Prints Markdown.
+Everybody starts from the same parameters and sees the same data. What each computes is checked before it is timed. Then they
+take turns in one process, round after round, and the median of the rounds counts. Progress goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
-import statistics
+import platform
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from peers.machine import cores, fma_peak, processor_name
-from peers.with_fastmlp import FastmlpEager, FastmlpFit
-from peers.workloads import WORKLOADS, Problem
+from peers.setting import Setting, note
+from peers.tables import markdown
+from peers.workloads import WORKLOADS
 
-#: Seconds between two contenders. The idle threads of OpenBLAS and OpenMP spin for tens of milliseconds after their work, and
-#: would take a core from whoever comes next.
-PAUSE = 0.1
+#: One file of peers/ each, in the order in which they are printed, with what --help says of them.
+SECTIONS = {
+    "train": "training steps, against everybody",
+    "predict": "prediction, against everybody",
+    "threads": "training on one thread and on two",
+    "matrix": "the matrix kernel, against the peak of one core",
+    "functions": "exp and tanh, against NumPy",
+    "start": "imports and first use, in fresh processes",
+    "memory": "peak memory of a training, in fresh processes",
+}
 
-PEERS = ("torch", "jax", "scikit-learn")
+#: The peers, and the packages that they need, all of the extra `peers`.
+PEERS = {"torch": ["torch"], "jax": ["jax"], "scikit-learn": ["scikit-learn"], "onnxruntime": ["onnxruntime", "onnx"]}
 
 
-def contenders(problem: Problem, peers: list[str]) -> list:
-    """Everybody who is installed and asked for, fastmlp first."""
-    found: list = [FastmlpFit(problem), FastmlpEager(problem)]
-    if "torch" in peers:
-        from peers.with_torch import Torch
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
 
-        found += [Torch(problem, threads) for threads in sorted({1, cores()})]
-    if "jax" in peers:
-        from peers.with_jax import Jax
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"compare_peers: {message}\n")
 
-        found.append(Jax(problem))
-    if "scikit-learn" in peers:
-        from peers.with_sklearn import ScikitLearn
 
-        found.append(ScikitLearn(problem))
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    sections = "\n".join(f"  {name:11}{about}" for name, about in SECTIONS.items())
+    made = _Parser(
+        prog="compare_peers",
+        description=__doc__,
+        epilog=f"sections:\n{sections}\n\nworkloads of train, threads and (disc-b100 and mnist-512 alone) predict:\n"
+        f"  {', '.join(WORKLOADS)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help="sections to measure (default: all)")
+    add("--workloads", nargs="+", choices=WORKLOADS, metavar="NAME", help="which of those below (default: all)")
+    add("--peers", nargs="*", choices=PEERS, metavar="PEER", help=f"{', '.join(PEERS)} (default: all that are installed)")
+    add("--rounds", type=whole_number(1), default=9, metavar="N", help="rounds of which the median counts (default: 9)")
+    add("--seconds", type=seconds, default=0.1, metavar="S", help="length of a contender's turn (default: 0.1)")
+    add("--pause", type=seconds, default=0.1, metavar="S", help="rest between two turns (default: 0.1)")
+    add("--cold", type=whole_number(0), default=1, metavar="N", help="first uses with nothing compiled (default: 1)")
+    return made
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to 1000, for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= 1000:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to 1000; got {text!r}")
+        return int(text)
+
+    return read
+
+
+def seconds(text: str) -> float:
+    """A time, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.001 <= value <= 60:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0.001 to 60; got {text!r}")
+    return value
+
+
+def versions(packages: Sequence[str]) -> dict[str, str | None]:
+    """The version of each package, None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
     return found
 
 
-def check_agreement(problem: Problem, everybody: list) -> None:
-    """Train one epoch each, and refuse to go on where the parameters differ."""
-    expected = None
-    for contender in everybody:
-        contender.reset()
-        contender.epochs(1)
-        weights = contender.weights()
-        if weights is None:
-            continue
-        expected = expected or [weight.copy() for weight in weights]
-        for ours, theirs in zip(expected, weights):
-            if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
-                sys.exit(f"{problem.workload.name}: {contender.name} trains something else than fastmlp")
-
-
-def time_steps(problem: Problem, everybody: list, rounds: int, seconds: float) -> dict[str, float]:
-    """Microseconds a step for each contender: the median over interleaved rounds of about `seconds` each."""
-    counts = {contender.name: _calibrate(contender.epochs, seconds) for contender in everybody}
-    times: dict[str, list[float]] = {contender.name: [] for contender in everybody}
-    for _ in range(rounds):
-        for contender in everybody:
-            contender.reset()
-            time.sleep(PAUSE)
-            count = counts[contender.name]
-            began = time.perf_counter()
-            contender.epochs(count)
-            times[contender.name].append((time.perf_counter() - began) / count / problem.workload.steps * 1e6)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def _calibrate(run: Callable[[int], None], seconds: float) -> int:
-    """How many epochs take about `seconds`."""
-    began = time.perf_counter()
-    run(1)
-    first = time.perf_counter() - began
-    count = max(1, int(seconds / first / 2))
-    began = time.perf_counter()
-    run(count)
-    return max(1, round(seconds / ((time.perf_counter() - began) / count)))
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME", help=", ".join(WORKLOADS)
+    read = parser()
+    options = read.parse_args(arguments)
+    wanted = list(PEERS) if options.peers is None else [peer for peer in PEERS if peer in options.peers]
+    packages = {peer: versions(PEERS[peer]) for peer in wanted}
+    missing = {peer: [name for name, version in found.items() if version is None] for peer, found in packages.items()}
+    present = [peer for peer in wanted if not missing[peer]]
+    lacking = [name for names in missing.values() for name in names]
+    if lacking and options.peers is not None:
+        read.error(f'not installed: {", ".join(lacking)}; pip install "fastmlp[peers]" brings all')
+
+    note("peak of fused multiply-adds")
+    one, all_cores = fma_peak(1, 10 * options.seconds), fma_peak(cores(), 10 * options.seconds)
+    setting = Setting(
+        peers=present,
+        workloads=list(dict.fromkeys(options.workloads or WORKLOADS)),
+        rounds=options.rounds,
+        seconds=options.seconds,
+        pause=options.pause,
+        cold=options.cold,
+        cores=cores(),
+        peak=all_cores,
     )
-    parser.add_argument("--peers", nargs="*", choices=PEERS, help="default: all that are installed")
-    parser.add_argument("--rounds", type=int, default=9, help="default: 9")
-    parser.add_argument("--seconds", type=float, default=0.1, help="length of a round for each contender; default: 0.1")
-    options = parser.parse_args(arguments)
-    peers = [peer for peer in PEERS if _installed(peer)] if options.peers is None else options.peers
-
-    one, all_cores = fma_peak(1), fma_peak(cores())
-    print(f"{processor_name()}, {cores()} cores; FMA peak {one:.0f} GFLOP/s on one core, {all_cores:.0f} on all")
-    versions = ["fastmlp", "numba", "numpy", *peers]
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions) + "\n")
-    print("Microseconds per training step, medians of interleaved rounds; in brackets, how many times fastmlp's.\n")
-
-    header = None
-    for name in options.workloads:
-        problem = Problem(WORKLOADS[name])
-        everybody = contenders(problem, peers)
-        check_agreement(problem, everybody)
-        times = time_steps(problem, everybody, options.rounds, options.seconds)
-        if header is None:
-            header = ["workload", "fastmlp", "GFLOP/s", "of the peak", *list(times)[1:]]
-            print("| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
-        ours = times["fastmlp"]
-        rate = problem.workload.flops / ours / 1e3
-        row = [name, f"{ours:.3g}", f"{rate:.0f}", f"{rate / all_cores:.0%}"]
-        row += [f"{times[peer]:.4g} ({times[peer] / ours:.3g}×)" for peer in list(times)[1:]]
-        print("| " + " | ".join(row) + " |", flush=True)
-
-
-def _installed(peer: str) -> bool:
-    try:
-        importlib.metadata.version(peer)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    print(f"{processor_name()}, {cores()} cores; FMA peak {one:.0f} GFLOP/s on one core, {all_cores:.0f} on all.")
+    found = {"Python": platform.python_version(), **versions(["fastmlp", "numba", "numpy"])}
+    for peer in present:
+        found |= packages[peer]
+    print(", ".join(f"{name} {version}" for name, version in found.items()) + ".")
+    if lacking:
+        print(f"Not installed, and left out: {', '.join(lacking)}.")
+    for name in SECTIONS:
+        if name in (options.only or SECTIONS):
+            section = importlib.import_module(f"peers.{name}")
+            rows = list(section.rows(setting))
+            if rows:  # predict has nothing to say of some workloads
+                print(f"\n### {section.TITLE}\n\n{section.CAPTION}\n\n{markdown(rows)}", flush=True)
 
 
 if __name__ == "__main__":

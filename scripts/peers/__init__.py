@@ -1,1 +1,1 @@
-"""The contenders of compare_peers.py: one file each, all with the same three methods."""
+"""The parts of compare_peers.py: a file for each section, and a with_*.py for each library, all with the same methods."""

@@ -16,10 +16,11 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.processor import REGISTER_BYTES
 
-__all__ = ["cores", "fma_peak", "processor_name"]
+__all__ = ["FLOPS", "burn", "cores", "fma_peak", "processor_name"]
 
 LANES = REGISTER_BYTES // 4
 CHAINS = 12  # independent sums: more than latency times throughput of any core
+FLOPS = 2 * LANES * CHAINS  # of one round of the loop below
 
 
 @intrinsic
@@ -43,23 +44,24 @@ def _fma_loop(typingctx, count):
 
 
 @numba.njit(nogil=True)
-def _burn(count):
+def burn(count):
+    """`count` rounds of FLOPS flops on registers."""
     return _fma_loop(count)
 
 
 def fma_peak(threads: int = 1, seconds: float = 1.0) -> float:
     """GFLOP/s of fused multiply-adds on registers, on `threads` threads at once; the best within `seconds`."""
-    _burn(1)
+    burn(1)
     count = 20_000_000 // CHAINS
 
     def once() -> float:
-        workers = [threading.Thread(target=_burn, args=(count,)) for _ in range(threads)]
+        workers = [threading.Thread(target=burn, args=(count,)) for _ in range(threads)]
         began = time.perf_counter()
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-        return 2 * LANES * CHAINS * count * threads / (time.perf_counter() - began) / 1e9
+        return FLOPS * count * threads / (time.perf_counter() - began) / 1e9
 
     began, best = time.perf_counter(), 0.0
     while time.perf_counter() - began < seconds:

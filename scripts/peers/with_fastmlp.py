@@ -1,4 +1,4 @@
-"""fastmlp: whole epochs in `fit`, and single steps of its modules."""
+"""fastmlp: whole epochs in `fit`, single steps of its modules, and `predict`."""
 
 from __future__ import annotations
 
@@ -8,26 +8,37 @@ import numpy as np
 
 import fastmlp as fm
 
+from .predictor import Predictor
 from .workloads import LEARNING_RATE, Problem
 
-__all__ = ["FastmlpEager", "FastmlpFit"]
+__all__ = ["FastmlpEager", "FastmlpFit", "predictors"]
+
+
+def network(problem: Problem) -> fm.Sequential:
+    """The problem's network, with its parameters."""
+    activation = {"relu": fm.ReLU, "tanh": fm.Tanh}[problem.workload.activation]
+    layers: list[fm.Module] = []
+    for wide, narrow in pairwise(problem.workload.widths):
+        layers += [fm.Linear(wide, narrow), activation()]
+    model = fm.Sequential(*layers[:-1])
+    load(model, problem)
+    return model
+
+
+def load(model: fm.Sequential, problem: Problem) -> None:
+    """Give a network the problem's parameters."""
+    model.load_state_dict(dict(zip(model.state_dict(), problem.flat_parameters)))
 
 
 class _Fastmlp:
     def __init__(self, problem: Problem):
         self.problem = problem
-        workload = problem.workload
-        activation = {"relu": fm.ReLU, "tanh": fm.Tanh}[workload.activation]
-        layers: list[fm.Module] = []
-        for wide, narrow in pairwise(workload.widths):
-            layers += [fm.Linear(wide, narrow), activation()]
-        self.model = fm.Sequential(*layers[:-1])
-        self.criterion = fm.MSELoss() if workload.loss == "mse" else fm.CrossEntropyLoss()
+        self.model = network(problem)
+        self.criterion = fm.MSELoss() if problem.workload.loss == "mse" else fm.CrossEntropyLoss()
         self.optimizer = fm.SGD(self.model.parameters(), lr=LEARNING_RATE)
 
     def reset(self) -> None:
-        parameters = [array for pair in self.problem.parameters for array in pair]
-        self.model.load_state_dict(dict(zip(self.model.state_dict(), parameters)))
+        load(self.model, self.problem)
 
     def weights(self) -> list[np.ndarray]:
         return list(self.model.state_dict().values())
@@ -70,3 +81,13 @@ class FastmlpEager(_Fastmlp):
                 self.optimizer.zero_grad()
                 self.model.backward(self.criterion.backward())
                 self.optimizer.step()
+
+
+def predictors(problem: Problem, x: np.ndarray) -> list[Predictor]:
+    """`predict`, and `predict` into memory that is there already."""
+    model = network(problem)
+    out = np.empty((len(x), problem.workload.widths[-1]), np.float32)
+    return [
+        Predictor("fastmlp", lambda: model.predict(x)),
+        Predictor("fastmlp, out=", lambda: model.predict(x, out=out)),
+    ]

@@ -71,3 +71,26 @@ class Problem:
     def y(self) -> np.ndarray:
         """Labels, or one-hot targets."""
         return self.one_hot if self.workload.loss == "mse" else self.labels
+
+    @property
+    def flat_parameters(self) -> list[np.ndarray]:
+        """Weight, bias, weight, bias, ..."""
+        return [array for pair in self.parameters for array in pair]
+
+    def scores(self, x: np.ndarray, parameters: list[np.ndarray] | None = None) -> np.ndarray:
+        """What the network makes of `x`, in float64: the judge of everybody's outputs."""
+        arrays = [array.astype(np.float64) for array in (self.flat_parameters if parameters is None else parameters)]
+        out = x.astype(np.float64)
+        for weight, bias in zip(arrays[:-2:2], arrays[1:-2:2]):
+            out = out @ weight.T + bias
+            out = np.tanh(out) if self.workload.activation == "tanh" else np.maximum(out, 0)
+        return out @ arrays[-2].T + arrays[-1]
+
+    def loss(self, parameters: list[np.ndarray]) -> float:
+        """The loss of these parameters over all rows, in float64: the judge of everybody's training."""
+        scores = self.scores(self.x, parameters)
+        if self.workload.loss == "mse":
+            return float(np.mean((scores - self.one_hot) ** 2))
+        highest = scores.max(axis=1)
+        sums = highest + np.log(np.exp(scores - highest[:, None]).sum(axis=1))
+        return float(np.mean(sums - scores[np.arange(len(scores)), self.labels]))

@@ -1,0 +1,80 @@
+"""Section: training, against everybody."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from .rounds import Contender, take_turns
+from .setting import Setting, note
+from .tables import microseconds, times_ours
+from .with_fastmlp import FastmlpEager, FastmlpFit
+from .workloads import WORKLOADS, Problem
+
+__all__ = ["CAPTION", "TITLE", "check_agreement", "rows"]
+
+TITLE = "Training"
+CAPTION = """\
+Microseconds per step (forward, loss, backward, update), plain SGD, float32, batches in order; in brackets, how many times
+fastmlp's. GFLOP/s are fastmlp's, the peak is that of all cores. Before, all were seen to train the same parameters
+(scikit-learn, which makes one output of two classes, to about the same loss)."""
+
+#: How far the change of a parameter array by training may be from fastmlp's, relative to it. Not exact: sums in another order,
+#: and once in a while a ReLU that therefore falls on the other side.
+TOLERANCE = 0.01
+
+
+def contenders(problem: Problem, setting: Setting) -> list:
+    """Everybody who takes part, fastmlp first."""
+    found: list = [FastmlpFit(problem), FastmlpEager(problem)]
+    if "torch" in setting.peers:
+        from .with_torch import Torch
+
+        found += [Torch(problem, threads) for threads in sorted({1, setting.cores})]
+    if "jax" in setting.peers:
+        from .with_jax import Jax
+
+        found.append(Jax(problem))
+    if "scikit-learn" in setting.peers:
+        from .with_sklearn import ScikitLearn
+
+        found.append(ScikitLearn(problem))
+    return found
+
+
+def check_agreement(problem: Problem, everybody: list) -> None:
+    """Train two epochs each, and refuse to go on where the parameters or the losses differ."""
+    name, begin = problem.workload.name, problem.flat_parameters
+    expected = expected_loss = None
+    for contender in everybody:
+        contender.reset()
+        contender.epochs(2)
+        weights = contender.weights()
+        loss = problem.loss(weights)
+        if expected is None:
+            expected, expected_loss = [weight.copy() for weight in weights], loss
+        same = getattr(contender, "same_network", True)
+        if abs(loss - expected_loss) > (1e-4 if same else TOLERANCE) * expected_loss:
+            sys.exit(f"compare_peers: {name}: {contender.name} comes to the loss {loss:.6g}, fastmlp to {expected_loss:.6g}")
+        for start, ours, theirs in zip(begin, expected, weights):
+            if same and np.linalg.norm(theirs - ours) > TOLERANCE * np.linalg.norm(ours - start):
+                sys.exit(f"compare_peers: {name}: {contender.name} trains something else than fastmlp")
+
+
+def rows(setting: Setting) -> Iterator[list[str]]:
+    """The table."""
+    for count, name in enumerate(setting.workloads):
+        note(f"training, {name}")
+        problem = Problem(WORKLOADS[name])
+        everybody = contenders(problem, setting)
+        check_agreement(problem, everybody)
+        turns = [Contender(contender.name, contender.epochs, contender.reset) for contender in everybody]
+        times = {name: time / problem.workload.steps for name, time in take_turns(turns, setting).items()}
+        if count == 0:
+            yield ["workload", "fastmlp", "GFLOP/s", "of the peak", *list(times)[1:]]
+        ours = times["fastmlp"]
+        rate = problem.workload.flops / ours / 1e3
+        row = [name, microseconds(ours), f"{rate:.0f}", f"{rate / setting.peak:.0%}"]
+        yield row + [times_ours(times[peer], ours) for peer in list(times)[1:]]
