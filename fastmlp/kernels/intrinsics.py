@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -11,14 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels.jit import instead
 
-__all__ = ["bits_to_float", "float_to_bits", "matrix", "muladd", "vector"]
-
-OTHER = {
-    types.float32: types.int32,
-    types.float64: types.int64,
-    types.int32: types.float32,
-    types.int64: types.float64,
-}
+__all__ = ["matrix", "muladd", "vector"]
 
 
 @intrinsic
@@ -39,26 +31,6 @@ def muladd(a, b, c):
     ``llvm.fmuladd`` rather than ``llvm.fma``: the latter is a call into libm on a processor without the instruction.
     """
     return a * b + c
-
-
-@intrinsic
-def _reinterpret(typingctx, x):
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], context.get_data_type(signature.return_type))
-
-    return OTHER[x](x), codegen
-
-
-@instead(_reinterpret)
-def float_to_bits(x):
-    """The bits of a float as the signed integer of the same size."""
-    return x.view(np.int32 if x.dtype == np.float32 else np.int64)
-
-
-@instead(_reinterpret)
-def bits_to_float(n):
-    """The float whose bits are `n`."""
-    return n.view(np.float32 if n.dtype == np.int32 else np.float64)
 
 
 def _borrow(context, builder, array_type, flat_type, flat, offset, shape):

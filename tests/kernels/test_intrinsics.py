@@ -3,14 +3,7 @@ from __future__ import annotations
 import numpy as np
 from helpers import assert_same_bits, jit
 
-from fastmlp.kernels.intrinsics import bits_to_float, float_to_bits, matrix, muladd, vector
-
-
-@jit
-def through_bits(bits, back, x):
-    for i in range(x.size):
-        bits[i] = float_to_bits(x[i])
-        back[i] = bits_to_float(bits[i])
+from fastmlp.kernels.intrinsics import matrix, muladd, vector
 
 
 @jit
@@ -28,15 +21,6 @@ def double_part(flat, offset, rows, stride):
         for j in range(stride):
             part[i, j] *= 2
     return shape, line[0], line.size  # of the view, after the change
-
-
-def test_bits_round_trip(dtype):
-    x = np.array([0.0, -0.0, 1.0, -1.5, np.inf, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max], dtype)
-    integers = np.int32 if dtype == np.float32 else np.int64
-    bits, back = np.empty(x.size, integers), np.empty_like(x)
-    through_bits(bits, back, x)
-    np.testing.assert_array_equal(bits, x.view(integers))
-    assert_same_bits(back, x)
 
 
 def test_muladd_is_rounded_once_or_twice(dtype, rng):

@@ -1,0 +1,42 @@
+"""Elementary functions, one by one, in a loop of their own."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numba
+import numpy as np
+
+from fastmlp.kernels import elementary
+from fastmlp.kernels.jit import FLAGS
+
+
+@cache
+def passes(function: str, dtype: str):
+    """A function that passes over 10,000 numbers, within the second-level cache, as often as it is told; compiled."""
+    evaluate = getattr(elementary, function)
+
+    @numba.njit(**FLAGS)
+    def run(y, x, times):
+        for _ in range(times):
+            for i in range(x.size):
+                y[i] = evaluate(x[i])
+
+    x = np.random.default_rng(0).normal(0, 3, 10_000).astype(dtype)
+    x = np.abs(x) if function.startswith("log") else x
+    y = np.empty_like(x)
+    run(y, x, 1)
+    return lambda times: run(y, x, times)
+
+
+class Elementary:
+    """500 times the function of 10,000 numbers."""
+
+    params = (["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"], ["float32", "float64"])
+    param_names = ("function", "dtype")
+
+    def setup(self, function, dtype):
+        self.run = passes(function, dtype)
+
+    def time_500_passes(self, function, dtype):
+        self.run(500)
