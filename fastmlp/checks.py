@@ -34,6 +34,9 @@ __all__ = [
 
 LARGEST_COUNT = 2**62
 
+#: The one object of each dtype that NumPy's arrays have: quick to compare, and quick to allocate with.
+NATIVE: dict[Any, np.dtype] = {np.dtype(kind): np.dtype(kind) for kind in (np.float32, np.float64)}
+
 
 def float_dtype(dtype: Any) -> np.dtype:
     """float32 or float64, in native byte order."""
@@ -41,15 +44,16 @@ def float_dtype(dtype: Any) -> np.dtype:
         dtype = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"dtype must be float32 or float64; got {dtype!r}") from None
-    if dtype.newbyteorder("=") not in (np.float32, np.float64):
+    native = NATIVE.get(dtype.newbyteorder("="))
+    if native is None:
         raise TypeError(f"dtype must be float32 or float64; got {dtype}")
-    return dtype.newbyteorder("=")
+    return native
 
 
 def float_dtype_of(values: Any) -> np.dtype:
     """The dtype that a module without parameters computes in: that of its input, float32 for other numbers."""
     dtype = values.dtype.newbyteorder("=") if isinstance(values, (np.ndarray, np.generic)) else None
-    return dtype if dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    return NATIVE.get(dtype, np.dtype(np.float32))
 
 
 def size(value: Any, name: str, *, least: int = 1) -> int:
@@ -156,6 +160,10 @@ def matrix(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: st
 
 def rows(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "X", *, finite: bool = False) -> np.ndarray:
     """As :func:`matrix`, laid out for the kernels; with `finite`, NaN and infinity are refused."""
+    if type(values) is np.ndarray and values.dtype is dtype and values.ndim == 2 and values.flags.carray:
+        shape = values.shape  # what most callers bring, and a prediction of one row has no time for more
+        if shape[1] == width and shape[0] and not finite:
+            return values
     array = _plain(matrix(values, width, dtype, owner, name))
     if finite and not all_finite(array.reshape(-1)):
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
@@ -223,6 +231,8 @@ def targets(
 
 def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     """An array of the caller's that results are written to."""
+    if type(out) is np.ndarray and out.dtype is dtype and out.shape == shape and out.flags.carray:
+        return out
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
         raise TypeError(f"out must be an array of {dtype}; got {getattr(out, 'dtype', type(out).__name__)}")
     if out.shape != shape or not out.flags.carray:

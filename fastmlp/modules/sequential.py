@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.kernels import engine
+from fastmlp.kernels.tile import TILE_ROWS
 from fastmlp.modules.lowering import lower, try_lower
 from fastmlp.modules.module import Module, padded_arithmetic
 from fastmlp.parameters import Storage, gather
@@ -19,6 +20,7 @@ __all__ = ["Sequential"]
 
 #: Work of a prediction, in flops, that is worth a thread more: starting one costs about 100 us.
 FLOPS_PER_THREAD = 20_000_000
+FLOPS_FOR_TWO = 2 * FLOPS_PER_THREAD
 
 
 class Sequential(Module):
@@ -187,49 +189,52 @@ class Sequential(Module):
         (1000, 1)
         """
         x = checks.rows(X, self._width, self._dtype, "predict")
-        storage = self.storage
-        workspace = self._workspace(storage, x.shape[1])
-        if workspace is None:
+        storage = self._stored[0].storage if self._stored else self._empty
+        rows, width = x.shape
+        spare = self._take_spare(storage, width)
+        if spare is None:
             y = self._predict_eagerly(x)
             if out is None:
                 return y
             checks.output(out, y.shape, self._dtype)[...] = y
             return out
-        shape = x.shape[0], workspace.width
+        space = spare[2]
+        shape = rows, space.width
         y = np.empty(shape, self._dtype) if out is None else checks.output(out, shape, self._dtype)
-        work = workspace.flops_per_row * shape[0]
-        if threads is None and work < 2 * FLOPS_PER_THREAD:
-            engine.predict_rows(workspace.ops, workspace.plan, storage.data, workspace.work, x, y)
+        if threads is None and rows * space.flops_per_row < FLOPS_FOR_TWO:
+            engine.predict_rows(space.ops, space.plan, storage.data, space.work, x, y)
         else:
-            self._predict_together(x, y, storage, team_size(threads, work, FLOPS_PER_THREAD))
-        self._spare.append((storage, x.shape[1], workspace))
+            team = team_size(threads, rows * space.flops_per_row, FLOPS_PER_THREAD)
+            self._predict_together(x, y, storage, team)
+        self._spare.append(spare)
         return y
 
     def _predict_together(self, x: np.ndarray, y: np.ndarray, storage: Storage, threads: int) -> None:
-        """Share the rows out among threads, in whole blocks."""
-        blocks = -(-len(x) // BLOCK_ROWS)
-        bounds = [blocks * i // threads * BLOCK_ROWS for i in range(threads)] + [len(x)]
+        """Share the rows out among threads, in whole tiles."""
+        tiles = -(-len(x) // TILE_ROWS)
+        threads = min(threads, tiles)
+        bounds = [tiles * i // threads * TILE_ROWS for i in range(threads)] + [len(x)]
 
         def run(i: int) -> None:
-            workspace = self._workspace(storage, x.shape[1])
-            assert workspace is not None  # the network has been lowered before
-            rows = slice(bounds[i], bounds[i + 1])
-            engine.predict_rows(workspace.ops, workspace.plan, storage.data, workspace.work, x[rows], y[rows])
-            self._spare.append((storage, x.shape[1], workspace))
+            spare = self._take_spare(storage, x.shape[1])
+            assert spare is not None  # the network has been lowered before
+            space, rows = spare[2], slice(bounds[i], bounds[i + 1])
+            engine.predict_rows(space.ops, space.plan, storage.data, space.work, x[rows], y[rows])
+            self._spare.append(spare)
 
         run_together(run, threads)
 
-    def _workspace(self, storage: Storage, width: int) -> Workspace | None:
-        """One that no other thread is using; None where a module runs in Python only."""
+    def _take_spare(self, storage: Storage, width: int) -> tuple[Storage, int, Workspace] | None:
+        """A workspace that no other thread is using, to be put back; None where a module runs in Python only."""
         try:
-            key = self._spare.pop()
-            if key[0] is storage and key[1] == width:
-                return key[2]
+            spare = self._spare.pop()
+            if spare[0] is storage and spare[1] == width:
+                return spare
         except IndexError:
             pass
         # The first time, or the network has meanwhile become a part of another, which holds its parameters now.
         program = try_lower(self, width, self._dtype)
-        return None if program is None else program.lay_out(BLOCK_ROWS)
+        return None if program is None else (storage, width, program.lay_out(BLOCK_ROWS))
 
     def _predict_eagerly(self, x: np.ndarray) -> np.ndarray:
         """For a network with modules written in Python."""
