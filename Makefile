@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help disc test lint format bench-smoke clean
+KERNEL_TESTS := tests/kernels tests/test_promises.py
+HASWELL := +sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
+
+.PHONY: help disc test test-processors lint format bench-smoke clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */: /' | awk -F': ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -19,6 +22,13 @@ test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, comp
 	@$(BIN)/python -m pytest -q --doctest-modules --import-mode=prepend fastmlp
 	@echo "== tests of the package, in plain Python"
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --ignore=tests/scripts
+	@if [ "$$(uname -m)" = x86_64 ]; then $(MAKE) --no-print-directory test-processors; fi
+
+test-processors: $(VENV)/.test  ## Kernels and promises as other x86-64 processors run them
+	@echo "== kernels, compiled for any x86-64"
+	@NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES="+sse2,+cx16" $(BIN)/python -m pytest -q $(KERNEL_TESTS)
+	@echo "== kernels, compiled for Haswell"
+	@NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES="$(HASWELL)" $(BIN)/python -m pytest -q $(KERNEL_TESTS)
 
 lint: $(VENV)/.test  ## Lint, type check, import contract
 	@echo "== lint, types, imports"

@@ -162,7 +162,7 @@ def rows(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str 
     """As :func:`matrix`, laid out for the kernels; with `finite`, NaN and infinity are refused."""
     if type(values) is np.ndarray and values.dtype is dtype and values.ndim == 2 and values.flags.carray:
         shape = values.shape  # what most callers bring, and a prediction of one row has no time for more
-        if shape[1] == width and shape[0] and not finite:
+        if shape[0] and shape[1] and (width is None or shape[1] == width) and not finite:
             return values
     array = _plain(matrix(values, width, dtype, owner, name))
     if finite and not all_finite(array.reshape(-1)):

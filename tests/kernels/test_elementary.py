@@ -184,6 +184,8 @@ for name in sys.argv[1:]:
         digest.update(y.tobytes())
 print(digest.hexdigest(), any("zmm" in line for line in loop.inspect_asm(loop.signatures[0]).splitlines()))
 """
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+        monkeypatch.delenv(name, raising=False)
     here = run_python(code, *BOUNDS).split()
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "+fma,+avx")
