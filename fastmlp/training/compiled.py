@@ -99,6 +99,7 @@ class CompiledRun(Run):
         rates = [self.rate(self.epoch + epoch) for epoch in range(touched)]
         hyper = self.optimizer._hyper(self.storage.data.dtype, rates, first=self.optimizer.steps == 0)
         self.job = job = self.job._replace(hyper=hyper, epoch_losses=np.zeros(touched))
+        job.epoch_losses[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
         run = job.run
         run[engine.SEED], run[engine.SHUFFLE] = self.data.seed, self.data.shuffle
         run[engine.EPOCH_ROWS], run[engine.BATCHES] = self.data.rows, self.data.batches
@@ -113,7 +114,7 @@ class CompiledRun(Run):
 
     def _outcome(self) -> tuple[int, list[float]]:
         """How many steps the last call has done, and the sums of their losses by epoch."""
-        return int(self.job.run[engine.STEPS_DONE]), [float(loss) / self._terms for loss in self.job.epoch_losses]
+        return int(self.job.run[engine.STEPS_DONE]), self.job.epoch_losses.tolist()
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float]]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.

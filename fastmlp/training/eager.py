@@ -66,7 +66,7 @@ class EagerRun(Run):
                 storage.data[:] = before
                 raise
             if all_finite(storage.data):
-                self._count(1, [loss * len(rows)])
+                self._count(1, [self._partial + loss * len(rows)])
             else:
                 storage.data[:] = before
                 self.failed = True
