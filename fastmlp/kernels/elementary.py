@@ -207,7 +207,7 @@ def log1p(x):
 #
 # A polynomial near zero and 1 - 2 / (exp(2a) + 1) elsewhere took 1.44 times as long, for 1.6 ulp in float32;
 # expm1(2a) / (expm1(2a) + 2) took 1.04 times as long and has 2.6 ulp. Operations count, and the length of the chain: LLVM
-# interleaved up to four times, the same code was a tenth faster, so what limits the loop is how many iterations the processor has
+# interleaved up to four times, it was a tenth faster, so what limits the loop is how many iterations the processor has
 # under way, not the division.
 
 TANH_LIMIT = _both(9.1, 19.1)  # beyond, the result is 1
