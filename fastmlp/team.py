@@ -44,11 +44,11 @@ def _apart(threads: int) -> Callable[[int], None]:
     Helpers may go anywhere but to the first one's core, and that one anywhere, so a core that gets busy is left again.
     """
     if threads == 1 or not hasattr(os, "sched_setaffinity"):
-        return lambda i: None
+        return lambda _: None
     allowed = sorted(os.sched_getaffinity(0))
     here = _sched_getcpu()()
     if threads > len(allowed) or here not in allowed:
-        return lambda i: None
+        return lambda _: None
     place = allowed.index(here)
     others = [core for core in allowed if core != here]
 
