@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmlp.kernels import engine
+from fastmlp.kernels.activations import RELU
+from fastmlp.kernels.columns import COLUMNS_BYTES
 from fastmlp.kernels.layout import lanes_per_line, row_stride, whole_lines, zeros
 from fastmlp.kernels.losses import LOSS_ROWS, SPARE_ROWS
+from fastmlp.kernels.processor import REGISTER_BYTES
 from fastmlp.parameters import Parameter
 
 __all__ = ["Program", "Workspace"]
@@ -18,16 +21,20 @@ __all__ = ["Program", "Workspace"]
 #: don't care between 32 and 128, but what a block touches is to stay in the L2 cache.
 BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 
+#: How many times the multiply-adds may be that are saved by having the rows along the vectors, until it pays to do so.
+COLUMNS_PAY_FROM = 1.15
+
 #: A gradient of about this size is formed and applied together: half of the smallest L1 cache around.
 GRADIENT_BYTES = 16384
 
 
-@dataclass
+@dataclass(slots=True)
 class Workspace:
     """Memory for one program and one number of rows: activations, deltas, transposed weights, the loss."""
 
-    ops: np.ndarray
+    table: np.ndarray  # the two that follow, in one piece
     plan: np.ndarray
+    ops: np.ndarray
     work: np.ndarray
     labels: np.ndarray
     width: int  # of the output
@@ -72,16 +79,16 @@ class Program:
         memory = _Memory(self.dtype)
         backward = loss != 0 or input_delta
         stride = row_stride(self.width_in, self.dtype)
-        plan = np.zeros(engine.PLAN_SIZE, np.int64)
+        whole = np.zeros(engine.PLAN_SIZE + len(self._ops) * engine.OP_SIZE, np.int64)
+        plan, table = whole[: engine.PLAN_SIZE], whole[engine.PLAN_SIZE :].reshape(-1, engine.OP_SIZE)
         plan[engine.BATCH], plan[engine.LOSS] = batch, loss
         plan[engine.INPUT], plan[engine.INPUT_STRIDE] = memory.take(batch * stride), stride
         plan[engine.INPUT_WIDTH] = self.width_in
 
-        table = np.zeros((len(self._ops), engine.OP_SIZE), np.int64)
         x, dx = plan[engine.INPUT], memory.take(batch * stride) if input_delta else -1
         plan[engine.INPUT_DELTA] = max(dx, 0)
         previous = None
-        for op, row in zip(self._ops, table):
+        for i, (op, row) in enumerate(zip(self._ops, table)):
             out_stride = row_stride(op["out"], self.dtype)
             # An activation works in place on what a linear layer has just left; after another activation it may not,
             # since the derivative of that one reads its output.
@@ -90,6 +97,8 @@ class Program:
             dy = -1
             if backward:
                 dy = dx if in_place else memory.take(batch * out_stride)
+            if in_place and op["code"] == RELU:
+                table[i - 1 : i + 1, engine.MERGED] = 1
             row[engine.CODE], row[engine.IN], row[engine.OUT] = op["code"], op["in"], op["out"]
             row[engine.X], row[engine.X_STRIDE], row[engine.DX] = x, stride, dx
             row[engine.Y], row[engine.Y_STRIDE], row[engine.DY] = y, out_stride, dy
@@ -106,14 +115,17 @@ class Program:
         plan[engine.BLOCK] = max(BLOCK_ROWS, BLOCK_BYTES // max(touched, 1) // BLOCK_ROWS * BLOCK_ROWS)
         plan[engine.OUTPUT], plan[engine.OUTPUT_STRIDE], plan[engine.OUTPUT_WIDTH] = x, stride, self.width_out
         if backward:
+            plan[engine.KEEP] = 1
             self._lay_out_backward(plan, memory, dx)
+        else:
+            self._lay_out_columns(plan, table, memory)
         if loss:
             self._lay_out_training(plan, table, memory, batch, stride, threads)
         work = zeros(memory.size, self.dtype)
         if backward:
             work[plan[engine.ONE]] = 1
         labels = np.zeros(batch if loss else 0, np.int64)
-        return Workspace(table, plan, work, labels, self.width_out, self.flops_per_row)
+        return Workspace(whole, plan, table, work, labels, self.width_out, self.flops_per_row)
 
     def _lay_out_gradient(self, op, row) -> None:
         """How the gradient of a linear operation is formed."""
@@ -127,6 +139,19 @@ class Program:
         # line more, which no square would fill.
         direct, turned = row[engine.ROWS] * -(-op["out"] // lanes), op["out"] * -(-row[engine.ROWS] // lanes)
         row[engine.TURNED] = 3 * turned < 2 * direct and stride_out == whole_lines(op["out"], self.dtype)
+
+    def _lay_out_columns(self, plan, table, memory) -> None:
+        """What it takes to have the rows along the vectors, and whether that pays."""
+        columns, lanes = COLUMNS_BYTES // self.dtype.itemsize, REGISTER_BYTES // self.dtype.itemsize
+        linear = table[table[:, engine.CODE] == engine.LINEAR]
+        products = linear[:, engine.IN] * linear[:, engine.OUT]
+        cost = int(np.sum(linear[:, engine.IN] * -(-linear[:, engine.OUT] // lanes)))
+        column_cost = int(COLUMNS_PAY_FROM * products.sum())
+        if column_cost < cost * lanes:
+            plan[engine.ROW_COST], plan[engine.COLUMN_COST] = cost, column_cost
+            for row in table:
+                if row[engine.CODE] == engine.LINEAR:
+                    row[engine.BIAS_COLUMNS] = memory.take(row[engine.OUT] * columns)
 
     def _lay_out_backward(self, plan, memory, dy) -> None:
         plan[engine.OUTPUT_DELTA] = dy

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import os
-import threading
 from collections.abc import Callable
 from functools import cache
 
@@ -35,19 +35,17 @@ def _sched_getcpu() -> Callable[[], int]:
 
 
 def _apart(threads: int) -> Callable[[int], None]:
-    """What thread i of a team calls to be on a core of its own, away from that of thread 0, which is the calling thread.
+    """What helper i of a team calls to go to a core of its own, away from that of the calling thread.
 
     Left to itself, Linux starts a helper on the core of the thread that made it and takes 15 to 30 ms to move it away, since a
     virtual core that is asleep does not look idle to it: two threads that share a core and wait for each other. With a pause of
     0.1 s before each call of 0.1 s, a step of 64-256-256-10 at batch 128 took 345 to 640 us; now it takes 350 to 375.
 
-    Helpers may go anywhere but to the first one's core, and that one anywhere, so a core that gets busy is left again.
+    Later a helper may go anywhere but to the caller's core, and the caller anywhere, so a core that gets busy is left again.
     """
-    if threads == 1 or not hasattr(os, "sched_setaffinity"):
-        return lambda _: None
-    allowed = sorted(os.sched_getaffinity(0))
-    here = _sched_getcpu()()
-    if threads > len(allowed) or here not in allowed:
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    here = _sched_getcpu()() if threads > 1 else -1
+    if here not in allowed or threads > len(allowed):
         return lambda _: None
     place = allowed.index(here)
     others = [core for core in allowed if core != here]
@@ -55,7 +53,7 @@ def _apart(threads: int) -> Callable[[int], None]:
     def go(i: int) -> None:
         with contextlib.suppress(OSError):  # a core was taken from this process meanwhile
             os.sched_setaffinity(0, {allowed[(place + i) % len(allowed)]})
-            os.sched_setaffinity(0, others if i else allowed)
+            os.sched_setaffinity(0, others)
 
     return go
 
@@ -65,31 +63,35 @@ def run_together(call: Callable[[int], None], threads: int, call_off: Callable[[
 
     `call_off` is called when something goes wrong on a thread (Ctrl-C while the others start, or no memory), so that the others
     need not wait for it. What went wrong is raised here.
+
+    This thread does not wait for the others to start, as ``threading.Thread`` would, 100 us or more for each.
     """
     failures: list[BaseException] = []
     go_apart = _apart(threads)
 
-    def take_part(i: int) -> None:
+    def help_out(i: int, done: _thread.LockType) -> None:
         try:
             go_apart(i)
             call(i)
         except BaseException as failure:  # of whatever kind: it is raised again on the thread that called
             failures.append(failure)
             call_off()
+        finally:
+            done.release()
 
-    helpers = [threading.Thread(target=take_part, args=(i,), daemon=True) for i in range(1, threads)]
-    started = []
+    under_way = []
     try:
-        for helper in helpers:
-            helper.start()
-            started.append(helper)
-        go_apart(0)
+        for i in range(1, threads):
+            done = _thread.allocate_lock()
+            done.acquire()
+            _thread.start_new_thread(help_out, (i, done))
+            under_way.append(done)
         call(0)
     except BaseException:
         call_off()
         raise
     finally:
-        for helper in started:
-            helper.join()
+        for done in under_way:
+            done.acquire()
     if failures:
         raise failures[0]

@@ -23,6 +23,7 @@ def warm_up(step: str, dtype: np.dtype) -> None:
         epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
     elif step == "predict":
         model.predict(X)
+        model.predict(X, threads=2)
     elif step == "module by module":
         out = X
         for module in model:

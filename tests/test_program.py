@@ -75,6 +75,12 @@ def test_gradient_of_few_outputs_is_formed_transposed(dtype):
     assert program.lay_out(8, loss=1, threads=1).ops[:, engine.TURNED].tolist() == [0, 0, 1]
 
 
+def test_a_relu_is_merged_into_the_linear_layer_before_it():
+    modules = fm.Linear(3, 4), fm.ReLU(), fm.ReLU(), fm.Linear(4, 4), fm.Tanh(), fm.Linear(4, 2)
+    _, program = program_of(fm.ReLU(), *modules, width=3)
+    assert program.lay_out(8).ops[:, engine.MERGED].tolist() == [0, 1, 1, 0, 0, 0, 0]
+
+
 def test_activation_after_an_activation_is_not_in_place():
     _, program = program_of(fm.Linear(3, 4), fm.ReLU(), fm.Tanh(), width=3)
     ops = program.lay_out(8, loss=1, threads=1).ops
@@ -82,7 +88,7 @@ def test_activation_after_an_activation_is_not_in_place():
 
 
 def test_prediction_needs_no_memory_for_training():
-    _, program = program_of(fm.Linear(30, 40), fm.ReLU(), fm.Linear(40, 20), width=30)
+    _, program = program_of(fm.Linear(30, 48), fm.ReLU(), fm.Linear(48, 32), width=30)
     predicting, training = program.lay_out(64), program.lay_out(64, loss=1, threads=1)
     assert predicting.work.size < training.work.size / 2
     assert predicting.labels.size == 0

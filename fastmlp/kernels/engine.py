@@ -17,7 +17,7 @@ import numpy as np
 from fastmlp.kernels.activations import activation_backward, activation_forward, copy
 from fastmlp.kernels.intrinsics import matrix, vector
 from fastmlp.kernels.jit import announced, inner, kernel
-from fastmlp.kernels.linear import bias_backward, linear_backward_input, linear_forward
+from fastmlp.kernels.linear import bias_backward, linear_backward_input
 from fastmlp.kernels.losses import (
     CROSS_ENTROPY,
     LOSS_ROWS,
@@ -28,7 +28,7 @@ from fastmlp.kernels.losses import (
     mse_backward,
     mse_forward,
 )
-from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul
+from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
 from fastmlp.kernels.shuffle import shuffle
 from fastmlp.kernels.threads import ROW_TASKS, WEIGHT_TASKS, barrier, next_task
 from fastmlp.kernels.transpose import transpose
@@ -53,11 +53,13 @@ LINEAR = 0
     BIAS,
     WEIGHT_T,
     ROWS,  # of the weight, and one more where the bias is trained as a row of it, with an input of one in X's padding
+    BIAS_COLUMNS,  # the bias once for each of the rows that lie along the vectors (columns.py)
     BIAS_APART,  # 1 where there is no padding for that
     GRADIENT_ROWS,  # rows whose gradient is formed, applied and transposed together, while they are in the L1 cache
     TURNED,  # 1 where the gradient is cheaper to form transposed: few outputs
-) = range(16)
-OP_SIZE = 16
+    MERGED,  # 1 for a linear operation that also does the ReLU behind it, and for that ReLU
+) = range(18)
+OP_SIZE = 18
 
 # Places in the plan: sizes and offsets of one program and batch size.
 (
@@ -70,7 +72,10 @@ OP_SIZE = 16
     OUTPUT_STRIDE,
     OUTPUT_WIDTH,
     OUTPUT_DELTA,
+    KEEP,  # 1 where a pass forward keeps what the way back needs
     INPUT_DELTA,  # where the input's gradient is wanted: 0 in training
+    ROW_COST,  # of a pass forward for each row, in vectors of multiply-adds, features along the vectors
+    COLUMN_COST,  # for each vector of rows, where the rows lie along them (columns.py); 0 where they may not
     LOSS,  # code of the loss
     TARGETS,  # gathered targets of a regression, laid out as the output
     LOSSES,  # per row
@@ -79,8 +84,8 @@ OP_SIZE = 16
     ONE,  # a line that begins with 1
     SCRATCH,  # per thread: gradients, or a transposed gradient and what becomes of it, or the columns of a loss
     SCRATCH_SIZE,
-) = range(18)
-PLAN_SIZE = 18
+) = range(21)
+PLAN_SIZE = 21
 
 # Rows narrower than this are gathered column by column: copying 100 rows of 2 one by one takes 4 us, so it takes 0.3.
 NARROW = 16
@@ -118,6 +123,12 @@ class Job(NamedTuple):
 
 
 @inner
+def floor_of(op, params):
+    """What the outputs of a linear operation are not to fall below."""
+    return params.dtype.type(0) if op[MERGED] else params.dtype.type(-np.inf)
+
+
+@inner
 def forward_rows(ops, params, work, first, rows):
     """Carry rows ``first .. first + rows`` of the batch through all operations."""
     one = work.dtype.type(1)
@@ -128,9 +139,9 @@ def forward_rows(ops, params, work, first, rows):
             x = matrix(work, op[X] + first * op[X_STRIDE], rows, op[X_STRIDE])
             for n in range(rows if op[ROWS] > op[IN] else 0):
                 x[n, op[IN]] = one
-            weight = matrix(params, op[WEIGHT], op[IN], op[Y_STRIDE])
-            linear_forward(y, x, weight, matrix(params, op[BIAS], 1, op[Y_STRIDE]), op[OUT])
-        else:
+            weight, bias = matrix(params, op[WEIGHT], op[IN], op[Y_STRIDE]), matrix(params, op[BIAS], 1, op[Y_STRIDE])
+            matmul_above(y, bias, SAME, x, op[X_STRIDE], ADJACENT, weight, op[OUT], op[IN], floor_of(op, params))
+        elif op[MERGED] == 0:
             flat = vector(work, op[Y] + first * op[Y_STRIDE], rows * op[Y_STRIDE])
             if op[X] != op[Y]:
                 copy(flat, vector(work, op[X] + first * op[X_STRIDE], flat.size))

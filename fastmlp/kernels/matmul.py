@@ -1,4 +1,4 @@
-"""The one matrix product: C = init + A B, in tiles.
+"""The one matrix product: C = max(floor, init + A B), in tiles.
 
 It serves a layer's three products. A is read one scalar at a time through two strides, so that ``x`` and its transpose are
 the same code; B, C and init are read in whole vectors.
@@ -12,7 +12,7 @@ from fastmlp.kernels.jit import inner
 from fastmlp.kernels.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
-__all__ = ["ADJACENT", "SAME", "clear_unwritten", "matmul"]
+__all__ = ["ADJACENT", "SAME", "clear_unwritten", "matmul", "matmul_above"]
 
 # Strides. Typed numbers, since Numba compiles a function anew for every literal that it is called with.
 SAME, ADJACENT = np.int64(0), np.int64(1)
@@ -20,12 +20,19 @@ SAME, ADJACENT = np.int64(0), np.int64(1)
 
 @inner
 def matmul(c, init, init_row, a, a_row, a_k, b, columns, depth):
-    """``c[m, n] = init[m, n] + sum over k < depth of a[m, k] * b[k, n]`` for all rows of `c` and n < `columns`.
+    """:func:`matmul_above` without a floor."""
+    matmul_above(c, init, init_row, a, a_row, a_k, b, columns, depth, c.dtype.type(-np.inf))
+
+
+@inner
+def matmul_above(c, init, init_row, a, a_row, a_k, b, columns, depth, floor):
+    """``c[m, n] = max(floor, init[m, n] + sum over k < depth of a[m, k] * b[k, n])``, all rows of `c` and n < `columns`.
 
     c        (M, padded N)  out
     init     in             what the sums start from, `init_row` entries from row to row: a bias (0), or c itself
     a        in             element (m, k) at ``m * a_row + k * a_k`` of the flat array
     b        (depth, padded N)  in
+    floor    0 for a ReLU, minus infinity for none; NaN is not below it
     columns  N; whole vectors are computed, so b and init hold zeros between N and the padded width
 
     2 M N K flops. Strips of three vectors outermost: a strip of B stays in the cache while all of A goes past it.
@@ -39,27 +46,27 @@ def matmul(c, init, init_row, a, a_row, a_k, b, columns, depth):
         strip = min(TILE_VECTORS, vectors - done)
         j = done * lanes
         i = 0
-        while i + TILE_ROWS <= rows:
-            if strip == 3:
-                tall_3(c, i * c_row + j, c_row, init, i * init_row + j, init_row, a, i * a_row, a_row, a_k, b, j, b_row, depth)
-            elif strip == 2:
-                tall_2(c, i * c_row + j, c_row, init, i * init_row + j, init_row, a, i * a_row, a_row, a_k, b, j, b_row, depth)
-            else:
-                tall_1(c, i * c_row + j, c_row, init, i * init_row + j, init_row, a, i * a_row, a_row, a_k, b, j, b_row, depth)
-            i += TILE_ROWS
         while i < rows:
-            # The odd last row is computed twice, into the same place.
-            pair = 1 if i + EDGE_ROWS <= rows else 0
-            at, start, first, row, first_row, a_step = i * c_row + j, i * init_row + j, i * a_row, c_row, init_row, a_row
-            if pair == 0:
-                row, first_row, a_step = 0, 0, 0
-            if strip == 3:
-                edge_3(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth)
-            elif strip == 2:
-                edge_2(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth)
+            at, start, first = i * c_row + j, i * init_row + j, i * a_row
+            if i + TILE_ROWS <= rows:
+                if strip == 3:
+                    tall_3(c, at, c_row, init, start, init_row, a, first, a_row, a_k, b, j, b_row, depth, floor)
+                elif strip == 2:
+                    tall_2(c, at, c_row, init, start, init_row, a, first, a_row, a_k, b, j, b_row, depth, floor)
+                else:
+                    tall_1(c, at, c_row, init, start, init_row, a, first, a_row, a_k, b, j, b_row, depth, floor)
+                i += TILE_ROWS
             else:
-                edge_1(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth)
-            i += EDGE_ROWS
+                # The odd last row is computed twice, into the same place.
+                pair = 1 if i + EDGE_ROWS <= rows else 0
+                row, first_row, a_step = pair * c_row, pair * init_row, pair * a_row
+                if strip == 3:
+                    edge_3(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth, floor)
+                elif strip == 2:
+                    edge_2(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth, floor)
+                else:
+                    edge_1(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth, floor)
+                i += EDGE_ROWS
         done += strip
 
 

@@ -44,7 +44,7 @@ class Passes:
         """The output for `x`, (N, I), C-contiguous."""
         space = self._space_for(x.shape[0])
         out = np.empty((self._rows, space.width), x.dtype)
-        forward_pass(space.ops, space.plan, self.storage.data, space.work, x, out, True)
+        forward_pass(space.table, self.storage.data, space.work, x, out)
         for part in self.parts:
             part._saved, part._keeper = None, self
         return out
@@ -54,7 +54,7 @@ class Passes:
         space = self._space
         assert space is not None
         dx = np.empty((self._rows, self.width_in), dy.dtype)
-        backward_pass(space.ops, space.plan, self.storage.data, self.storage.grad, space.work, dx, dy)
+        backward_pass(space.table, self.storage.data, self.storage.grad, space.work, dx, dy)
         return dx
 
     @property

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.kernels.passes import forward_pass
+from fastmlp.kernels.passes import forward_pass, forward_share
+from fastmlp.kernels.threads import CONTROL_SIZE
 from fastmlp.kernels.tile import TILE_ROWS
 from fastmlp.modules.lowering import lower, try_lower
 from fastmlp.modules.module import Module, padded_arithmetic
@@ -24,6 +25,9 @@ __all__ = ["Sequential"]
 #: 783 and 516.
 FLOPS_PER_THREAD = 40_000_000
 FLOPS_FOR_TWO = 2 * FLOPS_PER_THREAD
+
+#: Into how many shares for each thread many rows are cut; no share is smaller than a block, but where there are few rows.
+SHARES = 8
 
 
 class Sequential(Module):
@@ -236,25 +240,28 @@ class Sequential(Module):
         space = spare[2]
         shape = rows, space.width
         y = np.empty(shape, self._dtype) if out is None else checks.output(out, shape, self._dtype)
-        if threads is None and rows * space.flops_per_row < FLOPS_FOR_TWO:
-            forward_pass(space.ops, space.plan, storage.data, space.work, x, y, False)
+        work = rows * space.flops_per_row
+        team = 1 if threads is None and work < FLOPS_FOR_TWO else team_size(threads, work, FLOPS_PER_THREAD)
+        if team == 1:
+            forward_pass(space.table, storage.data, space.work, x, y)
         else:
-            team = team_size(threads, rows * space.flops_per_row, FLOPS_PER_THREAD)
             self._predict_together(x, y, storage, team)
         self._spare.append(spare)
         return y
 
     def _predict_together(self, x: np.ndarray, y: np.ndarray, storage: Storage, threads: int) -> None:
-        """Share the rows out among threads, in whole tiles."""
-        tiles = -(-len(x) // TILE_ROWS)
-        threads = min(threads, tiles)
-        bounds = [tiles * i // threads * TILE_ROWS for i in range(threads)] + [len(x)]
+        """Let threads take rows, some at a time, until all are done: a thread that is late or slow takes fewer."""
+        rows = len(x)
+        chunk = -(-rows // (SHARES * threads * BLOCK_ROWS)) * BLOCK_ROWS
+        if chunk * threads > rows:
+            chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS
+        control = np.zeros(CONTROL_SIZE, np.int64)
 
-        def run(i: int) -> None:
+        def run(_: int) -> None:
             spare = self._take_spare(storage, x.shape[1])
             assert spare is not None  # the network has been lowered before
-            space, rows = spare[2], slice(bounds[i], bounds[i + 1])
-            forward_pass(space.ops, space.plan, storage.data, space.work, x[rows], y[rows], False)
+            space = spare[2]
+            forward_share(space.table, storage.data, space.work, x, y, control, chunk)
             self._spare.append(spare)
 
         run_together(run, threads)

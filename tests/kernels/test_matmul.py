@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded
 
-from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul
+from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
 from fastmlp.kernels.processor import REGISTER_BYTES
 from fastmlp.kernels.tile import TILE_ROWS
 
@@ -14,6 +14,11 @@ DEPTHS = [1, 2, 31]
 @jit
 def product(c, init, init_row, a, a_row, a_k, b, columns, depth):
     matmul(c, init, init_row, a, a_row, a_k, b, columns, depth)
+
+
+@jit
+def product_above(c, init, init_row, a, a_row, a_k, b, columns, depth, floor):
+    matmul_above(c, init, init_row, a, a_row, a_k, b, columns, depth, floor)
 
 
 def operands(rng, rows, columns, depth, dtype):
@@ -33,6 +38,19 @@ def test_matmul_matches_reference(rows, columns, dtype, rng):
         c = np.full_like(start, np.nan)
         product(c, start, start.shape[1], a, depth, ADJACENT, padded(b), columns, depth)
         assert_within(c[:, :columns], expected, bound)
+
+
+@pytest.mark.parametrize("columns", [1, 17, 33, 49])
+@pytest.mark.parametrize("rows", ROWS)
+def test_matmul_above_is_matmul_and_a_floor(rows, columns, dtype, rng):
+    a, b, init, *_ = operands(rng, rows, columns, 5, dtype)
+    init[0, 0] = np.nan
+    start, floor = padded(init), dtype.type(0.25)
+    below, above = np.empty_like(start), np.empty_like(start)
+    product(below, start, start.shape[1], a, 5, ADJACENT, padded(b), columns, 5)
+    product_above(above, start, start.shape[1], a, 5, ADJACENT, padded(b), columns, 5, floor)
+    assert np.isnan(above[0, 0])
+    assert_same_bits(above[:, :columns], np.where(below < floor, floor, below)[:, :columns])
 
 
 @pytest.mark.parametrize("columns", [1, 17, 49])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers import assert_same_bits, assert_within, eps, make_net, normal
 
-from fastmlp.kernels.passes import backward_pass, forward_pass
+from fastmlp.kernels.passes import backward_pass, forward_pass, forward_share
+from fastmlp.kernels.threads import CONTROL_SIZE, ROW_TASKS
 from fastmlp.modules.lowering import try_lower
 from fastmlp.program import BLOCK_ROWS
 
@@ -17,9 +18,9 @@ def laid_out(model, rows, **how):
     return try_lower(model, model[0].in_features, model.dtype).lay_out(rows, **how)
 
 
-def forward(space, model, x, *, keep):
+def forward(space, model, x):
     out = np.full((len(x), space.width), np.nan, x.dtype)
-    forward_pass(space.ops, space.plan, model.storage.data, space.work, x, out, keep)
+    forward_pass(space.table, model.storage.data, space.work, x, out)
     return out
 
 
@@ -31,15 +32,34 @@ def test_forward_pass_matches_reference(rows, dtype, rng):
     expected = np.tanh(x.astype(np.float64) @ w1.T + b1) @ w2.T + b2
     # Numbers of order 1: the rounding of the hidden layer, and that of the output.
     bound = (3 + 3 + 17 + 3) * eps(dtype) * 4
-    assert_within(forward(laid_out(model, BLOCK_ROWS), model, x, keep=False), expected, bound)
+    assert_within(forward(laid_out(model, BLOCK_ROWS), model, x), expected, bound)
 
 
+@pytest.mark.parametrize("widths", [[5, 17, 9, 3], [2, 25, 25, 2], [16, 33, 1], [70, 16, 16]], ids=str)
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 @pytest.mark.parametrize("rows", ROWS)
-def test_forward_pass_gives_the_same_whether_it_keeps_or_not(rows, dtype, rng):
-    model = make_net([5, 17, 9, 3], "sigmoid", dtype=dtype)
-    x = normal(rng, (rows, 5), dtype)
-    kept = forward(laid_out(model, rows + 3, input_delta=True), model, x, keep=True)
-    assert_same_bits(kept, forward(laid_out(model, BLOCK_ROWS), model, x, keep=False))
+def test_forward_pass_gives_the_same_whether_it_keeps_or_not(rows, activation, widths, dtype, rng):
+    model = make_net(widths, activation, dtype=dtype)
+    x = normal(rng, (rows, widths[0]), dtype)
+    kept = forward(laid_out(model, rows + 3, input_delta=True), model, x)
+    assert_same_bits(kept, forward(laid_out(model, BLOCK_ROWS), model, x))
+
+
+@pytest.mark.parametrize("widths", [[5, 17, 9, 3], [48, 48, 48]], ids=str)
+@pytest.mark.parametrize("chunk", [8, BLOCK_ROWS, 10**6])
+def test_forward_share_does_what_is_left(chunk, widths, dtype, rng):
+    model = make_net(widths, dtype=dtype)
+    x = normal(rng, (3 * BLOCK_ROWS + 5, widths[0]), dtype)
+    space, control, out = (
+        laid_out(model, BLOCK_ROWS),
+        np.zeros(CONTROL_SIZE, np.int64),
+        np.full((len(x), widths[-1]), np.nan, dtype),
+    )
+    control[ROW_TASKS] = 1  # another thread has the first chunk
+    forward_share(space.table, model.storage.data, space.work, x, out, control, chunk)
+    expected = forward(space, model, x)
+    assert np.isnan(out[:chunk]).all()
+    assert_same_bits(out[chunk:], expected[chunk:])
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -49,10 +69,10 @@ def test_backward_pass_matches_reference(rows, width, bias, dtype, rng):
     model = make_net([width, 17, 2], dtype=dtype, bias=bias)
     space = laid_out(model, rows, input_delta=True)
     x, dy = normal(rng, (rows, width), dtype), normal(rng, (rows, 2), dtype)
-    forward(space, model, x, keep=True)
+    forward(space, model, x)
     dx = np.full_like(x, np.nan)
     model.storage.grad[:] = 0
-    backward_pass(space.ops, space.plan, model.storage.data, model.storage.grad, space.work, dx, dy)
+    backward_pass(space.table, model.storage.data, model.storage.grad, space.work, dx, dy)
 
     x, dy = x.astype(np.float64), dy.astype(np.float64)
     w1, w2 = (model[i].weight.data.astype(np.float64) for i in (0, 2))
@@ -72,10 +92,10 @@ def test_backward_pass_adds_to_the_gradients(dtype, rng):
     model = make_net([3, 17, 2], dtype=dtype)
     space = laid_out(model, 9, input_delta=True)
     x, dy = normal(rng, (9, 3), dtype), normal(rng, (9, 2), dtype)
-    forward(space, model, x, keep=True)
+    forward(space, model, x)
     model.storage.grad[:] = 0
     for times in (1, 2):
-        backward_pass(space.ops, space.plan, model.storage.data, model.storage.grad, space.work, np.empty_like(x), dy)
+        backward_pass(space.table, model.storage.data, model.storage.grad, space.work, np.empty_like(x), dy)
         if times == 1:
             once = model.storage.grad.copy()
     assert_within(model.storage.grad, 2.0 * once, 9 * eps(dtype) * 16)
