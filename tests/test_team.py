@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 
+from fastmlp import team
 from fastmlp.team import run_together, team_size
 
 
@@ -64,6 +66,30 @@ def test_run_together_lets_more_threads_than_cores_go_anywhere():
 
     run_together(call, threads)
     assert [allowed[i] for i in range(threads)] == [os.sched_getaffinity(0)] * threads
+
+
+def test_run_together_does_not_wait_for_helpers_that_are_not_needed_and_have_not_begun(monkeypatch):
+    held, calls = [], []
+    monkeypatch.setattr(team._thread, "start_new_thread", lambda function, arguments: held.append((function, arguments)))
+    team.run_together(calls.append, 3, all_needed=False)
+    for function, arguments in held:
+        function(*arguments)
+    assert calls == [0]
+
+
+def test_run_together_waits_for_helpers_that_have_begun():
+    begun, finished = threading.Event(), []
+
+    def call(i):
+        if i == 0:
+            assert begun.wait(30)
+        else:
+            begun.set()
+            time.sleep(0.05)
+            finished.append(i)
+
+    run_together(call, 2, all_needed=False)
+    assert finished == [1]
 
 
 @pytest.mark.parametrize("failing", [0, 2])

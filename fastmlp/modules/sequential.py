@@ -264,7 +264,7 @@ class Sequential(Module):
             forward_share(space.table, storage.data, space.work, x, y, control, chunk)
             self._spare.append(spare)
 
-        run_together(run, threads)
+        run_together(run, threads, all_needed=False)
 
     def _take_spare(self, storage: Storage, width: int) -> tuple[Storage, int, Workspace] | None:
         """A workspace that no other thread is using, to be put back; None where a module runs in Python only."""
