@@ -278,7 +278,16 @@ def update_pool(job, hyper, batch, thread, threads, asked):
             while task < tasks + here:
                 row = pool + (task - tasks) * WEIGHT_UNIT
                 update_weight(
-                    job.plan, op, job.params, job.velocity, job.work, hyper, row, min(row + WEIGHT_UNIT, op[ROWS]), batch, thread
+                    job.plan,
+                    op,
+                    job.params,
+                    job.velocity,
+                    job.work,
+                    hyper,
+                    row,
+                    min(row + WEIGHT_UNIT, op[ROWS]),
+                    batch,
+                    thread,
                 )
                 task = next_task(job.control, WEIGHT_TASKS, asked)
             tasks += here

@@ -1,7 +1,10 @@
 """The transposed copy of a weight, a square of one line by one line at a time, in registers.
 
-A square of n rows goes through log2(n) rounds; each interleaves row i with row i + n/2. Element by element, the copy of a
-784 x 512 weight takes 112 us beside a gradient of 900 us; by squares, 30.
+A vector takes half of its entries from a row, the other half from a row further down; what is left to do stays within the
+halves, where shuffles are cheapest: log2(n) rounds for n rows, each of which interleaves row i with row i + n/2.
+
+Element by element, the copy of a 784 x 512 weight takes 112 us beside a gradient of 900 us; by squares, 40. One of 25 x 25
+takes 78 ns in float32 and 120 in float64; with whole rows in the vectors, 104 and 184.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ __all__ = ["transpose"]
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
+#: What a vector takes from one row: the width within which the shuffles of AVX work.
+HALF_BYTES = 16
+
 
 def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
     """Write the transposition of one square as a function of the module."""
     lanes = LINE_BYTES // itemsize
-    vector = ir.VectorType(scalar, lanes)
     pointer = scalar.as_pointer()
     signature = ir.FunctionType(ir.VoidType(), [pointer, INT64, pointer, INT64, pointer, INT64])
     function = cgutils.get_or_insert_function(module, signature, f"fastmlp_transpose_f{8 * itemsize}")
@@ -33,22 +38,36 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
     target, target_row, source, source_row, zero, rows = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
 
-    def mask(first):
-        order = [place + other for place in range(first, first + lanes // 2) for other in (0, lanes)]
-        return ir.Constant(ir.VectorType(INT32, lanes), order)
+    half = HALF_BYTES // itemsize  # entries that a shuffle does not carry from one half of a vector to the other
+    whole = 2 * half
+    half_type, whole_type = ir.VectorType(scalar, half), ir.VectorType(scalar, whole)
 
-    square = []
+    def shuffle(a, b, order):
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INT32, len(order)), order))
+
+    def interleave(first):
+        """In each half, entries of two vectors in turns, `half / 2` of each from `first` on."""
+        places = [start + place for start in (0, half) for place in range(first, first + half // 2)]
+        return [place + other for place in places for other in (0, whole)]
+
+    starts = []
     for row in range(lanes):
         start = builder.gep(source, [builder.mul(source_row, INT64(row))])
-        start = builder.select(builder.icmp_signed("<", INT64(row), rows), start, zero)
-        square.append(builder.load(builder.bitcast(start, vector.as_pointer()), align=itemsize))
-    low, high = mask(0), mask(lanes // 2)
-    for _ in range(lanes.bit_length() - 1):
-        pairs = [(square[i], square[i + lanes // 2]) for i in range(lanes // 2)]
-        square = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
-    for row in range(lanes):
-        start = builder.gep(target, [builder.mul(target_row, INT64(row))])
-        builder.store(square[row], builder.bitcast(start, vector.as_pointer()), align=itemsize)
+        starts.append(builder.select(builder.icmp_signed("<", INT64(row), rows), start, zero))
+
+    def load(row, column):
+        start = builder.gep(starts[row], [INT64(column)])
+        return builder.load(builder.bitcast(start, half_type.as_pointer()), align=itemsize)
+
+    for row in range(0, lanes, whole):
+        for column in range(0, lanes, half):
+            part = [shuffle(load(i, column), load(i + half, column), list(range(whole))) for i in range(row, row + half)]
+            for _ in range(half.bit_length() - 1):
+                pairs = list(zip(part[: half // 2], part[half // 2 :]))
+                part = [shuffle(a, b, interleave(first)) for a, b in pairs for first in (0, half // 2)]
+            for i in range(half):
+                start = builder.gep(target, [builder.add(builder.mul(target_row, INT64(column + i)), INT64(row))])
+                builder.store(part[i], builder.bitcast(start, whole_type.as_pointer()), align=itemsize)
     builder.ret_void()
     return function
 
