@@ -277,18 +277,8 @@ def update_pool(job, hyper, batch, thread, threads, asked):
             here = (op[ROWS] - pool + WEIGHT_UNIT - 1) // WEIGHT_UNIT
             while task < tasks + here:
                 row = pool + (task - tasks) * WEIGHT_UNIT
-                update_weight(
-                    job.plan,
-                    op,
-                    job.params,
-                    job.velocity,
-                    job.work,
-                    hyper,
-                    row,
-                    min(row + WEIGHT_UNIT, op[ROWS]),
-                    batch,
-                    thread,
-                )
+                last = min(row + WEIGHT_UNIT, op[ROWS])
+                update_weight(job.plan, op, job.params, job.velocity, job.work, hyper, row, last, batch, thread)
                 task = next_task(job.control, WEIGHT_TASKS, asked)
             tasks += here
     return asked + tasks + threads
