@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -7,6 +9,10 @@ from hypothesis import settings
 # A compile may fall into any example; the examples are the same every time.
 settings.register_profile("fastmlp", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("fastmlp")
+
+
+# A job in the background inherits that Ctrl-C is ignored, and so would the programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])

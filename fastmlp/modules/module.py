@@ -49,7 +49,7 @@ class Module:
 
     training = True
     _saved: Any = None
-    _keeper: Any = None  # the Passes of a network, which has what this module would have saved
+    _keeper: Any = None  # a weak reference to the Passes of a network, which have what this module would have saved
     _owned = False
 
     # What a subclass gives. Built-in modules give `_forward` and `_backward` on padded matrices instead, so that a network
@@ -127,8 +127,9 @@ class Module:
 
     def _saved_shape(self) -> tuple[int, int]:
         """The shape of the last output."""
-        if self._saved is None and self._keeper is not None:
-            self._keeper.hand_out()
+        keeper = self._keeper() if self._saved is None and self._keeper is not None else None
+        if keeper is not None:
+            keeper.hand_out()
         if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward: call the module on an input first")
         return self._saved[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,6 +29,7 @@ class Passes:
 
     def __init__(self, network: Module, storage: Storage, width: int, dtype: np.dtype):
         self.storage, self.width_in = storage, width
+        self._weakly = weakref.ref(self)  # so that the memory of a network goes with it, not with the next garbage collection
         self.parts = [module for module in network.modules() if module is not network]
         self.program = Program(width, dtype)
         #: Each part with the number of its operation, -1 for one that has none, and the width of its output.
@@ -46,7 +48,7 @@ class Passes:
         out = np.empty((self._rows, space.width), x.dtype)
         forward_pass(space.table, self.storage.data, space.work, x, out)
         for part in self.parts:
-            part._saved, part._keeper = None, self
+            part._saved, part._keeper = None, self._weakly
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:

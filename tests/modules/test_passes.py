@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -156,6 +158,21 @@ def test_a_module_in_python_makes_the_network_go_module_by_module(dtype, rng):
     assert_same_bits(model(x), 2 * model[0](x))
     assert model._passes is None
     assert_same_bits(model.backward(x[:, :2]), model[0].backward(2 * x[:, :2]))
+
+
+def test_the_memory_of_a_network_goes_with_it(dtype):
+    model = make_net([3, 17, 2], dtype=dtype)
+    model(np.zeros((9, 3), dtype))
+    model.backward(np.zeros((9, 2), dtype))
+    memory, first = weakref.ref(model._passes), model[0]
+    gc.disable()
+    try:
+        del model
+        assert memory() is None
+    finally:
+        gc.enable()
+    with pytest.raises(RuntimeError, match="backward was called before forward"):
+        first.backward(np.zeros((9, 17), dtype))
 
 
 def test_a_network_takes_inputs_of_any_layout(dtype, rng):
