@@ -135,13 +135,6 @@ class Case:
         self.head.append(statistics.median(turns[head]))
         self.ratios.append(ratio(turns[base], turns[head]))
 
-    def measure_again(self, base: Commit, head: Commit) -> None:
-        """Once more in fresh pairs of processes; the first, which made this a suspect, no longer counts."""
-        self.base, self.head, self.ratios = [], [], []
-        for _ in range(PAIRS):
-            with Side(base) as there, Side(head) as here:
-                self.measure(there, here)
-
     def row(self) -> str:
         """A line of the table."""
         if not self.ratios:
@@ -155,7 +148,7 @@ def _written(value: float, unit: str) -> str:
     if unit != "seconds":
         return f"{value / 1e6:.1f} MB" if unit == "bytes" else f"{value:.3g}"
     factor, name = next((f, n) for f, n in ((1, "s"), (1e3, "ms"), (1e6, "us")) if value * f >= 1 or n == "us")
-    return f"{value * factor:.3g} {name}"
+    return f"{value * factor:#.3g}".rstrip(".") + f" {name}"
 
 
 def cases(side: Side, pattern: str) -> list[Case]:
@@ -167,6 +160,16 @@ def cases(side: Side, pattern: str) -> list[Case]:
             if re.search(pattern, label):
                 found.append(Case(benchmark["name"], place, label, benchmark["unit"], benchmark["quick"]))
     return found
+
+
+def measure_again(suspects: list[Case], base: Commit, head: Commit) -> None:
+    """Once in each of several pairs of processes; what has made them suspects no longer counts."""
+    for case in suspects:
+        case.base, case.head, case.ratios = [], [], []
+    for _ in range(PAIRS):
+        with Side(base) as there, Side(head) as here:
+            for case in suspects:
+                case.measure(there, here)
 
 
 def main() -> int:
@@ -197,10 +200,9 @@ def main() -> int:
 
     suspects = [case for case in chosen if case.ratios and is_suspect(case.ratios[0], options.factor)]
     if suspects:
-        print(f"\nMeasured again, in {PAIRS} fresh pairs of processes\n")
-        for case in suspects:
-            case.measure_again(base, head)
-            print(case.row(), flush=True)
+        print(f"\nMeasured again, in {PAIRS} fresh pairs of processes\n", flush=True)
+        measure_again(suspects, base, head)
+        print(*(case.row() for case in suspects), sep="\n")
 
     slower = [case for case in suspects if len(case.ratios) == PAIRS and is_slower(case.ratios, options.factor)]
     failed = [case for case in chosen if case.note.startswith("failed")]

@@ -1,10 +1,10 @@
 """When is a commit slower than another? Statistics, and nothing that measures.
 
-On a virtual machine two runs of the same code differ for three reasons. Somebody else's work takes a core for some milliseconds:
+On a virtual machine two runs of the same code differ for three reasons. Somebody else's work takes a core for milliseconds:
 so each turn keeps its fastest sample, and a benchmark the median over turns. The whole machine drifts: so base and head take
-turns, and each turn is compared with the other's beside it. And a process is fast or slow as a whole, by where its memory happens
-to lie: no number of turns within it helps, only other processes. So what looks slower in one pair of processes is measured again
-in several fresh ones, and is slower only if it is so in every one of them.
+turns, and each turn is compared with the other's beside it. And a process is fast or slow as a whole, by where its memory
+lies (the same code has differed by a tenth): no number of turns within it helps, only other processes. So what looks slower
+in one pair of processes is measured again in several fresh ones, and is slower only if it is so in every one of them.
 """
 
 from __future__ import annotations
