@@ -1,4 +1,4 @@
-"""Measure commits of the past that changed the package, spread evenly over its history; those that have results are left out."""
+"""Measure commits of the past that changed the package, spread evenly over its history; what has results is left out."""
 
 from __future__ import annotations
 

@@ -18,13 +18,12 @@ def main(name: str) -> None:
     known = RESULTS / name / "machine.json"
     if known.exists():
         before = json.loads(known.read_text())
-        changed = [
-            f"{key}: {before[key]}, now {facts[key]}" for key in ("cpu", "num_cpu", "arch") if before.get(key) != facts[key]
-        ]
+        same = ("cpu", "num_cpu", "arch")
+        changed = [f"{key}: {before[key]}, now {facts[key]}" for key in same if before.get(key, facts[key]) != facts[key]]
         if changed:
             sys.exit(f"the results of machine {name!r} are another's ({'; '.join(changed)}); name this one: MACHINE=<name>")
     MachineCollection.save(name, facts)
-    print(f"machine {name!r}: {facts['cpu']}, {facts['num_cpu']} cores, {int(facts['ram']) / 2**20:.0f} GiB, {facts['os']}")
+    print(f"machine {name!r}: {facts['cpu']}, {facts['num_cpu']} cores, {int(facts['ram']) / 2**30:.0f} GiB, {facts['os']}")
 
 
 if __name__ == "__main__":

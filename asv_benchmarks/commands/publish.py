@@ -33,6 +33,9 @@ SCRIPTS = {
     "/bootstrap.min.css": "bootstrap/resources/css/bootstrap.min.css",
 }
 
+#: A script or a style sheet from elsewhere.
+LOADED = re.compile(r'<(?:script|link)\b[^>]*\b(?:src|href)="(?P<address>https?://[^"]+)"[^>]*>(?:</script>)?')
+
 
 def vendored() -> Path:
     """The folder with the packages' files; installed once."""
@@ -49,23 +52,19 @@ def vendored() -> Path:
 
 def with_local_scripts(page: str) -> tuple[str, list[str]]:
     """The page with local files in place of what it loads from elsewhere, and which files those are."""
-    used = []
-    lines = []
-    for line in page.splitlines():
-        address = re.search(r'<(?:script|link)\b[^>]*\b(?:src|href)="(https?://[^"]+)"', line)
-        if address:
-            place = next((place for part, place in SCRIPTS.items() if part in address[1]), None)
-            if place is None:
-                raise SystemExit(f"dashboard: asv's page loads {address[1]}, for which there is no local file")
-            if not place:
-                continue
-            used.append(place)
-            name = f"vendor/{Path(place).name}"
-            line = (
-                f'    <link rel="stylesheet" href="{name}">' if name.endswith(".css") else f'    <script src="{name}"></script>'
-            )
-        lines.append(line)
-    return "\n".join(lines) + "\n", used
+    used: list[str] = []
+
+    def local(loaded: re.Match) -> str:
+        place = next((place for part, place in SCRIPTS.items() if part in loaded["address"]), None)
+        if place is None:
+            raise SystemExit(f"dashboard: asv's page loads {loaded['address']}, for which there is no local file")
+        if not place:
+            return ""
+        used.append(place)
+        name = f"vendor/{Path(place).name}"
+        return f'<link rel="stylesheet" href="{name}">' if name.endswith(".css") else f'<script src="{name}"></script>'
+
+    return LOADED.sub(local, page), used
 
 
 def main() -> None:
