@@ -32,7 +32,9 @@ test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, comp
 	@$(BIN)/python -m pytest -q -rs
 	@$(BIN)/python -m pytest -q --doctest-modules --import-mode=prepend fastmlp
 	@echo "== tests of the package, in plain Python"
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --ignore=tests/scripts
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --ignore=tests/scripts --ignore=tests/asv_benchmarks
+	@echo "== every benchmark, once"
+	@$(MAKE) --no-print-directory bench-smoke
 	@if [ "$$(uname -m)" = x86_64 ]; then $(MAKE) --no-print-directory test-processors; fi
 
 test-slow: $(VENV)/.test  ## The tests that take minutes

@@ -51,7 +51,8 @@ class Commit:
         try:
             return cls(git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip())
         except subprocess.CalledProcessError:
-            sys.exit(f"bench-compare: git knows no commit {revision!r}")
+            print(f"bench-compare: git knows no commit {revision!r}", file=sys.stderr)
+            sys.exit(2)
 
     @property
     def title(self) -> str:
