@@ -81,7 +81,8 @@ def main() -> None:
     target.mkdir(exist_ok=True)
     for place in used:
         shutil.copy(HERE / "dashboard" / place if place == "stand_ins.js" else source / place, target)
-    index.write_text(page)
+    shutil.copy(HERE / "dashboard" / "more.css", target)
+    index.write_text(page.replace("</head>", '  <link rel="stylesheet" href="vendor/more.css">\n  </head>'))
     print(f"\nThe dashboard is in {HTML.relative_to(HERE.parent)}. To look at it:\n")
     print(f"  python3 -m http.server --bind 127.0.0.1 --directory {HTML.relative_to(HERE.parent)} 8000\n")
     print("and open http://127.0.0.1:8000 in a browser.")
