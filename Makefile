@@ -14,7 +14,7 @@ MACHINE ?= local
 BENCH ?=
 FACTOR ?= 1.1
 COMMITS ?= 15
-ROUNDS ?= 1
+ROUNDS ?= 2
 BENCH_RUN := cd asv_benchmarks && ../$(BIN)/python -m
 OF_BENCH = $(if $(BENCH),--bench '$(BENCH)')
 
@@ -62,15 +62,13 @@ bench-smoke: $(VENV)/.bench  ## Run every benchmark once, in seconds; BENCH=<reg
 	@$(BENCH_RUN) commands.smoke '$(BENCH)'
 
 bench: $(VENV)/.bench  ## Measure this commit for the dashboard, in minutes; BENCH=<regex> some
-	@$(BENCH_RUN) commands.machine '$(MACHINE)'
-	@$(BENCH_RUN) asv run --machine '$(MACHINE)' --show-stderr --no-pull $(OF_BENCH) HEAD^!
+	@$(BENCH_RUN) commands.run '$(MACHINE)' $(OF_BENCH)
 
 bench-compare: $(VENV)/.bench  ## Measure BASE=<rev> and this commit in turns; fails where something is slower than FACTOR=1.1
 	@test -n '$(BASE)' || { echo "make bench-compare BASE=<revision> [HEAD=<revision>] [BENCH=<regex>] [FACTOR=1.1]"; exit 2; }
 	@$(BENCH_RUN) commands.compare '$(BASE)' $(HEAD) --factor '$(FACTOR)' $(OF_BENCH)
 
 bench-history: $(VENV)/.bench  ## Measure COMMITS=15 commits of the past for the dashboard
-	@$(BENCH_RUN) commands.machine '$(MACHINE)'
 	@$(BENCH_RUN) commands.history '$(COMMITS)' '$(MACHINE)' --rounds '$(ROUNDS)' $(OF_BENCH)
 
 bench-report: $(VENV)/.bench  ## Samples and GFLOP per second of every commit measured; writes asv_benchmarks/.asv/report/

@@ -27,14 +27,14 @@ def pin(threads: int) -> None:
 
 
 class Timed:
-    """How often the body of a benchmark is timed. Three rounds, each a process of its own, minutes apart in a full run.
+    """How often the body of a benchmark is timed. Four rounds, each a process of its own, a minute or more apart in a full run.
 
     asv_runner calls ``setup`` before every sample and, where there is one, times single calls (number = 1). So ``setup`` is a
     look-up (``functools.cache``) of what the process has built and compiled, and a body is a loop of literal length that
     takes milliseconds.
     """
 
-    rounds = 3
+    rounds = 4
     number = 1
     repeat = (3, 12, 0.15)  # samples: at least, at most, and the seconds after which it is enough
     warmup_time = 0.02

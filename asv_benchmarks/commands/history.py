@@ -9,6 +9,7 @@ import sys
 from asv.util import pick_n
 
 from .paths import HERE
+from .run import run
 
 __all__ = ["main"]
 
@@ -31,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench-history", description=__doc__)
     parser.add_argument("count", type=int, help="how many commits")
     parser.add_argument("machine", help="the name under which results are kept")
-    parser.add_argument("--rounds", default="1", help="rounds of each benchmark (default: 1; `make bench` takes 3)")
+    parser.add_argument("--rounds", default="2", help="rounds of each benchmark (default: 2; `make bench` takes 4)")
     parser.add_argument("--bench", default="", metavar="REGEX", help="benchmarks, by name (default: all)")
     parser.add_argument("--list", action="store_true", help="only say which commits")
     options = parser.parse_args()
@@ -43,9 +44,8 @@ def main() -> int:
     print(*(git("log", "-1", "--format=%h %cs %s", commit)[0] for commit in chosen), sep="\n", flush=True)
     if options.list:
         return 0
-    command = [sys.executable, "-m", "asv", "run", "--machine", options.machine, "--skip-existing-successful", "--no-pull"]
-    command += ["--attribute", f"rounds={options.rounds}", *(["--bench", options.bench] if options.bench else []), "HASHFILE:-"]
-    return subprocess.run(command, cwd=HERE, input="\n".join(chosen), text=True, check=False).returncode
+    some = ["--bench", options.bench] if options.bench else []
+    return run(options.machine, chosen, "--skip-existing-successful", "--attribute", f"rounds={options.rounds}", *some)
 
 
 if __name__ == "__main__":

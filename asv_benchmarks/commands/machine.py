@@ -9,10 +9,10 @@ from asv.machine import Machine, MachineCollection
 
 from .paths import RESULTS
 
-__all__ = ["main"]
+__all__ = ["describe"]
 
 
-def main(name: str) -> None:
+def describe(name: str) -> None:
     """Describe this machine as `name`; refuse where there are results under that name of another processor."""
     facts = Machine.get_defaults() | {"machine": name}
     known = RESULTS / name / "machine.json"
@@ -24,7 +24,3 @@ def main(name: str) -> None:
             sys.exit(f"the results of machine {name!r} are another's ({'; '.join(changed)}); name this one: MACHINE=<name>")
     MachineCollection.save(name, facts)
     print(f"machine {name!r}: {facts['cpu']}, {facts['num_cpu']} cores, {int(facts['ram']) / 2**30:.0f} GiB, {facts['os']}")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -16,7 +16,7 @@ def known(tmp_path, monkeypatch):
 
 
 def test_machine_is_described(known, capsys):
-    machine.main("m")
+    machine.describe("m")
     assert known["m"]["machine"] == "m"
     assert {"os", "arch", "cpu", "num_cpu", "ram"} <= known["m"].keys()
     assert int(known["m"]["num_cpu"]) >= 1
@@ -29,7 +29,7 @@ def test_results_of_another_processor_are_kept_apart(known, tmp_path, changed, r
     (tmp_path / "m" / "machine.json").write_text(json.dumps(machine.Machine.get_defaults() | changed))
     if refused:
         with pytest.raises(SystemExit, match="MACHINE="):
-            machine.main("m")
+            machine.describe("m")
     else:
-        machine.main("m")
+        machine.describe("m")
     assert bool(known) is not refused
