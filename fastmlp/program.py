@@ -46,6 +46,9 @@ class Program:
         self.flops_per_row = 0
         self._ops: list[dict[str, int]] = []
 
+    def __len__(self) -> int:
+        return len(self._ops)
+
     def linear(self, weight: Parameter, bias: Parameter, has_bias: bool) -> None:
         """``y = x W + b``."""
         out = weight.shape[0]
@@ -60,10 +63,14 @@ class Program:
         """An elementwise function."""
         self._ops.append({"code": code, "in": self.width_out, "out": self.width_out})
 
-    def lay_out(self, batch: int, *, loss: int = 0, threads: int = 0) -> Workspace:
-        """Lay out the memory for `batch` rows; with a `loss`, for training on `threads` threads, else for prediction."""
+    def lay_out(self, batch: int, *, loss: int = 0, threads: int = 0, input_delta: bool = False) -> Workspace:
+        """Lay out the memory for `batch` rows.
+
+        With a `loss`, for training on `threads` threads; with `input_delta`, for passes forward and back to the gradient of
+        the input; else for passes forward.
+        """
         memory = _Memory(self.dtype)
-        training = loss != 0
+        backward = loss != 0 or input_delta
         stride = row_stride(self.width_in, self.dtype)
         plan = np.zeros(engine.PLAN_SIZE, np.int64)
         plan[engine.BATCH], plan[engine.LOSS] = batch, loss
@@ -71,7 +78,8 @@ class Program:
         plan[engine.INPUT_WIDTH] = self.width_in
 
         table = np.zeros((len(self._ops), engine.OP_SIZE), np.int64)
-        x, dx = plan[engine.INPUT], -1
+        x, dx = plan[engine.INPUT], memory.take(batch * stride) if input_delta else -1
+        plan[engine.INPUT_DELTA] = max(dx, 0)
         previous = None
         for op, row in zip(self._ops, table):
             out_stride = row_stride(op["out"], self.dtype)
@@ -80,7 +88,7 @@ class Program:
             in_place = op["code"] != engine.LINEAR and previous == engine.LINEAR
             y = x if in_place else memory.take(batch * out_stride)
             dy = -1
-            if training:
+            if backward:
                 dy = dx if in_place else memory.take(batch * out_stride)
             row[engine.CODE], row[engine.IN], row[engine.OUT] = op["code"], op["in"], op["out"]
             row[engine.X], row[engine.X_STRIDE], row[engine.DX] = x, stride, dx
@@ -88,21 +96,23 @@ class Program:
             if op["code"] == engine.LINEAR:
                 row[engine.WEIGHT], row[engine.BIAS] = op["weight"], op["bias"]
                 row[engine.ROWS] = op["in"]
-                if training:
+                if backward:
                     self._lay_out_gradient(op, row)
-                if training and dx >= 0:
+                if backward and dx >= 0:
                     row[engine.WEIGHT_T] = memory.take(whole_lines(op["out"], self.dtype) * stride)
             x, dx, stride, previous = y, dy, out_stride, op["code"]
 
         touched = 2 * self.dtype.itemsize * sum(int(row[engine.Y_STRIDE]) for row in table)
         plan[engine.BLOCK] = max(BLOCK_ROWS, BLOCK_BYTES // max(touched, 1) // BLOCK_ROWS * BLOCK_ROWS)
         plan[engine.OUTPUT], plan[engine.OUTPUT_STRIDE], plan[engine.OUTPUT_WIDTH] = x, stride, self.width_out
-        if training:
-            self._lay_out_training(plan, table, memory, batch, stride, threads, dx)
+        if backward:
+            self._lay_out_backward(plan, memory, dx)
+        if loss:
+            self._lay_out_training(plan, table, memory, batch, stride, threads)
         work = zeros(memory.size, self.dtype)
-        if training:
+        if backward:
             work[plan[engine.ONE]] = 1
-        labels = np.zeros(batch if training else 0, np.int64)
+        labels = np.zeros(batch if loss else 0, np.int64)
         return Workspace(table, plan, work, labels, self.width_out, self.flops_per_row)
 
     def _lay_out_gradient(self, op, row) -> None:
@@ -118,15 +128,16 @@ class Program:
         direct, turned = row[engine.ROWS] * -(-op["out"] // lanes), op["out"] * -(-row[engine.ROWS] // lanes)
         row[engine.TURNED] = 3 * turned < 2 * direct and stride_out == whole_lines(op["out"], self.dtype)
 
-    def _lay_out_training(self, plan, table, memory, batch, stride, threads, dx) -> None:
-        lanes = lanes_per_line(self.dtype)
-        plan[engine.OUTPUT_DELTA] = dx
-        plan[engine.TARGETS] = memory.take(batch * stride)
-        plan[engine.LOSSES] = memory.take(batch)
+    def _lay_out_backward(self, plan, memory, dy) -> None:
+        plan[engine.OUTPUT_DELTA] = dy
         widest = max([self.width_in, *(op["out"] for op in self._ops)])
         plan[engine.ZERO_STRIDE] = row_stride(widest, self.dtype)
         plan[engine.ZERO] = memory.take(plan[engine.ZERO_STRIDE])
-        plan[engine.ONE] = memory.take(lanes)
+        plan[engine.ONE] = memory.take(lanes_per_line(self.dtype))
+
+    def _lay_out_training(self, plan, table, memory, batch, stride, threads) -> None:
+        plan[engine.TARGETS] = memory.take(batch * stride)
+        plan[engine.LOSSES] = memory.take(batch)
         sizes = [(self.width_out + SPARE_ROWS) * LOSS_ROWS]
         for row in table[table[:, engine.CODE] == engine.LINEAR]:
             sizes.append(row[engine.GRADIENT_ROWS] * (row[engine.Y_STRIDE] + row[engine.TURNED] * row[engine.OUT]))

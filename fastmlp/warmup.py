@@ -23,6 +23,12 @@ def warm_up(step: str, dtype: np.dtype) -> None:
         epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
     elif step == "predict":
         model.predict(X)
+    elif step == "module by module":
+        out = X
+        for module in model:
+            out = module(out)
+        for module in reversed(list(model)):
+            out = module.backward(out)
     else:
         for criterion, target in ((CrossEntropyLoss(), [0, 1]), (MSELoss(), X)):
             criterion(model(X), target)
@@ -31,4 +37,4 @@ def warm_up(step: str, dtype: np.dtype) -> None:
 
 
 #: Between two of them the caller may say what has been compiled.
-STEPS = ("fit", "predict", "module by module")
+STEPS = ("fit", "predict", "step by step", "module by module")

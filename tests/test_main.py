@@ -46,6 +46,7 @@ for criterion, targets in ((fm.CrossEntropyLoss(), y), (fm.MSELoss(), np.asfortr
     model.predict(X.astype(float), out=np.empty((40, 2), np.float32), threads=2)
     criterion(model(X[:7]), targets[:7])
     model.backward(criterion.backward())
+    model[4].backward(model[4](model[2](model[0](X))))
     optimizer.step()
 model = fm.Sequential(fm.Linear(2, 2))
 try:

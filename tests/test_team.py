@@ -42,6 +42,30 @@ def test_run_together_calls_each_once_on_threads_of_their_own(threads):
     assert len(set(seen.values())) == threads
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_run_together_keeps_helpers_off_the_core_of_the_caller():
+    before, allowed = os.sched_getaffinity(0), {}
+
+    def call(i):
+        allowed[i] = os.sched_getaffinity(0)
+
+    run_together(call, 2)
+    assert allowed[0] == os.sched_getaffinity(0) == before
+    assert allowed[1] < before
+    assert len(allowed[1]) == len(before) - 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a system with affinities")
+def test_run_together_lets_more_threads_than_cores_go_anywhere():
+    threads, allowed = len(os.sched_getaffinity(0)) + 1, {}
+
+    def call(i):
+        allowed[i] = os.sched_getaffinity(0)
+
+    run_together(call, threads)
+    assert [allowed[i] for i in range(threads)] == [os.sched_getaffinity(0)] * threads
+
+
 @pytest.mark.parametrize("failing", [0, 2])
 def test_run_together_passes_errors_on_and_calls_the_others_off(failing):
     off = threading.Event()

@@ -16,7 +16,7 @@ from fastmlp.program import Program
 __all__ = ["Module", "padded_arithmetic"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_saved", "_spare", "_owned", "_buffers", "_calls", "_backward_calls")
+TRANSIENT = ("_saved", "_keeper", "_passes", "_spare", "_owned", "_buffers", "_calls", "_backward_calls")
 
 
 class Module:
@@ -49,6 +49,7 @@ class Module:
 
     training = True
     _saved: Any = None
+    _keeper: Any = None  # the Passes of a network, which has what this module would have saved
     _owned = False
 
     # What a subclass gives. Built-in modules give `_forward` and `_backward` on padded matrices instead, so that a network
@@ -76,15 +77,18 @@ class Module:
         """
         if type(self)._backward is Module._backward:
             raise NotImplementedError(f"{type(self).__name__} has no backward(dy)")
-        shape = self._saved_shape()
-        dtype = self.dtype or checks.float_dtype_of(dy)
-        dy = checks.matrix(dy, shape[1], dtype, self, "dy")
+        dy = self._checked_delta(dy, self._saved_shape())
+        padded, width = self._backward(self._pad("output delta", dy), dy.shape[1])
+        return padded[:, :width].copy()
+
+    def _checked_delta(self, dy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """The gradient with respect to the last output, which had this shape, laid out for the kernels."""
+        dy = checks.rows(dy, shape[1], self.dtype or checks.float_dtype_of(dy), self, "dy")
         if dy.shape[0] != shape[0]:
             raise ValueError(
                 f"backward of {checks.describe(self)} expects the shape of the last output, {shape}; got {dy.shape}"
             )
-        padded, width = self._backward(self._pad("output delta", dy), dy.shape[1])
-        return padded[:, :width].copy()
+        return dy
 
     def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         """As `forward`, on a padded matrix and its width."""
@@ -123,6 +127,8 @@ class Module:
 
     def _saved_shape(self) -> tuple[int, int]:
         """The shape of the last output."""
+        if self._saved is None and self._keeper is not None:
+            self._keeper.hand_out()
         if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward: call the module on an input first")
         return self._saved[-1]

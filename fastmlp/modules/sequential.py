@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.kernels import engine
+from fastmlp.kernels.passes import forward_pass
 from fastmlp.kernels.tile import TILE_ROWS
 from fastmlp.modules.lowering import lower, try_lower
 from fastmlp.modules.module import Module, padded_arithmetic
+from fastmlp.modules.passes import Passes
 from fastmlp.parameters import Storage, gather
 from fastmlp.program import BLOCK_ROWS, Program, Workspace
 from fastmlp.team import run_together, team_size
@@ -49,6 +50,9 @@ class Sequential(Module):
     Notes
     -----
     ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module.
+
+    Forward and backward are one compiled call each, unless a module is written in Python. The numbers are those of the modules
+    called one after the other, which may be done too, and mixed with it.
 
     Examples
     --------
@@ -93,6 +97,9 @@ class Sequential(Module):
         self._empty = gather([], self._dtype)  # for a network without parameters
         self._stored = stored
         gather(stored, self._dtype)
+        for part in parts:
+            if isinstance(part, Sequential):  # its parameters have this dtype now
+                part._dtype, part._empty = self._dtype, self._empty
         for name, parameter in self.named_parameters():
             parameter.name = name
         self._own()
@@ -101,6 +108,7 @@ class Sequential(Module):
         for module in self._modules:
             module._owned = True
         self._spare: list[tuple[Storage, int, Workspace]] = []
+        self._passes: Passes | None = None
         self._calls = [padded_arithmetic(module, "forward") for module in self._modules]
         self._backward_calls = [padded_arithmetic(module, "backward") for module in reversed(self._modules)]
 
@@ -143,6 +151,31 @@ class Sequential(Module):
     def _lower(self, program: Program) -> None:
         for module in self._modules:
             lower(module, program)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """The output for `x`, (N, I) to (N, O): one compiled call, where no module is written in Python."""
+        x = checks.rows(x, self._width, self._dtype, self, "x")
+        passes = self._passes_for(x.shape[1])
+        if passes is None:
+            return super().forward(x)
+        out = passes.forward(x)
+        self._saved = passes
+        return out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        passes = self._passes
+        if passes is None or self._saved is not passes:
+            return super().backward(dy)
+        return passes.backward(self._checked_delta(dy, passes.shape))
+
+    def _passes_for(self, width: int) -> Passes | None:
+        """For inputs of this width; None where a module runs in Python only."""
+        storage = self.storage
+        passes = self._passes
+        if passes is None or passes.storage is not storage or passes.width_in != width:
+            runs = try_lower(self, width, self._dtype) is not None
+            self._passes = passes = Passes(self, storage, width, self._dtype) if runs else None
+        return passes
 
     def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         rows = x.shape[0]
@@ -204,7 +237,7 @@ class Sequential(Module):
         shape = rows, space.width
         y = np.empty(shape, self._dtype) if out is None else checks.output(out, shape, self._dtype)
         if threads is None and rows * space.flops_per_row < FLOPS_FOR_TWO:
-            engine.predict_rows(space.ops, space.plan, storage.data, space.work, x, y)
+            forward_pass(space.ops, space.plan, storage.data, space.work, x, y, False)
         else:
             team = team_size(threads, rows * space.flops_per_row, FLOPS_PER_THREAD)
             self._predict_together(x, y, storage, team)
@@ -221,7 +254,7 @@ class Sequential(Module):
             spare = self._take_spare(storage, x.shape[1])
             assert spare is not None  # the network has been lowered before
             space, rows = spare[2], slice(bounds[i], bounds[i + 1])
-            engine.predict_rows(space.ops, space.plan, storage.data, space.work, x[rows], y[rows])
+            forward_pass(space.ops, space.plan, storage.data, space.work, x[rows], y[rows], False)
             self._spare.append(spare)
 
         run_together(run, threads)

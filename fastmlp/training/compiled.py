@@ -91,7 +91,7 @@ class CompiledRun(Run):
             self.optimizer.steps += done
             self._count(done, sums)
         if steps == self._steps and steps < left:
-            self._steps = max(1, min(2 * steps + 8, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
+            self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
 
     def _call(self, steps: int) -> None:
         """Take `steps` steps from where the run is."""

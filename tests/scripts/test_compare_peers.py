@@ -287,3 +287,13 @@ def test_markdown_pads_its_columns(compare_peers):
 
     table = markdown([["name", "µs"], ["a", "1,000"]])
     assert table == "| name |    µs |\n| ---- | ----: |\n| a    | 1,000 |"
+
+
+def test_burn_computes_every_chain_it_counts(compare_peers):
+    from peers import machine
+
+    machine.burn(1)
+    (code,) = machine.burn.inspect_llvm().values()
+    called = sum("call" in line and "@llvm.fmuladd" in line for line in code.splitlines())
+    assert called >= machine.CHAINS
+    assert called % machine.CHAINS == 0  # LLVM unrolls the loop
