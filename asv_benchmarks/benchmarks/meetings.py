@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 
 import numba
 import numpy as np
 
-from .setting import Timed, kernel, pin
+from .setting import Timed, kernel, pin, together
 
 
 @cache
@@ -27,17 +26,14 @@ def meeter():
 
     def run(meetings: int) -> None:
         control[:] = 0
-        other = threading.Thread(target=meet, args=(control, meetings))
-        other.start()
-        meet(control, meetings)
-        other.join()
+        together(lambda: meet(control, meetings), 2)
 
     run(1)
     return run
 
 
 class Barrier(Timed):
-    """10,000 meetings of two threads."""
+    """100,000 meetings of two threads."""
 
     covers = ("threads.barrier",)
 
@@ -45,5 +41,5 @@ class Barrier(Timed):
         pin(2)
         self.run = meeter()
 
-    def time_10000_meetings(self):
-        self.run(10_000)
+    def time_100000_meetings(self):
+        self.run(100_000)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import threading
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 
-__all__ = ["DTYPES", "Timed", "kernel", "matrix", "pin"]
+__all__ = ["DTYPES", "Timed", "kernel", "matrix", "pin", "together"]
 
 DTYPES = ["float32", "float64"]
 
@@ -24,6 +26,25 @@ def pin(threads: int) -> None:
         if len(wanted) < threads:
             raise NotImplementedError(f"{threads} threads need {threads} cores")
         os.sched_setaffinity(0, wanted)
+
+
+def together(call: Callable[[], object], threads: int) -> None:
+    """Call something on as many threads at once, each on a core of its own.
+
+    Linux starts a thread on the core of the one that made it, and may leave it there for longer than a body takes.
+    """
+
+    def on_core(i: int) -> None:
+        if CORES:
+            os.sched_setaffinity(0, {CORES[i]})
+        call()
+
+    helpers = [threading.Thread(target=on_core, args=(i,)) for i in range(1, threads)]
+    for helper in helpers:
+        helper.start()
+    on_core(0)
+    for helper in helpers:
+        helper.join()
 
 
 class Timed:

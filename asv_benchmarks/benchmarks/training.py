@@ -26,13 +26,24 @@ class OneStep(Timed):
     """``fit`` for one step: what a call costs beside the work. As many calls as take ten milliseconds or so."""
 
     CALLS = {"disc-b100": 50, "tabular": 10, "mnist-512": 2}
-    params = (list(CALLS), [1, 2])
-    param_names = ("workload", "threads")
+    params = (list(CALLS),)
+    param_names = ("workload",)
 
-    def setup(self, workload, threads):
-        pin(threads)
-        self.train, self.batch, self.calls = trainer(workload, threads), WORKLOADS[workload].batch, range(self.CALLS[workload])
+    def setup(self, workload):
+        pin(1)
+        self.train, self.batch, self.calls = trainer(workload, 1), WORKLOADS[workload].batch, range(self.CALLS[workload])
 
-    def time_fits_of_one_step(self, workload, threads):
+    def time_fits_of_one_step(self, workload):
         for _ in self.calls:
             self.train(1, self.batch)
+
+
+class OneStepOnTwoThreads(OneStep):
+    """The same on two threads, where there is work for two."""
+
+    CALLS = {"tabular": 10, "mnist-512": 2}
+    params = (list(CALLS),)
+
+    def setup(self, workload):
+        pin(2)
+        self.train, self.batch, self.calls = trainer(workload, 2), WORKLOADS[workload].batch, range(self.CALLS[workload])
