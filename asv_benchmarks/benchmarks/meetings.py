@@ -36,6 +36,7 @@ class Barrier(Timed):
     """100,000 meetings of two threads."""
 
     covers = ("threads.barrier",)
+    repeat = Timed.repeat_together
 
     def setup(self):
         pin(2)

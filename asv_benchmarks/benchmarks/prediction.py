@@ -39,6 +39,7 @@ class PredictOnTwoThreads(Timed):
     ROWS = {"2-25-25-25-2": 100_000, "784-512-512-10": 10_000}
     params = (list(NETWORKS),)
     param_names = ("network",)
+    repeat = Timed.repeat_together
 
     def setup(self, network):
         pin(2)

@@ -58,6 +58,7 @@ class Timed:
     rounds = 4
     number = 1
     repeat = (3, 12, 0.15)  # samples: at least, at most, and the seconds after which it is enough
+    repeat_together = (8, 40, 0.5)  # of two threads: both cores are seldom undisturbed at once
     warmup_time = 0.02
     min_run_count = 2
 

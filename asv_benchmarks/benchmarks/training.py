@@ -16,6 +16,7 @@ class Epochs(Timed):
 
     def setup(self, workload, threads):
         pin(threads)
+        self.repeat = Timed.repeat if threads == 1 else Timed.repeat_together
         self.train, self.work = trainer(workload, threads), WORKLOADS[workload]
 
     def time_epochs(self, workload, threads):
@@ -43,6 +44,7 @@ class OneStepOnTwoThreads(OneStep):
 
     CALLS = {"tabular": 10, "mnist-512": 2}
     params = (list(CALLS),)
+    repeat = Timed.repeat_together
 
     def setup(self, workload):
         pin(2)
