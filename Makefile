@@ -77,8 +77,9 @@ bench-report: $(VENV)/.bench  ## Samples and GFLOP per second of every commit me
 dashboard: $(VENV)/.bench  ## Publish what has been measured to asv_benchmarks/.asv/html
 	@$(BENCH_RUN) commands.publish
 
-clean:  ## Remove the virtual environment and what the tools left
+clean:  ## Remove the virtual environment and what the tools left, but no measurement
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	cd asv_benchmarks/.asv 2>/dev/null && rm -rf compare env html kernels vendor || true
 
 # One stamp file for each set of extras: installed again only when pyproject.toml changes.
 $(VENV)/bin/python:

@@ -30,9 +30,16 @@ TURNS, SLOW_TURNS = 9, 3
 #: Fresh pairs of processes for what looks slower in the first.
 PAIRS = 5
 
+#: Later Pythons want to be told that an archive is one of files only.
+SAFELY = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+
 
 class BenchmarkError(Exception):
     """A benchmark could not be run at a commit."""
+
+    def __init__(self, side: Side, text: str):
+        super().__init__(text)
+        self.side = side
 
 
 def git(*arguments: str) -> bytes:
@@ -64,7 +71,7 @@ class Commit:
         if not folder.exists():
             unfinished = folder.with_suffix(f".{os.getpid()}")
             with tarfile.open(fileobj=io.BytesIO(git("archive", self.hash, "--", "fastmlp"))) as archive:
-                archive.extractall(unfinished)
+                archive.extractall(unfinished, **SAFELY)
             unfinished.replace(folder)
         return folder
 
@@ -100,7 +107,7 @@ class Side:
             sys.exit("bench-compare: a worker has died; what it said is above")
         answer = json.loads(line)
         if "failure" in answer:
-            raise BenchmarkError(answer["failure"])
+            raise BenchmarkError(self, answer["failure"])
         return answer["answer"]
 
 
@@ -116,7 +123,7 @@ class Case:
     base: list[float] = field(default_factory=list)  # medians of pairs of processes
     head: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
-    note: str = ""
+    note: str = ""  # why there are no numbers
 
     def measure(self, base: Side, head: Side) -> None:
         """Let both sides take turns."""
@@ -130,7 +137,7 @@ class Case:
                 for side in (base, head) if i % 2 == 0 else (head, base):
                     turns[side].append(side.ask("turn", self.name, self.place))
         except BenchmarkError as failure:
-            self.note = f"failed: {failure}"
+            self.note = f"fails at {'head' if failure.side is head else 'base'}: {failure}"
             return
         self.base.append(statistics.median(turns[base]))
         self.head.append(statistics.median(turns[head]))
@@ -140,12 +147,13 @@ class Case:
         """A line of the table."""
         if not self.ratios:
             return f"  {'':>10} {'':>10} {'':>7}  {self.label}  ({self.note})"
-        base, head = (_written(statistics.median(side), self.unit) for side in (self.base, self.head))
+        base, head = (written(statistics.median(side), self.unit) for side in (self.base, self.head))
         spread = f"  ({min(self.ratios):.2f} to {max(self.ratios):.2f})" if len(self.ratios) > 1 else ""
         return f"  {base:>10} {head:>10} {statistics.median(self.ratios):>6.2f}x  {self.label}{spread}"
 
 
-def _written(value: float, unit: str) -> str:
+def written(value: float, unit: str) -> str:
+    """A number with its unit, to three digits."""
     if unit != "seconds":
         return f"{value / 1e6:.1f} MB" if unit == "bytes" else f"{value:.3g}"
     factor, name = next((f, n) for f, n in ((1, "s"), (1e3, "ms"), (1e6, "us")) if value * f >= 1 or n == "us")
@@ -206,9 +214,9 @@ def main() -> int:
         print(*(case.row() for case in suspects), sep="\n")
 
     slower = [case for case in suspects if len(case.ratios) == PAIRS and is_slower(case.ratios, options.factor)]
-    failed = [case for case in chosen if case.note.startswith("failed")]
+    failed = [case for case in chosen if case.note.startswith("fails at head")]
     missing = [case for case in chosen if case.note == "not at head"]
-    for title, some in (("SLOWER", slower), ("FAILED", failed), ("NO LONGER THERE", missing)):
+    for title, some in (("SLOWER", slower), ("FAILS", failed), ("NO LONGER THERE", missing)):
         if some:
             print(f"\n{title}\n", *(case.row() for case in some), sep="\n")
     if not (slower or failed or missing):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands.compare import BenchmarkError, Case, written
 from helpers import jit_only
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,59 @@ class Clone:
         return subprocess.run(
             command, cwd=self.folder / "asv_benchmarks", check=False, capture_output=True, text=True, timeout=900
         )
+
+
+class FakeSide:
+    """A side whose turns take what it is told; None: the commit lacks the benchmark, an exception: it fails."""
+
+    def __init__(self, turns):
+        self.turns = turns
+
+    def ask(self, request, *_):
+        if isinstance(self.turns, Exception):
+            raise BenchmarkError(self, str(self.turns))
+        return self.turns is not None if request == "prepare" else next(self.turns)
+
+
+def measured(base, head):
+    case = Case("name", 0, "name(1)", "seconds", quick=True)
+    case.measure(FakeSide(base), FakeSide(head))
+    return case
+
+
+def test_sides_take_turns_and_are_compared_turn_by_turn():
+    case = measured((1.0 + i for i in range(9)), (1.5 + 1.5 * i for i in range(9)))
+    assert case.ratios == [1.5]
+    assert case.row().split() == ["5.00", "s", "7.50", "s", "1.50x", "name(1)"]
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "note"),
+    [
+        (None, iter(()), "not at base"),
+        (iter(()), None, "not at head"),
+        (None, None, "not at either"),
+        (ValueError("x"), iter(()), "fails at base: x"),
+        (iter(()), ValueError("x"), "fails at head: x"),
+    ],
+)
+def test_what_has_no_numbers_says_why(base, head, note):
+    case = measured(base, head)
+    assert (case.ratios, case.note) == ([], note)
+    assert note in case.row()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (2.5e-7, "seconds", "0.250 us"),
+        (0.0123456, "seconds", "12.3 ms"),
+        (100.0, "seconds", "100 s"),
+        (2.5e8, "bytes", "250.0 MB"),
+    ],
+)
+def test_numbers_are_written_with_their_unit(value, unit, text):
+    assert written(value, unit) == text
 
 
 @pytest.fixture(scope="module")
