@@ -22,7 +22,7 @@ class Predict(Timed):
     }
     params = (list(NETWORKS), [1, 32, 10_000])
     param_names = ("network", "rows")
-    covers = ("engine.predict_rows",)
+    covers = ("passes.forward_pass",)
 
     def setup(self, network, rows):
         pin(1)
