@@ -8,10 +8,21 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 KERNEL_TESTS := tests/kernels tests/test_promises.py
 HASWELL := +sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 
-.PHONY: help disc test test-processors lint format bench-smoke clean
+# Of the benchmarks: the name under which results of this machine are kept, benchmarks to take (a regular expression, by name and
+# parameters; empty: all), how many times as long is too slow, how many commits of the past.
+MACHINE ?= local
+BENCH ?=
+FACTOR ?= 1.1
+COMMITS ?= 15
+ROUNDS ?= 2
+BENCH_RUN := cd asv_benchmarks && ../$(BIN)/python -m
+OF_BENCH = $(if $(BENCH),--bench '$(BENCH)')
+
+.PHONY: help disc test test-slow test-processors lint format clean
+.PHONY: bench-smoke bench bench-compare bench-history bench-report dashboard
 
 help:  ## Say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */: /' | awk -F': ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */: /' | awk -F': ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes figures/
 	@$(BIN)/python scripts/train_disc.py
@@ -21,8 +32,13 @@ test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, comp
 	@$(BIN)/python -m pytest -q -rs
 	@$(BIN)/python -m pytest -q --doctest-modules --import-mode=prepend fastmlp
 	@echo "== tests of the package, in plain Python"
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --ignore=tests/scripts
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --ignore=tests/scripts --ignore=tests/asv_benchmarks
+	@echo "== every benchmark, once"
+	@$(MAKE) --no-print-directory bench-smoke
 	@if [ "$$(uname -m)" = x86_64 ]; then $(MAKE) --no-print-directory test-processors; fi
+
+test-slow: $(VENV)/.test  ## The tests that take minutes
+	@$(BIN)/python -m pytest -q -rs -s -m slow
 
 test-processors: $(VENV)/.test  ## Kernels and promises as other x86-64 processors run them
 	@echo "== kernels, compiled for any x86-64"
@@ -41,12 +57,29 @@ format: $(VENV)/.test  ## Rewrite the sources in the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench-smoke: $(VENV)/.bench  ## Run every benchmark once
-	@cd asv_benchmarks && ../$(BIN)/asv machine --machine local --yes >/dev/null
-	@cd asv_benchmarks && ../$(BIN)/asv run --machine local --quick --show-stderr --dry-run --python=same
+bench-smoke: $(VENV)/.bench  ## Run every benchmark once, in seconds; BENCH=<regex> some
+	@$(BENCH_RUN) asv check --python=same
+	@$(BENCH_RUN) commands.smoke '$(BENCH)'
 
-clean:  ## Remove the virtual environment and what the tools left
+bench: $(VENV)/.bench  ## Measure this commit for the dashboard, in minutes; BENCH=<regex> some
+	@$(BENCH_RUN) commands.run '$(MACHINE)' $(OF_BENCH)
+
+bench-compare: $(VENV)/.bench  ## Measure BASE=<rev> and this commit in turns; fails where something is slower than FACTOR=1.1
+	@test -n '$(BASE)' || { echo "make bench-compare BASE=<revision> [HEAD=<revision>] [BENCH=<regex>] [FACTOR=1.1]"; exit 2; }
+	@$(BENCH_RUN) commands.compare '$(BASE)' $(HEAD) --factor '$(FACTOR)' $(OF_BENCH)
+
+bench-history: $(VENV)/.bench  ## Measure COMMITS=15 commits of the past for the dashboard
+	@$(BENCH_RUN) commands.history '$(COMMITS)' '$(MACHINE)' --rounds '$(ROUNDS)' $(OF_BENCH)
+
+bench-report: $(VENV)/.bench  ## Samples and GFLOP per second of every commit measured; writes asv_benchmarks/.asv/report/
+	@$(BENCH_RUN) commands.report '$(MACHINE)'
+
+dashboard: $(VENV)/.bench  ## Publish what has been measured to asv_benchmarks/.asv/html
+	@$(BENCH_RUN) commands.publish
+
+clean:  ## Remove the virtual environment and what the tools left, but no measurement
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	cd asv_benchmarks/.asv 2>/dev/null && rm -rf compare env html kernels vendor || true
 
 # One stamp file for each set of extras: installed again only when pyproject.toml changes.
 $(VENV)/bin/python:

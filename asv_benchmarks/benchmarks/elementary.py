@@ -1,4 +1,4 @@
-"""Elementary functions, one by one, in a loop of their own."""
+"""Elementary functions, one by one, in a compiled loop of their own."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from functools import cache
 import numba
 import numpy as np
 
-from fastmlp.kernels import elementary
-from fastmlp.kernels.jit import FLAGS
+from .setting import DTYPES, Timed, kernel, pin
+
+FUNCTIONS = ["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"]
 
 
 @cache
 def passes(function: str, dtype: str):
     """A function that passes over 10,000 numbers, within the second-level cache, as often as it is told; compiled."""
-    evaluate = getattr(elementary, function)
+    evaluate = kernel(f"elementary.{function}")
+    from fastmlp.kernels.jit import FLAGS
 
     @numba.njit(**FLAGS)
     def run(y, x, times):
@@ -29,13 +31,15 @@ def passes(function: str, dtype: str):
     return lambda times: run(y, x, times)
 
 
-class Elementary:
+class Elementary(Timed):
     """500 times the function of 10,000 numbers."""
 
-    params = (["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"], ["float32", "float64"])
+    params = (FUNCTIONS, DTYPES)
     param_names = ("function", "dtype")
+    covers = tuple(f"elementary.{function}" for function in FUNCTIONS)
 
     def setup(self, function, dtype):
+        pin(1)
         self.run = passes(function, dtype)
 
     def time_500_passes(self, function, dtype):

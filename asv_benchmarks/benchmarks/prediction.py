@@ -1,20 +1,50 @@
-"""Prediction: one row, a batch, many rows."""
+"""Prediction from Python: one row, a batch, many rows."""
 
 from __future__ import annotations
 
-from .workloads import predictor
+from .networks import predictor
+from .setting import Timed, pin
+from .workloads import DISC, MNIST_512
+
+NETWORKS = {"2-25-25-25-2": DISC, "784-512-512-10": MNIST_512}
 
 
-class Predict:
-    """Predictions for 100,000 rows in all, `rows` at a time up to 1000 calls."""
+class Predict(Timed):
+    """As many predictions of `rows` rows as take ten milliseconds or so, on one thread."""
 
-    params = (["disc-b100", "tabular"], [1, 32, 100_000])
-    param_names = ("workload", "rows")
+    CALLS = {
+        ("2-25-25-25-2", 1): 3000,
+        ("2-25-25-25-2", 32): 2000,
+        ("2-25-25-25-2", 10_000): 10,
+        ("784-512-512-10", 1): 200,
+        ("784-512-512-10", 32): 15,
+        ("784-512-512-10", 10_000): 1,
+    }
+    params = (list(NETWORKS), [1, 32, 10_000])
+    param_names = ("network", "rows")
+    covers = ("passes.forward_pass", "columns.forward_columns", "columns.spread_biases")
 
-    def setup(self, workload, rows):
-        self.model, self.x = predictor(workload, rows)
-        self.calls = range(min(1000, max(1, 100_000 // rows)))
+    def setup(self, network, rows):
+        pin(1)
+        self.predict, self.calls = predictor(NETWORKS[network], rows, 1), range(self.CALLS[network, rows])
 
-    def time_predict(self, workload, rows):
+    def time_predict(self, network, rows):
         for _ in self.calls:
-            self.model.predict(self.x)
+            self.predict()
+
+
+class PredictOnTwoThreads(Timed):
+    """One prediction of many rows by two threads."""
+
+    ROWS = {"2-25-25-25-2": 100_000, "784-512-512-10": 10_000}
+    params = (list(NETWORKS),)
+    param_names = ("network",)
+    repeat = Timed.repeat_together
+    covers = ("passes.forward_share",)
+
+    def setup(self, network):
+        pin(2)
+        self.predict = predictor(NETWORKS[network], self.ROWS[network], 2)
+
+    def time_predict_many_rows(self, network):
+        self.predict()

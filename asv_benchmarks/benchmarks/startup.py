@@ -1,10 +1,16 @@
-"""Start-up, in a fresh interpreter each: the import, and the first epoch with a warm kernel cache."""
+"""Start-up, in a fresh interpreter each: the import, and the first epoch, with and without compiled kernels on disc.
+
+Whole processes' worth of Python, without the interpreter's own start.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import textwrap
+from functools import cache
+
+from .setting import Timed, pin
 
 FIRST_EPOCH = """
     import fastmlp as fm
@@ -13,19 +19,46 @@ FIRST_EPOCH = """
     fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=1, progress=False)
 """
 
+# The folder goes when the interpreter ends, after the time has been taken.
+EMPTY_CACHE = """
+    import atexit, os, shutil, tempfile
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], True)
+"""
 
-class Startup:
-    """Whole processes' worth of Python, without the interpreter's own start."""
 
-    number = 1
-    repeat = 5
-    rounds = 1
+@cache
+def compiled() -> None:
+    """Leave the kernels in the commit's cache."""
+    subprocess.run([sys.executable, "-c", textwrap.dedent(FIRST_EPOCH)], check=True, stderr=subprocess.DEVNULL)
 
-    def setup_cache(self):
-        subprocess.run([sys.executable, "-c", textwrap.dedent(FIRST_EPOCH)], check=True)  # compiles, once for each commit
+
+class Startup(Timed):
+    """An import, and with it an epoch: the kernels compiled before."""
+
+    repeat = 4
+    warmup_time = 0
+
+    def setup(self):
+        pin(1)
+        compiled()
 
     def timeraw_import(self):
         return "import fastmlp"
 
     def timeraw_first_epoch_warm(self):
         return FIRST_EPOCH
+
+
+class Cold(Timed):
+    """An import and an epoch where nothing has been compiled."""
+
+    repeat = 1
+    warmup_time = 0
+    timeout = 120
+
+    def setup(self):
+        pin(1)
+
+    def timeraw_first_epoch_cold(self):
+        return FIRST_EPOCH, EMPTY_CACHE

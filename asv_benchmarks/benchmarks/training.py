@@ -1,35 +1,51 @@
-"""Training: whole epochs by `fit`, and single steps in eager mode."""
+"""Training by ``fit``: whole epochs, and the call for a single step."""
 
 from __future__ import annotations
 
-from .workloads import WORKLOADS, stepper, trainer
+from .networks import trainer
+from .setting import Timed, pin
+from .workloads import WORKLOADS
 
-#: Epochs that make a body of a few milliseconds or more.
-EPOCHS = {"disc-b100": 50, "disc-b10": 20, "disc-b1": 5, "disc-tanh-b100": 50, "tabular": 5, "mnist-512": 2}
 
-
-class Epochs:
-    """EPOCHS[workload] epochs of `fit`, shuffled, from the call to the return."""
+class Epochs(Timed):
+    """``WORKLOADS[workload].epochs`` epochs of ``fit``, from the call to the return."""
 
     params = (list(WORKLOADS), [1, 2])
     param_names = ("workload", "threads")
+    covers = ("engine.train_steps", "threads.next_task", "matmul.clear_unwritten")
 
     def setup(self, workload, threads):
-        self.train, self.epochs = trainer(workload, threads), EPOCHS[workload]
+        pin(threads)
+        self.repeat = Timed.repeat if threads == 1 else Timed.repeat_together
+        self.train, self.work = trainer(workload, threads), WORKLOADS[workload]
 
     def time_epochs(self, workload, threads):
-        self.train(self.epochs)
+        self.train(self.work.epochs, self.work.rows)
 
 
-class EagerSteps:
-    """100 steps, module by module: forward, loss, zero_grad, backward, step."""
+class OneStep(Timed):
+    """``fit`` for one step: what a call costs beside the work. As many calls as take ten milliseconds or so."""
 
-    params = (["disc-b100", "disc-b1"],)
+    CALLS = {"disc-b100": 50, "tabular": 10, "mnist-512": 2}
+    params = (list(CALLS),)
     param_names = ("workload",)
 
     def setup(self, workload):
-        self.step = stepper(workload)
+        pin(1)
+        self.train, self.batch, self.calls = trainer(workload, 1), WORKLOADS[workload].batch, range(self.CALLS[workload])
 
-    def time_100_steps(self, workload):
-        for _ in range(100):
-            self.step()
+    def time_fits_of_one_step(self, workload):
+        for _ in self.calls:
+            self.train(1, self.batch)
+
+
+class OneStepOnTwoThreads(OneStep):
+    """The same on two threads, where there is work for two."""
+
+    CALLS = {"tabular": 10, "mnist-512": 2}
+    params = (list(CALLS),)
+    repeat = Timed.repeat_together
+
+    def setup(self, workload):
+        pin(2)
+        self.train, self.batch, self.calls = trainer(workload, 2), WORKLOADS[workload].batch, range(self.CALLS[workload])
