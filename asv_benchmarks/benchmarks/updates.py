@@ -22,7 +22,8 @@ def sgd(kind: str, dtype: str):
     run = kernel("updates.sgd_step", "params", "velocity", "grads", "hyper")
     from fastmlp.kernels.layout import zeros
 
-    params, velocity, grads = (zeros(SIZE, np.dtype(dtype)) for _ in range(3))
+    # Of one block of memory and some lines apart, so that in every process they lie in the same way to each other.
+    params, velocity, grads = (part[:SIZE] for part in np.split(zeros(3 * (SIZE + 80), np.dtype(dtype)), 3))
     grads[:] = np.random.default_rng(0).standard_normal(SIZE)
     arguments = params, velocity, grads, np.array(HYPER[kind], dtype)
     run(*arguments)
