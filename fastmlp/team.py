@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import ctypes
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from fastmlp import checks
 
@@ -29,31 +30,36 @@ def team_size(wanted: int | None, work: int, work_per_thread: int) -> int:
 
 
 @cache
-def _sched_getcpu() -> Callable[[], int]:
-    """The C library's function that tells which core the calling thread is on; where it has none, one that knows no core."""
-    return getattr(ctypes.CDLL(None), "sched_getcpu", lambda: -1)
+def _library() -> Any:
+    """The C library where it can tell and choose the core of a thread, else None. Its functions keep the GIL."""
+    library = ctypes.PyDLL(None) if hasattr(os, "sched_getaffinity") else None
+    return library if hasattr(library, "sched_getcpu") and hasattr(library, "pthread_setaffinity_np") else None
 
 
-def _apart(threads: int) -> Callable[[int], None]:
-    """What helper i of a team calls to go to a core of its own, away from that of the calling thread.
+def _apart(threads: int) -> Callable[[int, int], None]:
+    """What sends helper i of a team, by its ``threading.get_ident``, to a core of its own, away from the calling thread's.
 
     Left to itself, Linux starts a helper on the core of the thread that made it and takes 15 to 30 ms to move it away, since a
     virtual core that is asleep does not look idle to it: two threads that share a core and wait for each other. With a pause of
-    0.1 s before each call of 0.1 s, a step of 64-256-256-10 at batch 128 took 345 to 640 us; now it takes 350 to 375.
+    0.1 s before each call of 0.1 s, a step of 64-256-256-10 at batch 128 took 345 to 640 us; now it takes 350 to 375. A helper
+    that is to move itself has to run first, on a core that is busy: 3 ms more.
 
     Later a helper may go anywhere but to the caller's core, and the caller anywhere, so a core that gets busy is left again.
     """
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
-    here = _sched_getcpu()() if threads > 1 else -1
+    library = _library() if threads > 1 else None
+    if library is None:
+        return lambda *_: None
+    allowed, here = sorted(os.sched_getaffinity(0)), library.sched_getcpu()
     if here not in allowed or threads > len(allowed):
-        return lambda _: None
+        return lambda *_: None
     place = allowed.index(here)
     others = [core for core in allowed if core != here]
+    size = allowed[-1] // 64 * 8 + 8  # of a set of cores: whole words
 
-    def go(i: int) -> None:
-        with contextlib.suppress(OSError):  # a core was taken from this process meanwhile
-            os.sched_setaffinity(0, {allowed[(place + i) % len(allowed)]})
-            os.sched_setaffinity(0, others)
+    def go(i: int, helper: int) -> None:
+        for cores in ([allowed[(place + i) % len(allowed)]], others):
+            bits = sum(1 << core for core in cores).to_bytes(size, sys.byteorder)
+            library.pthread_setaffinity_np(ctypes.c_ulong(helper), ctypes.c_size_t(size), bits)
 
     return go
 
@@ -72,13 +78,13 @@ def run_together(
     This thread does not wait for the others to start, as ``threading.Thread`` would, 100 us or more for each.
     """
     failures: list[BaseException] = []
-    go_apart = _apart(threads)
+    send_apart = _apart(threads)
 
-    def help_out(i: int, begun: _thread.LockType, done: _thread.LockType) -> None:
+    def help_out(i: int, placed: _thread.LockType, begun: _thread.LockType, done: _thread.LockType) -> None:
+        placed.acquire()
         if not begun.acquire(blocking=False):
             return
         try:
-            go_apart(i)
             call(i)
         except BaseException as failure:  # of whatever kind: it is raised again on the thread that called
             failures.append(failure)
@@ -89,10 +95,15 @@ def run_together(
     under_way = []
     try:
         for i in range(1, threads):
-            begun, done = _thread.allocate_lock(), _thread.allocate_lock()
+            placed, begun, done = (_thread.allocate_lock() for _ in range(3))
+            placed.acquire()
             done.acquire()
-            _thread.start_new_thread(help_out, (i, begun, done))
+            helper = _thread.start_new_thread(help_out, (i, placed, begun, done))
             under_way.append((begun, done))
+            try:
+                send_apart(i, helper)  # which is there until it has been
+            finally:
+                placed.release()
         call(0)
     except BaseException:
         call_off()
