@@ -3,8 +3,8 @@
 Along a vector of 16, 25 features take the room of 32; along it the other way, 48 rows take that of 48. For 2-25-25-25-2 that
 is a third fewer multiply-adds. Each number is the same chain of multiply-adds as in the engine, so results agree to the bit.
 
-Only for passes forward that keep nothing: a weight's gradient wants the deltas of a row side by side, and turning them costs
-what is gained.
+Only for passes forward that keep nothing: a weight's gradient wants the deltas of a row side by side, and by count of
+instructions turning them would cost what is gained.
 """
 
 from __future__ import annotations
