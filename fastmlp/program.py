@@ -21,7 +21,7 @@ __all__ = ["Program", "Workspace"]
 #: don't care between 32 and 128, but what a block touches is to stay in the L2 cache.
 BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 
-#: How many times the multiply-adds may be that are saved by having the rows along the vectors, until it pays to do so.
+#: Rows along the vectors pay where the multiply-adds, times this, are still fewer than with the features along them.
 COLUMNS_PAY_FROM = 1.15
 
 #: A gradient of about this size is formed and applied together: half of the smallest L1 cache around.

@@ -252,6 +252,7 @@ class Sequential(Module):
     def _predict_together(self, x: np.ndarray, y: np.ndarray, storage: Storage, threads: int) -> None:
         """Let threads take rows, some at a time, until all are done: a thread that is late or slow takes fewer."""
         rows = len(x)
+        threads = min(threads, -(-rows // TILE_ROWS))
         chunk = -(-rows // (SHARES * threads * BLOCK_ROWS)) * BLOCK_ROWS
         if chunk * threads > rows:
             chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS

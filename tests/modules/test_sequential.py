@@ -387,3 +387,15 @@ def test_sequential_rejects_parameter_of_two_modules():
     second.weight = first.weight
     with pytest.raises(ValueError, match="belongs to two modules"):
         fm.Sequential(first, second)
+
+
+def test_predict_starts_no_more_threads_than_there_are_tiles(monkeypatch):
+    from fastmlp.modules import sequential
+
+    teams = []
+    monkeypatch.setattr(sequential, "run_together", lambda run, threads, **_: teams.append(threads) or run(0))
+    model = fm.Sequential(fm.Linear(2, 3, rng=0))
+    for rows in (1, 2 * sequential.TILE_ROWS, 2 * sequential.TILE_ROWS + 1):
+        X = np.ones((rows, 2), np.float32)
+        np.testing.assert_array_equal(model.predict(X, threads=1000), model.predict(X))
+    assert teams == [1, 2, 3]
