@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp._version import __version__
-from fastmlp.kernels.cache import cache_folder
-from fastmlp.kernels.jit import COMPILING, history
-from fastmlp.kernels.processor import PROCESSOR, REGISTER_BYTES, REGISTERS
+from fastmlp.kernels.compiler.cache import cache_folder
+from fastmlp.kernels.compiler.jit import COMPILING, history
+from fastmlp.kernels.compiler.processor import PROCESSOR, REGISTER_BYTES, REGISTERS
 from fastmlp.team import cores
 from fastmlp.warmup import STEPS, warm_up
 

@@ -16,20 +16,20 @@ from fastmlp.kernels.layout import row_stride
 from fastmlp.kernels.scan import all_finite, first_outside
 
 __all__ = [
+    "as_float_dtype",
+    "as_float_dtype_of",
+    "as_generator",
+    "as_labels",
+    "as_like",
+    "as_matrix",
+    "as_number",
+    "as_output",
+    "as_padded",
+    "as_rows",
+    "as_size",
+    "as_targets",
+    "check_same_length",
     "describe",
-    "float_dtype",
-    "float_dtype_of",
-    "labels",
-    "like",
-    "matrix",
-    "number",
-    "output",
-    "pad",
-    "random_generator",
-    "rows",
-    "same_length",
-    "size",
-    "targets",
 ]
 
 LARGEST_COUNT = 2**62
@@ -38,7 +38,7 @@ LARGEST_COUNT = 2**62
 NATIVE: dict[Any, np.dtype] = {np.dtype(kind): np.dtype(kind) for kind in (np.float32, np.float64)}
 
 
-def float_dtype(dtype: Any) -> np.dtype:
+def as_float_dtype(dtype: Any) -> np.dtype:
     """float32 or float64, in native byte order."""
     try:
         dtype = np.dtype(dtype)
@@ -50,13 +50,13 @@ def float_dtype(dtype: Any) -> np.dtype:
     return native
 
 
-def float_dtype_of(values: Any) -> np.dtype:
+def as_float_dtype_of(values: Any) -> np.dtype:
     """The dtype that a module without parameters computes in: that of its input, float32 for other numbers."""
     dtype = values.dtype.newbyteorder("=") if isinstance(values, (np.ndarray, np.generic)) else None
     return NATIVE.get(dtype, np.dtype(np.float32))
 
 
-def size(value: Any, name: str, *, least: int = 1) -> int:
+def as_size(value: Any, name: str, *, least: int = 1) -> int:
     """A whole number of at least `least`, small enough for the kernels' counters."""
     try:
         if isinstance(value, (bool, np.bool_)):
@@ -71,7 +71,7 @@ def size(value: Any, name: str, *, least: int = 1) -> int:
     return value
 
 
-def number(value: Any, name: str, *, least: float = 0.0, below: float = math.inf) -> float:
+def as_number(value: Any, name: str, *, least: float = 0.0, below: float = math.inf) -> float:
     """A finite real number, `least` <= number < `below`."""
     try:
         if isinstance(value, (str, bytes, bool, np.bool_)):
@@ -87,7 +87,7 @@ def number(value: Any, name: str, *, least: float = 0.0, below: float = math.inf
     return converted
 
 
-def random_generator(rng: Any) -> np.random.Generator:
+def as_generator(rng: Any) -> np.random.Generator:
     """The generator that `rng` stands for: None, an int, or a Generator (Scientific Python's SPEC 7)."""
     try:
         return np.random.default_rng(rng)
@@ -137,7 +137,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array if array.flags.writeable else np.asarray(_Writable(array))
 
 
-def matrix(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "x") -> np.ndarray:
+def as_matrix(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "x") -> np.ndarray:
     """An array of shape (N, `width`), N at least 1, any strides. `owner` is what expects it."""
     array = _real(values, name, dtype)
     expected = "width" if width is None else width
@@ -158,13 +158,15 @@ def matrix(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: st
     return array
 
 
-def rows(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "X", *, finite: bool = False) -> np.ndarray:
-    """As :func:`matrix`, laid out for the kernels; with `finite`, NaN and infinity are refused."""
+def as_rows(
+    values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "X", *, finite: bool = False
+) -> np.ndarray:
+    """As :func:`as_matrix`, laid out for the kernels; with `finite`, NaN and infinity are refused."""
     if type(values) is np.ndarray and values.dtype is dtype and values.ndim == 2 and values.flags.carray:
         shape = values.shape  # what most callers bring, and a prediction of one row has no time for more
         if shape[0] and shape[1] and (width is None or shape[1] == width) and not finite:
             return values
-    array = _plain(matrix(values, width, dtype, owner, name))
+    array = _plain(as_matrix(values, width, dtype, owner, name))
     if finite and not all_finite(array.reshape(-1)):
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise ValueError(
@@ -174,14 +176,14 @@ def rows(values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str 
     return array
 
 
-def pad(array: np.ndarray) -> np.ndarray:
+def as_padded(array: np.ndarray) -> np.ndarray:
     """A copy whose rows are padded with zeros to whole lines."""
     padded = np.zeros((array.shape[0], row_stride(array.shape[1], array.dtype)), array.dtype)
     padded[:, : array.shape[1]] = array
     return padded
 
 
-def labels(values: Any, classes: int, rows: int | None = None, name: str = "y") -> np.ndarray:
+def as_labels(values: Any, classes: int, rows: int | None = None, name: str = "y") -> np.ndarray:
     """Labels 0 .. classes - 1, int64, shape (N,)."""
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
@@ -191,7 +193,7 @@ def labels(values: Any, classes: int, rows: int | None = None, name: str = "y") 
         hint = f": drop the second axis, {name}[:, 0]" if array.ndim == 2 and array.shape[1] == 1 else hint
         raise ValueError(f"{name} must have the shape (N,), one label a row; got {array.shape}{hint}")
     if rows is not None:
-        same_length(rows, array.shape[0], "X", name)
+        check_same_length(rows, array.shape[0], "X", name)
     if array.dtype.kind == "f":
         wrong = np.flatnonzero(~((array >= 0) & (array < classes) & (np.floor(array) == array)))
         if wrong.size:
@@ -210,7 +212,7 @@ def labels(values: Any, classes: int, rows: int | None = None, name: str = "y") 
     return converted
 
 
-def targets(
+def as_targets(
     values: Any, width: int, dtype: np.dtype, rows: int | None = None, name: str = "y", *, finite: bool = False
 ) -> np.ndarray:
     """Targets of a regression, shape (N, width); (N,) is taken as (N, 1) where the width is 1."""
@@ -221,7 +223,7 @@ def targets(
         hint = ": one-hot labels are np.eye(classes)[y]" if array.ndim == 1 else ""
         raise ValueError(f"{name} must have the shape of the outputs, (N, {width}); got {array.shape}{hint}")
     if rows is not None:
-        same_length(rows, array.shape[0], "X", name)
+        check_same_length(rows, array.shape[0], "X", name)
     array = _plain(array)
     if finite and not all_finite(array.reshape(-1)):
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
@@ -229,7 +231,7 @@ def targets(
     return array
 
 
-def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+def as_output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     """An array of the caller's that results are written to."""
     if type(out) is np.ndarray and out.dtype is dtype and out.shape == shape and out.flags.carray:
         return out
@@ -241,13 +243,13 @@ def output(out: Any, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     return out
 
 
-def same_length(first: int, second: int, first_name: str, second_name: str) -> None:
+def check_same_length(first: int, second: int, first_name: str, second_name: str) -> None:
     """Two arrays have as many rows as each other."""
     if first != second:
         raise ValueError(f"{first_name} and {second_name} must have as many rows as each other; got {first} and {second}")
 
 
-def like(values: Any, view: np.ndarray, name: str) -> np.ndarray:
+def as_like(values: Any, view: np.ndarray, name: str) -> np.ndarray:
     """Values of the shape and dtype of `view`."""
     array = _real(values, name, view.dtype)
     if array.shape != view.shape:

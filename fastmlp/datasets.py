@@ -43,11 +43,11 @@ def make_disc(
     >>> X.shape, X.dtype, y.shape, y.dtype
     ((1000, 2), dtype('float32'), (1000,), dtype('int64'))
     """
-    n = checks.size(n, "n")
-    radius = checks.number(radius, "radius")
+    n = checks.as_size(n, "n")
+    radius = checks.as_number(radius, "radius")
     middle = np.asarray(centre, np.float64)
     if middle.shape != (2,) or not np.isfinite(middle).all():
         raise ValueError(f"centre must be a pair of finite numbers; got {centre!r}")
-    X = checks.random_generator(rng).random((n, 2), dtype=np.float32)
+    X = checks.as_generator(rng).random((n, 2), dtype=np.float32)
     y = ((X - middle) ** 2).sum(axis=1) <= radius**2
     return X, y.astype(np.int64)

@@ -63,11 +63,11 @@ class Parameter:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float32):
         if not isinstance(shape, (tuple, list)):
             raise TypeError(f"shape must be a tuple, (features,) or (out_features, in_features); got {shape!r}")
-        self.shape = tuple(checks.size(extent, "each extent of a Parameter's shape") for extent in shape)
+        self.shape = tuple(checks.as_size(extent, "each extent of a Parameter's shape") for extent in shape)
         if len(self.shape) not in (1, 2):
             raise ValueError(f"a Parameter has one axis or two; got the shape {self.shape}")
         self.name = ""
-        self._place(Storage(self._size(checks.float_dtype(dtype)), checks.float_dtype(dtype)), 0)
+        self._place(Storage(self._size(checks.as_float_dtype(dtype)), checks.as_float_dtype(dtype)), 0)
 
     def _size(self, dtype: np.dtype) -> int:
         rows = self.shape[1] if len(self.shape) == 2 else 1
@@ -108,7 +108,7 @@ class Parameter:
 
     @data.setter
     def data(self, values) -> None:
-        self._data[...] = checks.like(values, self._data, f"data of {self.name or 'a Parameter'}")
+        self._data[...] = checks.as_like(values, self._data, f"data of {self.name or 'a Parameter'}")
 
     @property
     def grad(self) -> np.ndarray:
@@ -116,7 +116,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, values) -> None:
-        self._grad[...] = checks.like(values, self._grad, f"grad of {self.name or 'a Parameter'}")
+        self._grad[...] = checks.as_like(values, self._grad, f"grad of {self.name or 'a Parameter'}")
 
     @property
     def dtype(self) -> np.dtype:

@@ -9,9 +9,9 @@ import numpy as np
 from fastmlp.kernels import engine
 from fastmlp.kernels.activations import RELU
 from fastmlp.kernels.columns import COLUMNS_BYTES
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.layout import lanes_per_line, row_stride, whole_lines, zeros
 from fastmlp.kernels.losses import LOSS_ROWS, SPARE_ROWS
-from fastmlp.kernels.processor import REGISTER_BYTES
 from fastmlp.parameters import Parameter
 
 __all__ = ["Program", "Workspace"]

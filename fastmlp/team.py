@@ -23,7 +23,7 @@ def cores() -> int:
 def team_size(wanted: int | None, work: int, work_per_thread: int) -> int:
     """How many threads: as `wanted`, or by default one for each `work_per_thread` flops, at most one a core."""
     if wanted is not None:
-        return checks.size(wanted, "threads")
+        return checks.as_size(wanted, "threads")
     if work < 2 * work_per_thread:
         return 1
     return min(cores(), work // work_per_thread)

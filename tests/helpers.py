@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.kernels.jit import FLAGS
+from fastmlp.kernels.compiler.jit import FLAGS
 from fastmlp.kernels.shuffle import epoch_order
 
 JIT = not numba.config.DISABLE_JIT

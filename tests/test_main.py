@@ -33,7 +33,7 @@ USE = """
 import os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
 import numpy as np, fastmlp as fm
-from fastmlp.kernels import jit
+from fastmlp.kernels.compiler import jit
 X, y = fm.datasets.make_disc(40, rng=0)
 X.flags.writeable = False
 for criterion, targets in ((fm.CrossEntropyLoss(), y), (fm.MSELoss(), np.asfortranarray(X))):

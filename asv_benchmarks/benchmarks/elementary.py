@@ -16,7 +16,7 @@ FUNCTIONS = ["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"]
 def passes(function: str, dtype: str):
     """A function that passes over 10,000 numbers, within the second-level cache, as often as it is told; compiled."""
     evaluate = kernel(f"elementary.{function}")
-    from fastmlp.kernels.jit import FLAGS
+    from fastmlp.kernels.compiler.jit import FLAGS
 
     @numba.njit(**FLAGS)
     def run(y, x, times):

@@ -14,7 +14,7 @@ from .setting import Timed, kernel, pin, together
 def meeter():
     """A function that lets two threads meet as often as it is told; compiled."""
     barrier = kernel("threads.barrier", "control", "meeting", "threads")
-    from fastmlp.kernels.jit import FLAGS
+    from fastmlp.kernels.compiler.jit import FLAGS
     from fastmlp.kernels.threads import CONTROL_SIZE
 
     @numba.njit(**FLAGS)

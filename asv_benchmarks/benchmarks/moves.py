@@ -14,7 +14,7 @@ from .setting import DTYPES, Timed, kernel, matrix, pin
 def transposer(shape: str, dtype: str):
     """A function that transposes a weight as often as it is told, in a compiled loop; compiled."""
     transpose = kernel("transpose.transpose", "target", "source", "zero", "first", "last", "columns")
-    from fastmlp.kernels.jit import FLAGS
+    from fastmlp.kernels.compiler.jit import FLAGS
     from fastmlp.kernels.layout import whole_lines
 
     @numba.njit(**FLAGS)

@@ -58,7 +58,7 @@ class FusedMultiplyAdds(Timed):
 
     def setup(self, threads):
         pin(threads)
-        from fastmlp.kernels.processor import REGISTER_BYTES
+        from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 
         lanes = REGISTER_BYTES // 4
         self.burn, self.count = burner(lanes), PEAK_FLOPS // (2 * lanes * CHAINS)

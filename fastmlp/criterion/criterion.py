@@ -55,7 +55,7 @@ class Criterion:
 
     def _outputs(self, out: Any) -> np.ndarray:
         """The outputs of a network, checked and laid out for the kernels."""
-        return checks.rows(out, None, checks.float_dtype_of(out), type(self).__name__, "out")
+        return checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
 
     def _taken(self) -> Any:
         if self._saved is None:

@@ -62,4 +62,4 @@ class CrossEntropyLoss(Criterion):
         return dlogits
 
     def _check_targets(self, y, width, dtype, rows, name, *, finite):
-        return checks.labels(y, width, rows, name)
+        return checks.as_labels(y, width, rows, name)

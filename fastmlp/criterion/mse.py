@@ -57,4 +57,4 @@ class MSELoss(Criterion):
         return doutputs
 
     def _check_targets(self, y, width, dtype, rows, name, *, finite):
-        return checks.targets(y, width, dtype, rows, name, finite=finite)
+        return checks.as_targets(y, width, dtype, rows, name, finite=finite)

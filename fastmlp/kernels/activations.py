@@ -9,8 +9,8 @@ zero; nothing reads it: products stop at the logical width, and the deltas of pa
 
 from __future__ import annotations
 
+from fastmlp.kernels.compiler.jit import inner, kernel
 from fastmlp.kernels.elementary import sigmoid, tanh
-from fastmlp.kernels.jit import inner, kernel
 
 __all__ = [
     "RELU",

@@ -10,6 +10,9 @@ instructions turning them would cost what is gained.
 from __future__ import annotations
 
 from fastmlp.kernels.activations import activation_forward, copy
+from fastmlp.kernels.compiler.intrinsics import matrix, vector
+from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.engine import (
     BIAS,
     BIAS_COLUMNS,
@@ -28,10 +31,7 @@ from fastmlp.kernels.engine import (
     Y,
     floor_of,
 )
-from fastmlp.kernels.intrinsics import matrix, vector
-from fastmlp.kernels.jit import inner
-from fastmlp.kernels.matmul import ADJACENT, matmul_above
-from fastmlp.kernels.processor import REGISTER_BYTES, TILE_VECTORS
+from fastmlp.kernels.products.matmul import ADJACENT, matmul_above
 
 __all__ = ["COLUMNS_BYTES", "forward_columns", "spread_biases"]
 

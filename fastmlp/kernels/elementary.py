@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.expression import F32, F64, bits_to_float, copysign, expression, float_to_bits, muladd, select
+from fastmlp.kernels.compiler.expression import F32, F64, bits_to_float, copysign, expression, float_to_bits, muladd, select
 
 __all__ = ["erf", "exp", "expm1", "log", "log1p", "sigmoid", "tanh"]
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels.activations import activation_backward, activation_forward, copy
-from fastmlp.kernels.intrinsics import matrix, vector
-from fastmlp.kernels.jit import announced, inner, kernel
+from fastmlp.kernels.compiler.intrinsics import matrix, vector
+from fastmlp.kernels.compiler.jit import announced, inner, kernel
 from fastmlp.kernels.linear import bias_backward, linear_backward_input
 from fastmlp.kernels.losses import (
     CROSS_ENTROPY,
@@ -28,10 +28,10 @@ from fastmlp.kernels.losses import (
     mse_backward,
     mse_forward,
 )
-from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
+from fastmlp.kernels.products.transpose import transpose
 from fastmlp.kernels.shuffle import shuffle
 from fastmlp.kernels.threads import ROW_TASKS, WEIGHT_TASKS, barrier, next_task
-from fastmlp.kernels.transpose import transpose
 from fastmlp.kernels.updates import sgd_step
 
 # Operation codes: 0 here, the others in activations.py.

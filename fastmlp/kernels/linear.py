@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.jit import inner, kernel
-from fastmlp.kernels.matmul import ADJACENT, SAME, matmul
-from fastmlp.kernels.transpose import transpose
+from fastmlp.kernels.compiler.jit import inner, kernel
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul
+from fastmlp.kernels.products.transpose import transpose
 
 __all__ = [
     "bias_backward",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmlp.kernels.compiler.intrinsics import muladd
+from fastmlp.kernels.compiler.jit import kernel
 from fastmlp.kernels.elementary import exp, log
-from fastmlp.kernels.intrinsics import muladd
-from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.layout import LINE_BYTES
 
 __all__ = [

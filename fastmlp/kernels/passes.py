@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from fastmlp.kernels.activations import copy
 from fastmlp.kernels.columns import COLUMNS_BYTES, forward_columns, spread_biases
+from fastmlp.kernels.compiler.intrinsics import matrix, vector
+from fastmlp.kernels.compiler.jit import announced, inner, kernel
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.engine import (
     BATCH,
     BIAS,
@@ -41,11 +44,8 @@ from fastmlp.kernels.engine import (
     forward_rows,
     transpose_weights,
 )
-from fastmlp.kernels.intrinsics import matrix, vector
-from fastmlp.kernels.jit import announced, inner, kernel
 from fastmlp.kernels.linear import bias_backward
-from fastmlp.kernels.matmul import ADJACENT, matmul
-from fastmlp.kernels.processor import REGISTER_BYTES
+from fastmlp.kernels.products.matmul import ADJACENT, matmul
 from fastmlp.kernels.threads import ROW_TASKS, next_task
 
 __all__ = ["backward_pass", "forward_pass", "forward_share"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.compiler.jit import kernel
 
 __all__ = ["all_finite", "first_outside"]
 

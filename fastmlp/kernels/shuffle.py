@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.jit import inner, instead, kernel
+from fastmlp.kernels.compiler.jit import inner, instead, kernel
 
 __all__ = ["epoch_order", "shuffle"]
 

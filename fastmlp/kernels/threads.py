@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.jit import inner, instead
+from fastmlp.kernels.compiler.jit import inner, instead
 
 __all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "ROW_TASKS", "WEIGHT_TASKS", "barrier", "next_task"]
 

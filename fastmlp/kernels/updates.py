@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastmlp.kernels.intrinsics import muladd
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.compiler.intrinsics import muladd
+from fastmlp.kernels.compiler.jit import kernel
 
 __all__ = ["HYPER_SIZE", "KEEP", "LR", "MOMENTUM", "NESTEROV", "WEIGHT_DECAY", "sgd_step"]
 

@@ -59,8 +59,8 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype=np.float32, rng=None):
-        self.in_features = checks.size(in_features, "in_features")
-        self.out_features = checks.size(out_features, "out_features")
+        self.in_features = checks.as_size(in_features, "in_features")
+        self.out_features = checks.as_size(out_features, "out_features")
         self.weight = Parameter((self.out_features, self.in_features), dtype)
         # A layer without a bias has a row of zeros that nobody trains: the kernels know one kind of layer.
         self._bias = Parameter((self.out_features,), dtype)
@@ -70,7 +70,7 @@ class Linear(Module):
 
     def reset_parameters(self, rng: int | np.random.Generator | None = None) -> None:
         """Draw weight and bias uniformly from ±1/sqrt(in_features), PyTorch's default for Linear."""
-        generator = checks.random_generator(rng)
+        generator = checks.as_generator(rng)
         bound = 1 / math.sqrt(self.in_features)
         self.weight.data = generator.uniform(-bound, bound, self.weight.shape)
         if self.bias is not None:

@@ -59,7 +59,7 @@ class Module:
         """The output for `x`, (N, I) to (N, O)."""
         if type(self)._forward is Module._forward:
             raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
-        x = checks.matrix(x, self._width_in(), self.dtype or checks.float_dtype_of(x), self)
+        x = checks.as_matrix(x, self._width_in(), self.dtype or checks.as_float_dtype_of(x), self)
         padded, width = self._forward(self._pad("input", x), x.shape[1])
         return padded[:, :width].copy()
 
@@ -83,7 +83,7 @@ class Module:
 
     def _checked_delta(self, dy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """The gradient with respect to the last output, which had this shape, laid out for the kernels."""
-        dy = checks.rows(dy, shape[1], self.dtype or checks.float_dtype_of(dy), self, "dy")
+        dy = checks.as_rows(dy, shape[1], self.dtype or checks.as_float_dtype_of(dy), self, "dy")
         if dy.shape[0] != shape[0]:
             raise ValueError(
                 f"backward of {checks.describe(self)} expects the shape of the last output, {shape}; got {dy.shape}"
@@ -95,14 +95,14 @@ class Module:
         y = np.asarray(self.forward(x[:, :width]))
         if y.ndim != 2 or y.shape[0] != x.shape[0]:
             raise ValueError(f"{type(self).__name__}.forward must return ({x.shape[0]}, O); got {y.shape}")
-        return checks.pad(y.astype(x.dtype, copy=False)), y.shape[1]
+        return checks.as_padded(y.astype(x.dtype, copy=False)), y.shape[1]
 
     def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
         """As `backward`, on a padded matrix and its width."""
         dx = np.asarray(self.backward(dy[:, :width]))
         if dx.ndim != 2 or dx.shape[0] != dy.shape[0]:
             raise ValueError(f"{type(self).__name__}.backward must return ({dy.shape[0]}, I); got {dx.shape}")
-        return checks.pad(dx.astype(dy.dtype, copy=False)), dx.shape[1]
+        return checks.as_padded(dx.astype(dy.dtype, copy=False)), dx.shape[1]
 
     def _buffer(self, role: str, rows: int, width: int, dtype: np.dtype) -> np.ndarray:
         """A matrix of the module's own, with whatever the last call left in it, zero in the padding.
@@ -208,7 +208,7 @@ class Module:
 
     def reset_parameters(self, rng: int | np.random.Generator | None = None) -> None:
         """Draw the parameters anew, those of all parts too. `rng` is None, an int or a Generator."""
-        generator = checks.random_generator(rng)
+        generator = checks.as_generator(rng)
         for _, child in self.named_children():
             child.reset_parameters(generator)
 
@@ -230,7 +230,7 @@ class Module:
         missing, unknown = parameters.keys() - state.keys(), state.keys() - parameters.keys()
         if missing or unknown:
             raise KeyError(f"the state_dict does not fit: missing {sorted(missing)}, not known {sorted(unknown)}")
-        values = {name: checks.like(state[name], parameter.data, name) for name, parameter in parameters.items()}
+        values = {name: checks.as_like(state[name], parameter.data, name) for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
             parameter.data = values[name]
 

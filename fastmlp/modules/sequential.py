@@ -9,8 +9,8 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.kernels.passes import forward_pass, forward_share
+from fastmlp.kernels.products.tile import TILE_ROWS
 from fastmlp.kernels.threads import CONTROL_SIZE
-from fastmlp.kernels.tile import TILE_ROWS
 from fastmlp.modules.lowering import lower, try_lower
 from fastmlp.modules.module import Module, padded_arithmetic
 from fastmlp.modules.passes import Passes
@@ -97,7 +97,7 @@ class Sequential(Module):
         dtypes = {parameter.dtype for parameter in stored}
         if dtype is None and len(dtypes) > 1:
             raise TypeError("the modules differ in dtype: say which one the network is to have, Sequential(..., dtype=)")
-        self._dtype = checks.float_dtype(dtype if dtype is not None else next(iter(dtypes), np.float32))
+        self._dtype = checks.as_float_dtype(dtype if dtype is not None else next(iter(dtypes), np.float32))
         self._empty = gather([], self._dtype)  # for a network without parameters
         self._stored = stored
         gather(stored, self._dtype)
@@ -158,7 +158,7 @@ class Sequential(Module):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The output for `x`, (N, I) to (N, O): one compiled call, where no module is written in Python."""
-        x = checks.rows(x, self._width, self._dtype, self, "x")
+        x = checks.as_rows(x, self._width, self._dtype, self, "x")
         passes = self._passes_for(x.shape[1])
         if passes is None:
             return super().forward(x)
@@ -227,7 +227,7 @@ class Sequential(Module):
         >>> model.predict(np.zeros((1000, 2))).shape
         (1000, 1)
         """
-        x = checks.rows(X, self._width, self._dtype, "predict")
+        x = checks.as_rows(X, self._width, self._dtype, "predict")
         storage = self._stored[0].storage if self._stored else self._empty
         rows, width = x.shape
         spare = self._take_spare(storage, width)
@@ -235,11 +235,11 @@ class Sequential(Module):
             y = self._predict_eagerly(x)
             if out is None:
                 return y
-            checks.output(out, y.shape, self._dtype)[...] = y
+            checks.as_output(out, y.shape, self._dtype)[...] = y
             return out
         space = spare[2]
         shape = rows, space.width
-        y = np.empty(shape, self._dtype) if out is None else checks.output(out, shape, self._dtype)
+        y = np.empty(shape, self._dtype) if out is None else checks.as_output(out, shape, self._dtype)
         work = rows * space.flops_per_row
         team = 1 if threads is None and work < FLOPS_FOR_TWO else team_size(threads, work, FLOPS_PER_THREAD)
         if team == 1:

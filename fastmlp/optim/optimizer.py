@@ -47,7 +47,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._lr = checks.number(value, "lr")
+        self._lr = checks.as_number(value, "lr")
 
     def step(self) -> None:
         """Change the parameters by what their gradients say."""

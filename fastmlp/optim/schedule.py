@@ -82,8 +82,8 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
-        self.T_max = checks.size(T_max, "T_max")
-        self.eta_min = checks.number(eta_min, "eta_min")
+        self.T_max = checks.as_size(T_max, "T_max")
+        self.eta_min = checks.as_number(eta_min, "eta_min")
         super().__init__(optimizer)
 
     def rate(self, epoch: int) -> float:

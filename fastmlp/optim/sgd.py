@@ -73,9 +73,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
     ):
         super().__init__(params, lr)
-        self.momentum = checks.number(momentum, "momentum", below=1.0)
-        self.dampening = checks.number(dampening, "dampening", below=1.0 + 1e-12)
-        self.weight_decay = checks.number(weight_decay, "weight_decay")
+        self.momentum = checks.as_number(momentum, "momentum", below=1.0)
+        self.dampening = checks.as_number(dampening, "dampening", below=1.0 + 1e-12)
+        self.weight_decay = checks.as_number(weight_decay, "weight_decay")
         self.nesterov = bool(nesterov)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("nesterov needs a momentum above 0 and a dampening of 0")
@@ -150,13 +150,13 @@ class SGD(Optimizer):
             If the shapes of the velocities differ.
         """
         fresh = SGD(self.params, *(state[name] for name in ("lr", "momentum", "dampening", "weight_decay", "nesterov")))
-        steps = checks.size(state["steps"], "steps", least=0)
+        steps = checks.as_size(state["steps"], "steps", least=0)
         velocities = state["velocity"]
         if len(velocities) != (len(self.params) if fresh.momentum and steps else 0):
             raise ValueError(f"velocity must hold one array for each of {len(self.params)} parameters; got {len(velocities)}")
         for parameter, values in zip(self.params, velocities):
             view = parameter.view_of(fresh._velocity(parameter.storage))
-            view[...] = checks.like(values, view, "velocity")
+            view[...] = checks.as_like(values, view, "velocity")
         fresh.steps = steps
         self.__dict__.update(fresh.__dict__)
 

@@ -132,10 +132,10 @@ def fit(
             hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
             article = "an" if kind is Optimizer else "a"
             raise TypeError(f"{name} must be {article} {kind.__name__}; got {came}{hint}")
-    epochs = checks.size(epochs, "epochs")
-    threads = threads if threads is None else checks.size(threads, "threads")
-    batch_size = checks.size(batch_size, "batch_size")
-    initial_epoch = checks.size(initial_epoch, "initial_epoch", least=0)
+    epochs = checks.as_size(epochs, "epochs")
+    threads = threads if threads is None else checks.as_size(threads, "threads")
+    batch_size = checks.as_size(batch_size, "batch_size")
+    initial_epoch = checks.as_size(initial_epoch, "initial_epoch", least=0)
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
         raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
     x, y = _check_data(model, criterion, X, y, "X", "y", check_finite)
@@ -147,7 +147,7 @@ def fit(
     rows = len(x) // batch_size * batch_size if drop_last and len(x) >= batch_size else len(x)
     if drop_last and len(x) < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
-    seed = int(checks.random_generator(rng).integers(2**62))
+    seed = int(checks.as_generator(rng).integers(2**62))
     data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, bool(shuffle), seed)
 
     def rate(epoch: int) -> float:
@@ -161,12 +161,12 @@ def fit(
 
 def _check_data(model, criterion, X, y, x_name, y_name, finite):
     """X and y as the kernels take them."""
-    x = checks.rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
+    x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
     width = model._width_out(x.shape[1])
     if criterion._compiled_code() and width is not None:
         return x, criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
     y = np.asarray(y)  # only the criterion knows what it takes
-    checks.same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
+    checks.check_same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
     return x, y
 
 

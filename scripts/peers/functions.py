@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numba
 import numpy as np
 
+from fastmlp.kernels.compiler.jit import FLAGS
 from fastmlp.kernels.elementary import exp, tanh
-from fastmlp.kernels.jit import FLAGS
 
 from .rounds import Contender, repeated, take_turns
 from .setting import Setting, note

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.processor import REGISTER_BYTES
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 
 __all__ = ["FLOPS", "burn", "cores", "fma_peak", "processor_name"]
 

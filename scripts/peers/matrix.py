@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numba
 import numpy as np
 
-from fastmlp.kernels.jit import FLAGS
+from fastmlp.kernels.compiler.jit import FLAGS
 from fastmlp.kernels.layout import row_stride, zeros
-from fastmlp.kernels.matmul import ADJACENT, SAME, matmul
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul
 
 from .machine import FLOPS, burn
 from .rounds import Contender, take_turns

@@ -20,7 +20,7 @@ COVERED = f"""
 import itertools, json, sys
 sys.path.insert(0, {str(ROOT / "asv_benchmarks")!r})
 from asv_runner.discovery import disc_benchmarks
-from fastmlp.kernels.jit import history
+from fastmlp.kernels.compiler.jit import history
 covered = set()
 for benchmark in disc_benchmarks("benchmarks"):
     names = getattr(benchmark.func.__self__, "covers", ())

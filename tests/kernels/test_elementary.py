@@ -170,7 +170,7 @@ def test_functions_do_not_depend_on_the_processor(monkeypatch, rng):
     code = """
 import sys, hashlib, numba, numpy as np
 from fastmlp.kernels import elementary
-from fastmlp.kernels.jit import FLAGS
+from fastmlp.kernels.compiler.jit import FLAGS
 digest, x = hashlib.sha256(), np.random.default_rng(0).normal(0, 5, 4001)
 for name in sys.argv[1:]:
     function = getattr(elementary, name)

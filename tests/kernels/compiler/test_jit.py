@@ -12,7 +12,7 @@ import pytest
 from helpers import JIT, jit_only, run_python
 
 import fastmlp.kernels
-from fastmlp.kernels import jit
+from fastmlp.kernels.compiler import jit
 
 FOLDER = Path(fastmlp.kernels.__file__).parent
 SOURCES = {path.stem: ast.parse(path.read_text()) for path in sorted(FOLDER.glob("*.py"))}
@@ -135,12 +135,13 @@ def test_plain_kernel_is_as_silent_as_machine_code(dtype):
 def test_jit_off_gives_plain_functions():
     code = """
 import types
-from fastmlp.kernels import engine, matmul, tile
+from fastmlp.kernels import engine
+from fastmlp.kernels.products import matmul, tile
 assert all(isinstance(f, types.FunctionType) for f in (engine.train_steps, engine.forward_rows, matmul.matmul, tile.tall_1))
 """
     run_python(code, jit=False)
     if JIT:
-        from fastmlp.kernels import matmul
+        from fastmlp.kernels.products import matmul
 
         assert isinstance(matmul.matmul, numba.core.registry.CPUDispatcher)
 

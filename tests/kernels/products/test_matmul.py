@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded
 
-from fastmlp.kernels.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
-from fastmlp.kernels.processor import REGISTER_BYTES
-from fastmlp.kernels.tile import TILE_ROWS
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
+from fastmlp.kernels.products.tile import TILE_ROWS
 
 DEPTHS = [1, 2, 31]
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.jit import instead
+from fastmlp.kernels.compiler.jit import instead
 
 __all__ = ["Value", "bits_to_float", "copysign", "expression", "float_to_bits", "muladd", "select"]
 

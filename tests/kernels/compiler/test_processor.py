@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from helpers import run_python
 
-from fastmlp.kernels import processor
+from fastmlp.kernels.compiler import processor
 
 
 def test_tile_fits_the_registers():
@@ -29,7 +29,7 @@ def test_narrow_registers_give_the_same_to_rounding(tmp_path):
 import os, sys
 os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = "generic", "+sse2"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
-from fastmlp.kernels import processor
+from fastmlp.kernels.compiler import processor
 assert processor.REGISTER_BYTES == 16, processor.REGISTER_BYTES
 import numpy as np, fastmlp as fm
 layer = fm.Linear(5, 19, rng=0, dtype=np.float64)

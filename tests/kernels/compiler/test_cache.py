@@ -15,9 +15,10 @@ import pytest
 from helpers import JIT, jit_only, run_python
 
 import fastmlp
-from fastmlp.kernels import cache, jit, lock, losses
-from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.lock import Lock
+from fastmlp.kernels import losses
+from fastmlp.kernels.compiler import cache, jit, lock
+from fastmlp.kernels.compiler.jit import kernel
+from fastmlp.kernels.compiler.lock import Lock
 
 PACKAGE = Path(fastmlp.__file__).parent
 SOURCES = sorted((PACKAGE / "kernels").glob("*.py"))
@@ -27,7 +28,7 @@ PREPARE = """
 import os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
 import numpy as np
-from fastmlp.kernels import cache, jit
+from fastmlp.kernels.compiler import cache, jit
 from fastmlp.kernels.losses import loss_sum
 assert cache.cache_folder.startswith(sys.argv[1]), cache.cache_folder
 """
@@ -184,7 +185,7 @@ def test_fingerprint_depends_on_numba_and_its_settings(monkeypatch):
 
 
 def test_package_without_sources_is_not_cached(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.pyc"))
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "kernels" / "compiler" / "cache.pyc"))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert cache._writable_cache_folder() == ""
 
@@ -206,7 +207,7 @@ fm.SGD(model.parameters(), lr=0.5).step()
 print(weight.data.item())
 """
     assert [run_python(code) for _ in range(2)] == ["0.5\n"] * 2
-    callee = tmp_path / "fastmlp/kernels/intrinsics.py"
+    callee = tmp_path / "fastmlp/kernels/compiler/intrinsics.py"
     text = callee.read_text()
     changed = text.replace("function_type, name), args)", "function_type, name), [args[0], args[1], args[0]])")  # a b + a
     assert changed != text
@@ -225,7 +226,7 @@ import os, sys
 os.environ.pop("NUMBA_CACHE_DIR", None), os.environ.pop("XDG_CACHE_HOME", None)
 os.environ[{variable!r}] = os.path.join(sys.argv[1], "file")
 import numpy as np
-from fastmlp.kernels import cache
+from fastmlp.kernels.compiler import cache
 from fastmlp.kernels.losses import loss_sum
 assert cache.cache_folder == "", cache.cache_folder
 assert loss_sum(np.ones(3)) == 3
@@ -279,7 +280,7 @@ EIGHT = """
 import os, sys
 os.environ["NUMBA_CACHE_DIR"], dtype = sys.argv[1:3]
 import numpy as np, fastmlp as fm
-from fastmlp.kernels import jit
+from fastmlp.kernels.compiler import jit
 X, y = fm.datasets.make_disc(40, rng=0)
 model = fm.Sequential(fm.Linear(2, 5), fm.Tanh(), fm.Linear(5, 2), dtype=dtype)
 model.reset_parameters(rng=0)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.jit import inner
-from fastmlp.kernels.processor import REGISTER_BYTES, TILE_VECTORS
-from fastmlp.kernels.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
+from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
+from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
 __all__ = ["ADJACENT", "SAME", "clear_unwritten", "matmul", "matmul_above"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numba.core import event
 from numba.core.compiler_lock import global_compiler_lock
 
-from fastmlp.kernels.cache import KernelCache, cache_folder
-from fastmlp.kernels.pipeline import AVAILABLE, PartCompiler, WholeCompiler
+from fastmlp.kernels.compiler.cache import KernelCache, cache_folder
+from fastmlp.kernels.compiler.pipeline import AVAILABLE, PartCompiler, WholeCompiler
 
 __all__ = ["COMPILING", "Entry", "announced", "history", "inner", "instead", "kernel"]
 
@@ -69,7 +69,7 @@ def kernel(function: F) -> F:
 
 
 def _lean(function):
-    """An entry point with a cache and a pipeline of ours; other kernels get a part of it (:mod:`fastmlp.kernels.pipeline`)."""
+    """An entry point with a cache and a pipeline of ours; other kernels get a part of it (:mod:`.pipeline`)."""
     dispatcher, part = numba.njit(**FLAGS, **WHOLE)(function), inner(function)
     dispatcher.get_call_template, dispatcher.get_overload = part.get_call_template, part.get_overload
     cache = dispatcher._cache = KernelCache(function, on_wait=lambda: _Announcer.waiting(function))

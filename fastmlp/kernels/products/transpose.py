@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.jit import inner, instead
+from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.layout import LINE_BYTES
 
 __all__ = ["transpose"]

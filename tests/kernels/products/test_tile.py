@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from helpers import assert_within, eps, jit, normal
 
-from fastmlp.kernels import tile
-from fastmlp.kernels.processor import REGISTER_BYTES, TILE_ROWS
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
+from fastmlp.kernels.products import tile
 
 SHAPES = {f"{rows}x{vectors}": (rows, vectors) for rows in (TILE_ROWS, tile.EDGE_ROWS) for vectors in (1, 2, 3)}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from helpers import assert_same_bits, jit
 
-from fastmlp.kernels.intrinsics import matrix, muladd, vector
+from fastmlp.kernels.compiler.intrinsics import matrix, muladd, vector
 
 
 @jit

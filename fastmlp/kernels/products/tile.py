@@ -19,8 +19,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.jit import instead
-from fastmlp.kernels.processor import REGISTER_BYTES, TILE_ROWS
+from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
 
 __all__ = ["EDGE_ROWS", "TILE_ROWS", "edge_1", "edge_2", "edge_3", "tall_1", "tall_2", "tall_3"]
 

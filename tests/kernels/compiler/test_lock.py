@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-from fastmlp.kernels import lock
-from fastmlp.kernels.lock import Lock
+from fastmlp.kernels.compiler import lock
+from fastmlp.kernels.compiler.lock import Lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from fastmlp.kernels.lock import Lock
+from fastmlp.kernels.compiler.lock import Lock
 Lock.kept = Lock(Path(sys.argv[1]))
 Lock.kept.acquire()
 print("held", flush=True)

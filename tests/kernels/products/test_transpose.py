@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import COLUMNS, assert_same_bits, jit, lanes, normal, padded
 
-from fastmlp.kernels.transpose import transpose
+from fastmlp.kernels.products.transpose import transpose
 
 
 @jit

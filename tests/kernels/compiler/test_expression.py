@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import assert_same_bits, jit, jit_only
 
-from fastmlp.kernels import expression as e
+from fastmlp.kernels.compiler import expression as e
 
 
 def one(x):

@@ -25,7 +25,7 @@ import numpy as np
 from numba.core import caching, compiler, serialize
 from numba.core.runtime import rtsys
 
-from fastmlp.kernels.lock import Lock
+from fastmlp.kernels.compiler.lock import Lock
 
 __all__ = ["KernelCache", "cache_folder", "prune"]
 
@@ -47,7 +47,7 @@ def _user_cache() -> Path:
 def _fingerprint() -> str:
     """A hash of every kernel source, the compiler's versions and its settings; empty where the sources cannot be read."""
     digest = hashlib.sha256()
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parents[2].rglob("*.py"))
     for source in sources:
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     config = numba.config

@@ -8,7 +8,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.lib.stride_tricks import as_strided
 
-from fastmlp.kernels.jit import instead
+from fastmlp.kernels.compiler.jit import instead
 
 __all__ = ["matrix", "muladd", "vector"]
 

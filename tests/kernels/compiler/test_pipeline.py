@@ -6,9 +6,9 @@ import numpy as np
 from helpers import jit, jit_only, run_python
 from numba.core.caching import NullCache
 
-from fastmlp.kernels import pipeline
+from fastmlp.kernels.compiler import pipeline
+from fastmlp.kernels.compiler.jit import inner, kernel
 from fastmlp.kernels.elementary import exp
-from fastmlp.kernels.jit import inner, kernel
 from fastmlp.kernels.updates import HYPER_SIZE, sgd_step
 
 TRAIN = """
@@ -16,7 +16,8 @@ import os, sys, warnings
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
 {before}
 import numpy as np, fastmlp as fm
-from fastmlp.kernels import losses, pipeline, updates
+from fastmlp.kernels import losses, updates
+from fastmlp.kernels.compiler import pipeline
 assert pipeline.AVAILABLE == {available}
 model = fm.Sequential(fm.Linear(1, 1))
 model.reset_parameters(rng=0)

@@ -1,0 +1,1 @@
+"""The matrix product and the transposed copy, in register tiles."""
