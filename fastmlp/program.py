@@ -1,183 +1,315 @@
-"""Lowers a network to the table of integers that the engine walks (:mod:`fastmlp.kernels.engine`)."""
+"""Programs: ops in a row, lowered to the table that the engine walks.
+
+``print(program)`` shows what a step does, phase by phase, and in which order.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from fastmlp.kernels import engine
-from fastmlp.kernels.activations import RELU
-from fastmlp.kernels.columns import COLUMNS_BYTES
+from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
-from fastmlp.kernels.layout import lanes_per_line, row_stride, whole_lines, zeros
-from fastmlp.kernels.losses import LOSS_ROWS, SPARE_ROWS
-from fastmlp.parameters import Parameter
+from fastmlp.kernels.job import RUN_AT, Job
+from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, zeros
+from fastmlp.kernels.op import (
+    ACCUMULATE,
+    BACKWARD,
+    CALL,
+    EACH,
+    FORWARD,
+    FORWARD_FEATURE_MAJOR,
+    OP_SIZE,
+    PASS,
+    PHASE,
+    PREPARE,
+    PREPARE_FEATURE_MAJOR,
+    ROWS,
+    RUN,
+    STEP,
+    TASKS,
+    UNIT,
+    UNITS,
+    UPDATE,
+    Memory,
+    Op,
+)
+from fastmlp.kernels.threads import CONTROL_SIZE
 
-__all__ = ["Program", "Workspace"]
+__all__ = ["BLOCK_ROWS", "Program"]
 
 #: Rows that a thread carries through the layers at a time: these, or more while a block touches no more than BLOCK_BYTES. A
 #: step of the disc network on 100 rows takes 23.7 us with 16, 21.5 with 32, 19.9 with 64, 19.0 with all at once; wide layers
 #: don't care between 32 and 128, but what a block touches is to stay in the L2 cache.
 BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 
-#: Rows along the vectors pay where the multiply-adds, times this, are still fewer than with the features along them.
-COLUMNS_PAY_FROM = 1.15
+#: One in so many units of work is nobody's until somebody is done with its own. A prediction has nothing else: a thread that is
+#: late or slow takes fewer rows.
+POOL, ALL_POOL = 4, 1
 
-#: A gradient of about this size is formed and applied together: half of the smallest L1 cache around.
-GRADIENT_BYTES = 16384
-
-
-@dataclass(slots=True)
-class Workspace:
-    """Memory for one program and one number of rows: activations, deltas, transposed weights, the loss."""
-
-    table: np.ndarray  # the two that follow, in one piece
-    plan: np.ndarray
-    ops: np.ndarray
-    work: np.ndarray
-    labels: np.ndarray
-    width: int  # of the output
-    flops_per_row: int
+#: Fields of a phase by name; a call is an op and a task.
+Phase = dict[str, int]
+Call = tuple[int, int]
 
 
 class Program:
-    """The operations of a network, in order, before any memory is laid out for them.
+    """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
-    A module adds its own through :meth:`linear` and :meth:`activation`.
+    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_loss` and :meth:`of_updates`. Each lays
+    out memory for `batch` rows and gives the program with its job, which still lacks the arrays of the caller.
     """
 
-    def __init__(self, width: int, dtype: np.dtype):
-        self.dtype = dtype
-        self.width_in = self.width_out = width
-        self.flops_per_row = 0
-        self._ops: list[dict[str, int]] = []
+    def __init__(self, ops: Sequence[Op], dtype: np.dtype, memory: Memory, *, input_delta: bool = False):
+        self.ops, self.dtype, self.memory = list(ops), dtype, memory
+        self.phases: list[Phase] = []
+        self.calls: list[Call] = []
+        self.passes: list[tuple[int, int, int]] = []
+        self.records = [np.zeros(1, np.dtype((np.record, op.block.record)))[0] for op in self.ops]
+        self._plan: dict[str, int] = {"losses": -1, "steps": 1, "kept": int(memory.backward)}
+        self._lay_out(input_delta)
 
-    def __len__(self) -> int:
-        return len(self._ops)
+    # The passes.
 
-    def linear(self, weight: Parameter, bias: Parameter, has_bias: bool) -> None:
-        """``y = x W + b``."""
-        out = weight.shape[0]
-        self._ops.append(
-            {"code": engine.LINEAR, "in": self.width_out, "out": out, "weight": weight.offset, "bias": bias.offset}
-            | {"has_bias": int(has_bias), "bias_follows": int(bias.offset == weight.offset + weight.size)}
-        )
-        self.flops_per_row += 2 * self.width_out * out
-        self.width_out = out
+    @classmethod
+    def training(
+        cls,
+        layers: Iterable[Op],
+        loss: Op,
+        updates: Sequence[Op],
+        group_of: Callable[[int], int],
+        dtype: np.dtype,
+        *,
+        batch: int,
+        threads: int,
+    ) -> Program:
+        """Whole steps: rows gathered, forward, loss, backward, update.
 
-    def activation(self, code: int) -> None:
-        """An elementwise function."""
-        self._ops.append({"code": code, "in": self.width_out, "out": self.width_out})
-
-    def lay_out(self, batch: int, *, loss: int = 0, threads: int = 0, input_delta: bool = False) -> Workspace:
-        """Lay out the memory for `batch` rows.
-
-        With a `loss`, for training on `threads` threads; with `input_delta`, for passes forward and back to the gradient of
-        the input; else for passes forward.
+        `updates` are the optimizer's ops, one for each group of parameters; `group_of` tells the group of the parameter that
+        begins at an offset.
         """
-        memory = _Memory(self.dtype)
-        backward = loss != 0 or input_delta
-        stride = row_stride(self.width_in, self.dtype)
-        whole = np.zeros(engine.PLAN_SIZE + len(self._ops) * engine.OP_SIZE, np.int64)
-        plan, table = whole[: engine.PLAN_SIZE], whole[engine.PLAN_SIZE :].reshape(-1, engine.OP_SIZE)
-        plan[engine.BATCH], plan[engine.LOSS] = batch, loss
-        plan[engine.INPUT], plan[engine.INPUT_STRIDE] = memory.take(batch * stride), stride
-        plan[engine.INPUT_WIDTH] = self.width_in
+        layers = fused(layers)
+        memory = Memory(dtype, batch, threads, backward=True, feature_major=False)
+        ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates]
+        program = cls(ops, dtype, memory)
+        first = len(layers) + 2
+        for op, record in zip(program.ops, program.records):
+            if op.has_parameters:
+                record.optimizer = first + group_of(record.weight)
+                record.bias_optimizer = first + (group_of(record.bias) if record.has_bias else group_of(record.weight))
+        program._plan.update(gathers=1, scalars=sum(op.scalars for op in updates))
+        program._start()
+        program._phase(UNITS, [program._forward(PREPARE, layers)], pool=POOL)
+        program._loop()
+        program._phase(ROWS, [program._forward(FORWARD), program._backward(BACKWARD)], pool=POOL, sums=1)
+        program._phase(UNITS, [program._forward(UPDATE, layers)], pool=POOL)
+        program._end()
+        return program
 
-        x, dx = plan[engine.INPUT], memory.take(batch * stride) if input_delta else -1
-        plan[engine.INPUT_DELTA] = max(dx, 0)
-        previous = None
-        for i, (op, row) in enumerate(zip(self._ops, table)):
-            out_stride = row_stride(op["out"], self.dtype)
-            # An activation works in place on what a linear layer has just left; after another activation it may not,
-            # since the derivative of that one reads its output.
-            in_place = op["code"] != engine.LINEAR and previous == engine.LINEAR
-            y = x if in_place else memory.take(batch * out_stride)
-            dy = -1
-            if backward:
-                dy = dx if in_place else memory.take(batch * out_stride)
-            if in_place and op["code"] == RELU:
-                table[i - 1 : i + 1, engine.MERGED] = 1
-            row[engine.CODE], row[engine.IN], row[engine.OUT] = op["code"], op["in"], op["out"]
-            row[engine.X], row[engine.X_STRIDE], row[engine.DX] = x, stride, dx
-            row[engine.Y], row[engine.Y_STRIDE], row[engine.DY] = y, out_stride, dy
-            if op["code"] == engine.LINEAR:
-                row[engine.WEIGHT], row[engine.BIAS] = op["weight"], op["bias"]
-                row[engine.ROWS] = op["in"]
-                if backward:
-                    self._lay_out_gradient(op, row)
-                if backward and dx >= 0:
-                    row[engine.WEIGHT_T] = memory.take(whole_lines(op["out"], self.dtype) * stride)
-            x, dx, stride, previous = y, dy, out_stride, op["code"]
+    @classmethod
+    def both_ways(cls, layers: Iterable[Op], dtype: np.dtype, *, batch: int) -> Program:
+        """Pass 0 goes forward from x to y; pass 1 from the delta y back to the delta x, and adds to the gradients."""
+        layers = fused(layers)
+        memory = Memory(dtype, batch, 1, backward=True, feature_major=False)
+        ops = [Input(layers[0].width_in), *layers, Output(layers[-1].width_out)]
+        program = cls(ops, dtype, memory, input_delta=True)
+        program._start()
+        program._loop()
+        program._phase(ROWS, [program._forward(FORWARD)], pool=POOL)
+        program._end()
+        program._start()
+        program._phase(UNITS, [program._forward(PREPARE)], pool=POOL)
+        program._loop()
+        program._phase(ROWS, [program._backward(BACKWARD)], pool=POOL)
+        program._phase(UNITS, [program._forward(ACCUMULATE)], pool=POOL)
+        program._end()
+        return program
 
-        touched = 2 * self.dtype.itemsize * sum(int(row[engine.Y_STRIDE]) for row in table)
-        plan[engine.BLOCK] = max(BLOCK_ROWS, BLOCK_BYTES // max(touched, 1) // BLOCK_ROWS * BLOCK_ROWS)
-        plan[engine.OUTPUT], plan[engine.OUTPUT_STRIDE], plan[engine.OUTPUT_WIDTH] = x, stride, self.width_out
-        if backward:
-            plan[engine.KEEP] = 1
-            self._lay_out_backward(plan, memory, dx)
+    @classmethod
+    def predicting(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
+        """One pass forward, which keeps nothing; the threads take rows as they come."""
+        layers = fused(layers)
+        lanes = REGISTER_BYTES // dtype.itemsize
+        costs = [op.costs(lanes) for op in layers]
+        row_cost = lane_cost = 0
+        least = 0
+        if all(cost is not None for cost in costs):
+            row_cost = sum(cost[0] for cost in costs if cost)
+            lane_cost = int(sum(cost[1] for cost in costs if cost))
+            least = next((rows for rows in range(1, 65) if -(-rows // lanes) * lane_cost < rows * row_cost), 0)
+        narrow = least > 0 and lane_cost > 0
+        memory = Memory(dtype, BLOCK_ROWS * threads, threads, backward=False, feature_major=narrow)
+        program = cls([Input(layers[0].width_in), *layers, Output(layers[-1].width_out)], dtype, memory)
+        program._start()
+        if narrow:
+            program._phase(EACH, [program._forward(PREPARE_FEATURE_MAJOR, layers)], pool=POOL, least=least)
+        program._loop()
+        block = FEATURE_MAJOR_BYTES // dtype.itemsize if narrow else BLOCK_ROWS
+        other = [program._forward(FORWARD_FEATURE_MAJOR)] if narrow else []
+        costs_of = {"row_cost": row_cost, "lane_cost": lane_cost} if narrow else {}
+        program._phase(ROWS, [program._forward(FORWARD)], other, pool=ALL_POOL, block=block, unit=block, **costs_of)
+        program._end()
+        return program
+
+    @classmethod
+    def of_loss(cls, loss: Op, dtype: np.dtype, *, batch: int) -> Program:
+        """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs."""
+        memory = Memory(dtype, batch, 1, backward=True, feature_major=False)
+        program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
+        program._start()
+        program._loop()
+        program._phase(ROWS, [program._forward(FORWARD)], pool=POOL, sums=1)
+        program._end()
+        program._start()
+        program._loop()
+        program._phase(ROWS, [program._backward(BACKWARD)], pool=POOL)
+        program._end()
+        return program
+
+    @classmethod
+    def of_updates(cls, updates: Sequence[Op], dtype: np.dtype) -> Program:
+        """One pass: each op updates its span of the parameters by their gradients."""
+        program = cls(updates, dtype, Memory(dtype, 0, 1, backward=False, feature_major=False))
+        program._plan["scalars"] = max((op.first_scalar + op.scalars for op in updates), default=0)
+        program._start()
+        program._loop()
+        program._phase(UNITS, [program._forward(STEP)], pool=POOL)
+        program._end()
+        return program
+
+    # Laying out.
+
+    def _lay_out(self, input_delta: bool) -> None:
+        memory, plan = self.memory, self._plan
+        widest = max([1, *(max(op.width_in, op.width_out) for op in self.ops)])
+        plan["zero_stride"] = row_stride(widest, self.dtype)
+        plan["zero"], plan["one"] = memory.take(plan["zero_stride"]), memory.take(memory.lanes)
+        y, stride, dy = 0, 0, -1
+        touched = 0
+        wanted = memory.backward and input_delta
+        previous: Op | None = None
+        for op, record in zip(self.ops, self.records):
+            record.width_in, record.width_out = op.width_in, op.width_out
+            record.x, record.x_stride, record.dx = y, stride, dy
+            stride = row_stride(op.width_out, self.dtype)
+            touched += stride
+            overwrites = op.in_place and not (
+                memory.backward and (op.reads_x_backward or (previous is not None and previous.reads_y_backward))
+            )
+            if op.width_out and not overwrites:
+                y = memory.take(memory.batch * stride)
+            wanted = wanted or (memory.backward and op.has_parameters)
+            if not wanted:
+                dy = -1
+            elif op.width_out and not (op.in_place and dy >= 0):
+                dy = memory.take(memory.batch * stride)
+            record.y, record.y_stride, record.dy = y, stride, dy
+            op.lay_out(record, memory)
+            if op.gives_losses:
+                plan["losses"] = memory.take(memory.batch)
+            previous = op
+        plan["scratch_size"] = memory.scratch_size
+        plan["scratch"] = memory.take(memory.threads * memory.scratch_size)
+        bytes_of_a_row = 2 * self.dtype.itemsize * max(touched, 1)
+        self.block = max(BLOCK_ROWS, BLOCK_BYTES // bytes_of_a_row // BLOCK_ROWS * BLOCK_ROWS)
+
+    def _forward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
+        """The calls of all ops (or of some) that have this task, in order."""
+        chosen = None if ops is None else {id(op) for op in ops}
+        return [
+            (i, task)
+            for i, (op, record) in enumerate(zip(self.ops, self.records))
+            if (chosen is None or id(op) in chosen) and task in op.tasks(record)
+        ]
+
+    def _backward(self, task: int) -> list[Call]:
+        return self._forward(task)[::-1]
+
+    def _start(self) -> None:
+        self.passes.append((len(self.phases), len(self.phases), len(self.phases)))
+
+    def _loop(self) -> None:
+        """What comes from here on is in every step."""
+        first, _, _ = self.passes[-1]
+        self.passes[-1] = first, len(self.phases), len(self.phases)
+
+    def _end(self) -> None:
+        first, loop, _ = self.passes[-1]
+        self.passes[-1] = first, loop, len(self.phases)
+
+    def _phase(self, kind: int, calls: list[list[Call]], other: list[list[Call]] | None = None, **fields: int) -> None:
+        joined, alternative = sum(calls, []), sum(other or [], [])
+        first = len(self.calls)
+        self.calls += joined + alternative
+        middle, last = first + len(joined), len(self.calls)
+        places = {"first": first, "last": middle, "other_first": middle, "other_last": last}
+        self.phases.append({"kind": kind, "block": self.block, "unit": int(UNIT)} | places | fields)
+
+    def job(self) -> Job:
+        """The table, and the arrays that belong to the program itself."""
+        sizes = RUN.itemsize // 8, len(self.passes) * 3, len(self.phases) * (PHASE.itemsize // 8), len(self.calls) * 2
+        starts = (RUN_AT + np.cumsum(sizes)).tolist()
+        table = np.zeros(starts[-1] + len(self.ops) * OP_SIZE, np.int64)
+        plan = self._plan | dict(zip(("passes_at", "phases_at", "calls_at", "ops_at"), starts))
+        table[RUN_AT : RUN_AT + sizes[0]] = [plan.get(name, 0) for name in RUN.names or ()]
+        job = Job(table)
+        job.passes[:] = np.array(self.passes, PASS)
+        for record, fields in zip(job.phases, self.phases):
+            for name, value in fields.items():
+                record[name] = value
+        job.calls[:] = np.array(self.calls, CALL)
+        rows = table[starts[-1] :].reshape(-1, OP_SIZE)
+        for row, op, filled in zip(rows, self.ops, self.records):
+            filled.block = op.block.address(self.dtype)
+            row.view(op.block.record)[0] = filled
+        self.blocks = [op.block for op in self.ops]
+        work = zeros(self.memory.size, self.dtype)
+        work[self._plan["one"]] = 1
+        job.set(
+            work=work,
+            integers=np.zeros(max(1, self.memory.integers), np.int64),
+            control=np.zeros(CONTROL_SIZE, np.int64),
+            sums=np.zeros(1),
+        )
+        job.program = self
+        return job
+
+    @property
+    def flops_per_row(self) -> int:
+        """Of a pass forward."""
+        return sum(op.flops for op in self.ops)
+
+    def __str__(self) -> str:
+        letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", PREPARE_FEATURE_MAJOR: "P", ACCUMULATE: "A"}
+        kinds = {ROWS: "rows", UNITS: "units", EACH: "each"}
+        lines = []
+        for number, (first, loop, last) in enumerate(self.passes):
+            if len(self.passes) > 1:
+                lines.append(f"pass {number}")
+            for p in range(first, last):
+                phase = self.phases[p]
+                calls = self.calls[phase["first"] : phase["last"]]
+                names = [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
+                once = " once" if p < loop else ""
+                lines.append(f"{kinds[phase['kind']]}{once}: {', '.join(_counted(names))}")
+        return "\n".join(lines)
+
+
+def fused(ops: Iterable[Op]) -> list[Op]:
+    """The ops, those left out that the one before has absorbed."""
+    result: list[Op] = []
+    for op in ops:
+        if not (result and result[-1].absorb(op)):
+            result.append(op)
+    return result
+
+
+def _counted(names: list[str]) -> list[str]:
+    """Equal neighbours as one, with how many there are."""
+    result: list[list] = []
+    for name in names:
+        if result and result[-1][0] == name:
+            result[-1][1] += 1
         else:
-            self._lay_out_columns(plan, table, memory)
-        if loss:
-            self._lay_out_training(plan, table, memory, batch, stride, threads)
-        work = zeros(memory.size, self.dtype)
-        if backward:
-            work[plan[engine.ONE]] = 1
-        labels = np.zeros(batch if loss else 0, np.int64)
-        return Workspace(whole, plan, table, work, labels, self.width_out, self.flops_per_row)
-
-    def _lay_out_gradient(self, op, row) -> None:
-        """How the gradient of a linear operation is formed."""
-        lanes, unit = lanes_per_line(self.dtype), int(engine.WEIGHT_UNIT)
-        stride_in, stride_out = row[engine.X_STRIDE], row[engine.Y_STRIDE]
-        together = op["has_bias"] and op["bias_follows"] and stride_in > op["in"]
-        row[engine.ROWS] += together
-        row[engine.BIAS_APART] = op["has_bias"] and not together
-        row[engine.GRADIENT_ROWS] = max(1, GRADIENT_BYTES // (unit * stride_out * self.dtype.itemsize)) * unit
-        # In lines of multiply-adds for each row of the batch; turning it back costs something too. Rows of a kibibyte have a
-        # line more, which no square would fill.
-        direct, turned = row[engine.ROWS] * -(-op["out"] // lanes), op["out"] * -(-row[engine.ROWS] // lanes)
-        row[engine.TURNED] = 3 * turned < 2 * direct and stride_out == whole_lines(op["out"], self.dtype)
-
-    def _lay_out_columns(self, plan, table, memory) -> None:
-        """What it takes to have the rows along the vectors, and whether that pays."""
-        columns, lanes = COLUMNS_BYTES // self.dtype.itemsize, REGISTER_BYTES // self.dtype.itemsize
-        linear = table[table[:, engine.CODE] == engine.LINEAR]
-        products = linear[:, engine.IN] * linear[:, engine.OUT]
-        cost = int(np.sum(linear[:, engine.IN] * -(-linear[:, engine.OUT] // lanes)))
-        column_cost = int(COLUMNS_PAY_FROM * products.sum())
-        if column_cost < cost * lanes:
-            plan[engine.ROW_COST], plan[engine.COLUMN_COST] = cost, column_cost
-            for row in table:
-                if row[engine.CODE] == engine.LINEAR:
-                    row[engine.BIAS_COLUMNS] = memory.take(row[engine.OUT] * columns)
-
-    def _lay_out_backward(self, plan, memory, dy) -> None:
-        plan[engine.OUTPUT_DELTA] = dy
-        widest = max([self.width_in, *(op["out"] for op in self._ops)])
-        plan[engine.ZERO_STRIDE] = row_stride(widest, self.dtype)
-        plan[engine.ZERO] = memory.take(plan[engine.ZERO_STRIDE])
-        plan[engine.ONE] = memory.take(lanes_per_line(self.dtype))
-
-    def _lay_out_training(self, plan, table, memory, batch, stride, threads) -> None:
-        plan[engine.TARGETS] = memory.take(batch * stride)
-        plan[engine.LOSSES] = memory.take(batch)
-        sizes = [(self.width_out + SPARE_ROWS) * LOSS_ROWS]
-        for row in table[table[:, engine.CODE] == engine.LINEAR]:
-            sizes.append(row[engine.GRADIENT_ROWS] * (row[engine.Y_STRIDE] + row[engine.TURNED] * row[engine.OUT]))
-        plan[engine.SCRATCH_SIZE] = whole_lines(max(sizes), self.dtype)
-        plan[engine.SCRATCH] = memory.take(threads * plan[engine.SCRATCH_SIZE])
-
-
-class _Memory:
-    """Hands out parts of a workspace, each beginning on a line."""
-
-    def __init__(self, dtype: np.dtype):
-        self.size = 0
-        self._dtype = dtype
-
-    def take(self, size: int) -> int:
-        start = self.size
-        self.size += whole_lines(size, self._dtype)
-        return start
+            result.append([name, 1])
+    return [name if count == 1 else f"{name} x{count}" for name, count in result]

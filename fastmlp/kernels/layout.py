@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LINE_BYTES", "lanes_per_line", "row_stride", "whole_lines", "zeros"]
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
+
+__all__ = ["FEATURE_MAJOR_BYTES", "LINE_BYTES", "lanes_per_line", "row_stride", "whole_lines", "zeros"]
 
 LINE_BYTES = 64
+
+#: What a feature takes where the rows of a batch lie along the vectors: the width of a tile.
+FEATURE_MAJOR_BYTES = TILE_VECTORS * REGISTER_BYTES
 
 
 def lanes_per_line(dtype: np.dtype) -> int:

@@ -17,11 +17,11 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.jit import inner, instead
 
-__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "ROW_TASKS", "WEIGHT_TASKS", "barrier", "next_task"]
+__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "TAKEN", "barrier", "next_task"]
 
 # Places in the shared `control` array (int64), a line apart.
-ARRIVED, ABORT, ROW_TASKS, WEIGHT_TASKS = 0, 8, 16, 24
-CONTROL_SIZE = 32
+ARRIVED, ABORT, TAKEN = 0, 8, 16
+CONTROL_SIZE = 24
 
 #: Looks at the counter before the processor is offered to another thread: a few microseconds, longer than an even step's
 #: threads wait for each other, short enough that four times as many threads as cores still make progress.
@@ -105,9 +105,9 @@ def barrier(control, meeting, threads):
 
 
 @inner
-def next_task(control, place, before):
+def next_task(control, before):
     """The number, from 0, of the next task that no thread has taken; `before` have been asked for in earlier rounds.
 
-    The counter at `place` only grows. A round of T tasks is asked T + threads times: each thread asks once in vain.
+    The counter only grows. A round of T tasks is asked T + threads times: each thread asks once in vain.
     """
-    return atomic_add(control, place, 1) - before
+    return atomic_add(control, TAKEN, 1) - before

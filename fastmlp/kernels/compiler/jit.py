@@ -15,7 +15,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from fastmlp.kernels.compiler.cache import KernelCache, cache_folder
 from fastmlp.kernels.compiler.pipeline import AVAILABLE, PartCompiler, WholeCompiler
 
-__all__ = ["COMPILING", "Entry", "announced", "history", "inner", "instead", "kernel"]
+__all__ = ["COMPILING", "Entry", "announced", "compile_block", "history", "inner", "instead", "kernel"]
 
 F = TypeVar("F", bound=Callable)
 
@@ -50,6 +50,14 @@ WHOLE = {"no_cfunc_wrapper": True, "pipeline_class": WholeCompiler}
 def inner(function: F) -> F:
     """Compile a function that only other kernels call, not Python; its code is part of theirs, and is not cached by itself."""
     return numba.njit(**FLAGS, **PART)(function)
+
+
+def compile_block(function: Callable, signature, name: str) -> tuple[int, object]:
+    """Compile a function for one signature; its address, with Numba's calling convention, and what keeps it there."""
+    dispatcher = numba.njit(**FLAGS, no_cpython_wrapper=True, **WHOLE)(function)
+    dispatcher.compile(signature.args)
+    result = dispatcher.overloads[signature.args]
+    return result.library.get_pointer_to_function(result.fndesc.llvm_func_name), dispatcher
 
 
 def instead(compiled: Callable) -> Callable[[F], F]:

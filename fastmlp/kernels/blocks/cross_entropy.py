@@ -1,0 +1,106 @@
+"""Cross entropy of logits against labels: the loss of each row, and the gradient by the logits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp.kernels.block import Block, block
+from fastmlp.kernels.compiler.intrinsics import matrix, vector
+from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.elementary import exp, log
+from fastmlp.kernels.layout import LINE_BYTES
+from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
+
+__all__ = ["CrossEntropy", "cross_entropy_backward", "cross_entropy_forward"]
+
+#: Rows whose cross entropy is computed together, and rows of the scratch matrix beside those of the classes.
+LOSS_ROWS, SPARE_ROWS = 64, 2
+
+
+@inner
+def cross_entropy_forward(losses, saved, logits, labels, columns, O):
+    """``losses[n] = log(sum_j exp(logits[n, j])) - logits[n, labels[n]]``, the largest logit subtracted first.
+
+    losses (N), saved (N, O) out: saved becomes softmax(logits), beyond O it is left alone;  logits (N, O), labels (N),
+    0 <= label < O, in;  columns (O + SPARE_ROWS, LOSS_ROWS) scratch.
+
+    A NaN or an infinite logit makes the loss of its row NaN.
+    """
+    # LOSS_ROWS rows at a time are turned, so that a vector holds the same class of many rows: no sum runs along a vector,
+    # whatever the number of classes. Row by row, 100 rows of 2 logits took 2.0 us.
+    lanes = LINE_BYTES // losses.itemsize
+    largest, total = columns[O], columns[O + 1]
+    one, zero = losses.dtype.type(1), losses.dtype.type(0)
+    for first in range(0, logits.shape[0], LOSS_ROWS):
+        rows = min(LOSS_ROWS, logits.shape[0] - first)
+        width = (rows + lanes - 1) // lanes * lanes
+        for j in range(O):
+            for i in range(rows):
+                columns[j, i] = logits[first + i, j]
+        for i in range(width):
+            largest[i] = columns[0, i]
+            total[i] = zero
+        for j in range(1, O):
+            for i in range(width):
+                largest[i] = max(largest[i], columns[j, i])
+        for j in range(O):
+            for i in range(width):
+                columns[j, i] = exp(columns[j, i] - largest[i])
+                total[i] += columns[j, i]
+        for i in range(rows):
+            losses[first + i] = largest[i] - logits[first + i, labels[first + i]]
+        for i in range(width):
+            largest[i] = log(total[i])
+            total[i] = one / total[i]
+        for i in range(rows):
+            losses[first + i] += largest[i]
+        for j in range(O):
+            for i in range(width):
+                columns[j, i] *= total[i]
+            for i in range(rows):
+                saved[first + i, j] = columns[j, i]
+
+
+@inner
+def cross_entropy_backward(dlogits, labels, scale):
+    """``dlogits = scale * (softmax(logits) - onehot(labels))``; `dlogits` is `saved` of the forward pass on entry.
+
+    dlogits (N, padded O) in/out; labels (N) in; scale is 1 / N for the mean over the batch.
+    """
+    flat = dlogits.reshape(-1)
+    for i in range(flat.size):
+        flat[i] = flat[i] * scale
+    for n in range(dlogits.shape[0]):
+        dlogits[n, labels[n]] -= scale
+
+
+@block("cross_entropy", labels=np.int64)  # offset in the workspace of integers
+def _cross_entropy(task, op, job, row, rows, at):
+    delta = matrix(job.work, op.dx + at * op.x_stride, rows, op.x_stride)
+    labels = vector(job.integers, op.labels + at, rows)
+    if task == FORWARD:
+        for n in range(rows):
+            labels[n] = job.labels[job.order[job.start + row + n]] if job.run.gathers else job.labels[row + n]
+        losses = vector(job.work, job.run.losses + at, rows)
+        output = matrix(job.work, op.x + at * op.x_stride, rows, op.x_stride)
+        scratch_at = job.run.scratch + job.thread * job.run.scratch_size
+        columns = matrix(job.work, scratch_at, op.width_in + SPARE_ROWS, LOSS_ROWS)
+        cross_entropy_forward(losses, delta, output, labels, columns, op.width_in)
+    elif task == BACKWARD:
+        one = job.work.dtype.type(1)
+        cross_entropy_backward(delta, labels, one / job.work.dtype.type(job.rows))
+
+
+class CrossEntropy(Op):
+    """Of logits; leaves their softmax where the delta will be."""
+
+    block: Block = _cross_entropy
+    name = "cross_entropy"
+    gives_losses = True
+
+    def __init__(self, width: int):
+        super().__init__(width, width)
+
+    def lay_out(self, record: np.record, memory: Memory) -> None:
+        record.labels = memory.take_integers(memory.batch)
+        memory.want_scratch((self.width_in + SPARE_ROWS) * LOSS_ROWS)

@@ -1,0 +1,194 @@
+"""A job: the arrays and records that one call of the engine works on, handed to blocks as one pointer.
+
+Python keeps the arrays (:class:`Job`), and hands the engine one table of integers that begins with their addresses; every array
+that Python hands to a kernel costs 70 ns, and the prediction of a row takes 2 us in all. The table is memory that Python has
+written, so LLVM knows nothing about the pointers it loads from there: nowhere is an integer made a pointer to data.
+
+In the engine a job is a pointer to a struct on the stack of its thread. ``job.work`` loads an array from there, without a count
+of references: a block is called with six numbers, whatever a job consists of.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import (
+    infer_getattr,
+    intrinsic,
+    lower_getattr,
+    lower_setattr,
+    models,
+    register_model,
+)
+from numba.core.typing.templates import AttributeTemplate
+from numba.np.numpy_support import from_dtype
+
+from fastmlp.kernels.compiler.jit import COMPILING, instead
+from fastmlp.kernels.op import ADDRESSES, CALL, HEADER, OP_SIZE, PASS, PHASE, RUN, op_record
+
+__all__ = ["Job", "JobType", "begin"]
+
+#: Where the records of a run lie in a table: behind the addresses.
+RUN_AT = len(ADDRESSES)
+
+#: Integers of a job, which differ from thread to thread and from step to step.
+MOMENT = ("thread", "start", "rows", "step", "epoch")
+
+RECORDS = {"run": RUN, "passes": PASS, "phases": PHASE, "calls": CALL, "ops": op_record()}
+ARRAYS = (*ADDRESSES, "x", "y")
+INTEGERS = ("integers", "order", "labels", "control")
+
+#: Places in the struct.
+PLACE = {name: i for i, name in enumerate((*ARRAYS, *RECORDS, *MOMENT))}
+INT, POINTER = ir.IntType(64), ir.IntType(8).as_pointer()
+
+
+class Job:
+    """The arrays of a job, and its records.
+
+    params    T (P), in/out
+    grads     T (P), in/out, or empty
+    state     T (arrays of the optimizer's state, P), in/out, or empty
+    scalars   T (steps, scalars of the optimizers), in
+    work      T, workspace
+    integers  int64, workspace
+    order     int64 (rows), in/out: the rows of an epoch in order
+    labels    int64 (rows), in
+    sums      float64 (epochs touched), in/out: the losses of their rows, summed
+    control   int64 (CONTROL_SIZE), zero on entry
+    """
+
+    def __init__(self, table: np.ndarray):
+        self.table = table
+        self.run: Any = table[RUN_AT : RUN_AT + RUN.itemsize // 8].view(_attributes(RUN))[0]
+        at = [self.run.passes_at, self.run.phases_at, self.run.calls_at, self.run.ops_at, table.size]
+        for (name, record), first, last in zip(list(RECORDS.items())[1:], at, at[1:]):
+            setattr(self, name, table[first:last].view(_attributes(record)))
+        self.x = self.y = None
+        self.thread = self.start = self.rows = self.step = self.epoch = 0
+
+    def set(self, **arrays: np.ndarray) -> None:
+        """Put arrays into their places."""
+        for name, array in arrays.items():
+            setattr(self, name, array)
+            self.table[ADDRESSES.index(name)] = array.ctypes.data
+
+    @property
+    def handle(self) -> Any:
+        """What the engine takes: the table, or in plain Python the job itself."""
+        return self.table if COMPILING else self
+
+
+def _attributes(record: np.dtype) -> np.dtype:
+    """A record whose fields are attributes, as they are to Numba."""
+    return np.dtype((np.record, record))
+
+
+class JobType(types.Type):
+    """A job in compiled code; `dtype` is that of the parameters."""
+
+    def __init__(self, dtype: types.Float):
+        self.dtype = dtype
+        super().__init__(name=f"Job({dtype})")
+
+
+@register_model(JobType)
+class _JobModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, INT.as_pointer())  # Numba compares types of pointers where it stores a variable
+
+
+def _type_of(job: JobType, name: str) -> types.Type | None:
+    """The type of an attribute."""
+    if name in MOMENT:
+        return types.int64
+    if name == "run":
+        return from_dtype(RUN)
+    if name in RECORDS:
+        return types.Array(from_dtype(RECORDS[name]), 1, "C")
+    if name in INTEGERS:
+        return types.Array(types.int64, 1, "C")
+    if name in ARRAYS:
+        return types.Array(types.float64 if name == "sums" else job.dtype, 1, "C")
+    return None
+
+
+@infer_getattr
+class _JobAttributes(AttributeTemplate):
+    key = JobType
+
+    def generic_resolve(self, job, name):
+        return _type_of(job, name)
+
+
+def _field(builder, job, name, kind=POINTER):
+    """Where an attribute lies, as a pointer to `kind`."""
+    return builder.bitcast(builder.gep(job, [INT(PLACE[name])]), kind.as_pointer())
+
+
+def _getter(name):
+    @lower_getattr(JobType, name)
+    def get(context, builder, job_type, job):
+        if name in MOMENT:
+            return builder.load(_field(builder, job, name, INT))
+        kind = _type_of(job_type, name)
+        if name == "run":
+            return builder.load(_field(builder, job, name, context.get_value_type(kind)))
+        array = context.make_array(kind)(context, builder)
+        array.data = builder.load(_field(builder, job, name, array.data.type))
+        # Nobody counts references to it, nor asks for its size: blocks look at parts of it (intrinsics.matrix).
+        array.meminfo = array.meminfo.type(None)
+        return array._getvalue()
+
+
+def _setter(name):
+    @lower_setattr(JobType, name)
+    def put(context, builder, signature, args):
+        builder.store(context.cast(builder, args[1], signature.args[1], types.int64), _field(builder, args[0], name, INT))
+
+
+for _name in PLACE:
+    _getter(_name)
+for _name in MOMENT:
+    _setter(_name)
+
+
+@intrinsic
+def _begin(typingctx, table, x, y, thread):
+    def codegen(context, builder, signature, args):
+        table_type, x_type, y_type, _ = signature.args
+        start = context.make_array(table_type)(context, builder, args[0]).data
+        job = cgutils.alloca_once(builder, INT, size=len(PLACE))
+
+        def put(name, value):
+            builder.store(builder.bitcast(value, POINTER), _field(builder, job, name))
+
+        for place, name in enumerate(ADDRESSES):
+            put(name, builder.load(builder.bitcast(builder.gep(start, [INT(place)]), POINTER.as_pointer())))
+        for name, array_type, array in (("x", x_type, args[1]), ("y", y_type, args[2])):
+            put(name, context.make_array(array_type)(context, builder, array).data)
+        for name in RECORDS:
+            where = INT(RUN_AT)
+            if name != "run":
+                where = builder.load(builder.gep(start, [INT(RUN_AT + (RUN.names or ()).index(f"{name}_at"))]))
+            put(name, builder.gep(start, [where]))
+        builder.store(args[3], _field(builder, job, "thread", INT))
+        return job
+
+    return JobType(x.dtype)(table, x, y, types.int64), codegen
+
+
+@instead(_begin)
+def begin(job, x, y, thread):
+    """The job of one thread, from what :attr:`Job.handle` gives; x and y are the arrays that come and go."""
+    job = copy.copy(job)
+    job.x, job.y, job.thread = x.reshape(-1), y.reshape(-1), thread
+    return job
+
+
+assert len(HEADER) < OP_SIZE

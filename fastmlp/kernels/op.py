@@ -1,0 +1,214 @@
+"""What a program is made of, as records in one table of 64-bit integers: ops, calls, phases, passes.
+
+==========  ==================================================================================================================
+op          an entry of a program: a layer, the input, a loss, an optimizer; a header that all ops have, then fields of its block
+task        what a call asks an op for: FORWARD, BACKWARD, UPDATE, ...
+call        a task of an op
+phase       calls without a barrier between them, shared between threads by rows or by units
+pass        phases that one call of the engine goes through: those of its prologue once, the others in every step
+==========  ==================================================================================================================
+
+An *offset* is into the workspace, and a *stride* is a padded width, both counted in entries of the dtype of the parameters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fastmlp.kernels.layout import lanes_per_line, whole_lines
+
+if TYPE_CHECKING:
+    from fastmlp.kernels.block import Block
+
+__all__ = [
+    "ACCUMULATE",
+    "ADDRESSES",
+    "BACKWARD",
+    "CALL",
+    "EACH",
+    "FORWARD",
+    "FORWARD_FEATURE_MAJOR",
+    "HEADER",
+    "OP_SIZE",
+    "PASS",
+    "PHASE",
+    "PREPARE",
+    "PREPARE_FEATURE_MAJOR",
+    "ROWS",
+    "RUN",
+    "STEP",
+    "TASKS",
+    "UNIT",
+    "UNITS",
+    "UPDATE",
+    "Memory",
+    "Op",
+    "op_record",
+]
+
+#: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
+#: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies in
+#: the workspace, in STEP in `grads`.
+TASKS = ("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE", "PREPARE_FEATURE_MAJOR")
+FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, PREPARE_FEATURE_MAJOR = range(len(TASKS))
+
+#: How a phase is shared: the rows of the batch; the units of each op; or not at all: each thread does everything, for itself.
+ROWS, UNITS, EACH = range(3)
+
+#: Rows of a weight that are shared out together: the line that a row becomes in the transposed copy. (Typed: see matmul.py.)
+UNIT = np.int64(16)
+
+
+def _record(*names: str) -> np.dtype:
+    return np.dtype([(name, np.int64) for name in names], align=True)
+
+
+#: The arrays of a job whose addresses lie at the beginning of its table, in this order.
+ADDRESSES = ("params", "grads", "state", "scalars", "work", "integers", "order", "labels", "sums", "control")
+
+RUN = _record(
+    "steps",  # to take
+    "steps_done",  # out
+    "not_finite",  # out: 1 where the run ended before the update of a batch whose loss is not finite
+    "rows",  # of an epoch; 0: those of x
+    "batch",  # rows of a step; 0: all
+    "batches",  # of an epoch
+    "first_epoch",
+    "first_batch",
+    "shuffle",
+    "seed",
+    "gathers",  # 1 where row n of a batch is row order[n] of the data
+    "kept",  # 1 where every row has a place of its own in the workspace, 0 where every thread has one for the rows at hand
+    "losses",  # offset of the losses of the rows, -1 where there is no loss
+    "params",  # how many there are, padding included: from one array of the optimizer's state to the next
+    "scalars",  # of the optimizers, for each step
+    "zero",  # offset of a row of zeros, as wide as the widest layer
+    "zero_stride",
+    "one",  # offset of a line that begins with 1
+    "scratch",  # offset of scratch memory, of this size for each thread
+    "scratch_size",
+    "passes_at",  # where in the table
+    "phases_at",
+    "calls_at",
+    "ops_at",
+)
+
+PASS = _record("first", "loop", "last")  # phases; from `loop` on they are gone through in every step
+
+PHASE = _record(
+    "kind",
+    "first",  # calls: from, to
+    "last",
+    "block",  # rows that a thread carries through all calls at a time
+    "unit",  # rows, or units, that are shared out together
+    "pool",  # one in so many units is nobody's: whoever is done with its own takes the next
+    "sums",  # 1 where the losses of the rows are complete after it
+    "least",  # rows of the batch below which it is left out
+    "row_cost",  # of a row, in vectors of multiply-adds, with its features along the vectors
+    "lane_cost",  # of as many rows as a vector has entries, with the rows along the vectors; 0: not possible
+    "other_first",  # calls for that
+    "other_last",
+)
+
+CALL = _record("op", "task")
+
+#: What all ops have. The delta of an op's output has the layout of the output. No delta of the input is wanted where dx is -1.
+HEADER = (
+    "block",  # address of its compiled function
+    "width_in",
+    "width_out",
+    "units",
+    "x",
+    "x_stride",
+    "y",
+    "y_stride",
+    "dx",
+    "dy",
+)
+
+#: Of an op, in integers: the header and at most so many fields of its block.
+OP_SIZE = 32
+
+
+def op_record(**fields: type) -> np.dtype:
+    """The record of a block's ops: the header, then `fields` by name, each np.int64 or np.float64."""
+    named = [(name, np.int64) for name in HEADER] + list(fields.items())
+    if len(named) > OP_SIZE:
+        raise ValueError(f"an op has room for {OP_SIZE - len(HEADER)} fields of its block; got {len(fields)}")
+    return np.dtype(
+        {
+            "names": [name for name, _ in named],
+            "formats": [kind for _, kind in named],
+            "offsets": [8 * i for i in range(len(named))],
+            "itemsize": 8 * OP_SIZE,
+        },
+        align=True,
+    )
+
+
+class Memory:
+    """Hands out parts of a workspace, each beginning on a line, and says what the workspace is for."""
+
+    def __init__(self, dtype: np.dtype, batch: int, threads: int, *, backward: bool, feature_major: bool):
+        self.dtype, self.batch, self.threads = dtype, batch, threads
+        self.backward, self.feature_major = backward, feature_major
+        self.lanes = lanes_per_line(dtype)
+        self.size = self.scratch_size = self.integers = 0
+
+    def take(self, size: int) -> int:
+        """The offset of `size` entries."""
+        start = self.size
+        self.size += whole_lines(int(size), self.dtype)
+        return start
+
+    def take_integers(self, size: int) -> int:
+        """The offset of `size` entries of the workspace of integers."""
+        start = self.integers
+        self.integers += -(-size // 8) * 8
+        return start
+
+    def want_scratch(self, size: int) -> None:
+        """Have at least so much scratch memory for each thread."""
+        self.scratch_size = max(self.scratch_size, whole_lines(int(size), self.dtype))
+
+
+class Op:
+    """An entry of a program before any memory is laid out for it: a block, widths, and what the laying out has to know."""
+
+    block: Block
+    name: ClassVar[str] | str = ""
+    #: What its way back reads: the input and the output, as they were on the way forward.
+    reads_x_backward = False
+    reads_y_backward = False
+    #: Whether the output may lie where the input lay, and the delta of the input where that of the output lies.
+    in_place = False
+    has_parameters = False
+    #: Of a loss: it fills in the losses of the rows.
+    gives_losses = False
+    #: Of an optimizer: how many scalars it reads for each step, and the first of them.
+    scalars = first_scalar = 0
+    #: Flops for each row on the way forward, where they count.
+    flops = 0
+
+    def __init__(self, width_in: int, width_out: int):
+        self.width_in, self.width_out = width_in, width_out
+
+    def absorb(self, following: Op) -> bool:
+        """Take over what the following op does, if that is cheaper; else return False."""
+        return False
+
+    def costs(self, lanes: int) -> tuple[int, float] | None:
+        """Vectors of multiply-adds: of a row, with its features along the vectors, and of a vector of rows. None: not possible."""
+        return 0, 0.0
+
+    def tasks(self, record: Any) -> set[int]:
+        """What its block can be asked for."""
+        return {FORWARD, FORWARD_FEATURE_MAJOR} | ({BACKWARD} if record.dx >= 0 else set())
+
+    def lay_out(self, record: Any, memory: Memory) -> None:
+        """Fill in the fields of the block; the header has been."""
+
+    def __repr__(self) -> str:
+        return self.name
