@@ -2,17 +2,19 @@
 
 from fastmlp import datasets
 from fastmlp._version import __version__
-from fastmlp.criterion import Criterion, CrossEntropyLoss, MSELoss
-from fastmlp.modules import Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, MSELoss
+from fastmlp.modules import Activation, Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
     "SGD",
+    "Activation",
     "CosineAnnealingLR",
     "Criterion",
     "CrossEntropyLoss",
+    "ElementwiseLoss",
     "History",
     "Identity",
     "LRScheduler",

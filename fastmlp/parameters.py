@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +23,11 @@ class Storage:
         self.data = zeros(size, dtype)
         self.grad = zeros(size, dtype)
 
-    def __getstate__(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.array(self.data), np.array(self.grad)
-
-    def __setstate__(self, state: tuple[np.ndarray, np.ndarray]) -> None:
-        # An unpickled or deep-copied array begins anywhere: lay it out anew.
-        self.__init__(state[0].size, state[0].dtype)  # type: ignore[misc]
-        self.data[:], self.grad[:] = state
+    @staticmethod
+    @cache
+    def empty(dtype: np.dtype) -> Storage:
+        """That of modules without parameters."""
+        return Storage(0, dtype)
 
 
 class Parameter:
@@ -45,6 +47,8 @@ class Parameter:
         them copies into the view.
     name : str
         The name in its model's ``state_dict``, ``"0.weight"`` for instance.
+    size : int
+        How many numbers it holds.
 
     Notes
     -----
@@ -67,26 +71,38 @@ class Parameter:
         if len(self.shape) not in (1, 2):
             raise ValueError(f"a Parameter has one axis or two; got the shape {self.shape}")
         self.name = ""
-        self._place(Storage(self._size(checks.as_float_dtype(dtype)), checks.as_float_dtype(dtype)), 0)
+        self._owner: weakref.ref | None = None
+        self.replaced = False  # an optimizer that still holds it would train nothing
+        self._place(Storage(self._span_in(checks.as_float_dtype(dtype)), checks.as_float_dtype(dtype)), 0)
 
-    def _size(self, dtype: np.dtype) -> int:
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def owner(self) -> Any:
+        """The module that it is a parameter of, None where there is none (any more)."""
+        return self._owner() if self._owner is not None else None
+
+    def _span_in(self, dtype: np.dtype) -> int:
+        """Entries of a flat vector that it takes, padding included."""
         rows = self.shape[1] if len(self.shape) == 2 else 1
         return rows * row_stride(self.shape[0], dtype)
 
     def _place(self, storage: Storage, offset: int) -> None:
         """Be the part of `storage` that begins at `offset`."""
-        self.storage, self.offset, self.size = storage, offset, self._size(storage.data.dtype)
+        self.storage, self.offset, self.span = storage, offset, self._span_in(storage.data.dtype)
         self.matrix, self.grad_matrix = self._matrix_of(storage.data), self._matrix_of(storage.grad)
         self._data, self._grad = self.view_of(storage.data), self.view_of(storage.grad)
 
-    def _matrix_of(self, flat: np.ndarray) -> np.ndarray:
+    def _matrix_of(self, flat: np.ndarray, offset: int | None = None) -> np.ndarray:
         """The parameter's part of an array laid out as its storage, as the kernels see it: padded, inputs first."""
-        stride = row_stride(self.shape[0], flat.dtype)
-        return flat[self.offset : self.offset + self.size].reshape(-1, stride)
+        stride, at = row_stride(self.shape[0], flat.dtype), self.offset if offset is None else offset
+        return flat[at : at + self._span_in(flat.dtype)].reshape(-1, stride)
 
-    def view_of(self, flat: np.ndarray) -> np.ndarray:
-        """The parameter's part of an array laid out as its storage, in the parameter's shape."""
-        padded = self._matrix_of(flat)[:, : self.shape[0]]
+    def view_of(self, flat: np.ndarray, offset: int | None = None) -> np.ndarray:
+        """The parameter's part of an array laid out as its storage (or from an offset of its own on), in its shape."""
+        padded = self._matrix_of(flat, offset)[:, : self.shape[0]]
         return padded.T if len(self.shape) == 2 else padded[0]
 
     def _move(self, storage: Storage, offset: int) -> None:
@@ -95,12 +111,23 @@ class Parameter:
         self._place(storage, offset)
         self.data, self.grad = data, grad
 
+    def enter(self, owner: Any) -> None:
+        """Become a parameter of a module."""
+        self._owner, self.replaced = weakref.ref(owner), False
+
+    def leave(self) -> None:
+        """Be a parameter of its module no longer."""
+        self._owner, self.replaced = None, True
+
     def __getstate__(self) -> dict:
-        return {key: self.__dict__[key] for key in ("shape", "name", "storage", "offset")}
+        # Its own numbers only, not those of the network whose vector it lies in.
+        numbers = {"data": np.array(self.data, order="C"), "grad": np.array(self.grad, order="C")}
+        return {"shape": self.shape, "name": self.name} | numbers
 
     def __setstate__(self, state: dict) -> None:
-        self.shape, self.name = state["shape"], state["name"]
-        self._place(state["storage"], state["offset"])
+        self.__init__(state["shape"], state["data"].dtype)  # type: ignore[misc]
+        self.name = state["name"]
+        self._data[...], self._grad[...] = state["data"], state["grad"]
 
     @property
     def data(self) -> np.ndarray:
@@ -129,7 +156,7 @@ class Parameter:
 def gather(parameters: Iterable[Parameter], dtype: np.dtype) -> Storage:
     """Move parameters, in order, into one new storage of `dtype`."""
     parameters = list(parameters)
-    sizes = [parameter._size(dtype) for parameter in parameters]
+    sizes = [parameter._span_in(dtype) for parameter in parameters]
     storage = Storage(sum(sizes), dtype)
     offset = 0
     for parameter, size in zip(parameters, sizes):

@@ -265,6 +265,8 @@ class Program:
         self.blocks = [op.block for op in self.ops]
         work = zeros(self.memory.size, self.dtype)
         work[self._plan["one"]] = 1
+        for start, values in self.memory.values:
+            work[start : start + len(values)] = values
         job.set(
             work=work,
             integers=np.zeros(max(1, self.memory.integers), np.int64),

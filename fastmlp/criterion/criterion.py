@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastmlp import checks
+from fastmlp.compiled import runs_compiled
+from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
+from fastmlp.kernels.engine import run
+from fastmlp.kernels.job import Job
+from fastmlp.kernels.op import Op
+from fastmlp.program import Program
 
-__all__ = ["Criterion"]
+__all__ = ["Criterion", "ElementwiseLoss"]
+
+#: Attributes that belong to a moment, not to the loss: left behind by pickle and copy.
+TRANSIENT = ("_saved", "_jobs")
+
+#: Memory for so many times the rows of a call is kept for smaller calls; beyond that, it is given back.
+KEPT = 8
 
 
 class Criterion:
@@ -16,16 +29,36 @@ class Criterion:
 
     To write one of your own, subclass it and give it ``forward(out, y)``, which returns the mean loss of the batch as a
     float and keeps what ``backward()`` will need, and ``backward()``, which returns the gradient of that mean with respect
-    to ``out``. It works in :func:`fastmlp.fit`, only slower: each step then comes back to Python.
+    to ``out``. It works in :func:`fastmlp.fit`, only slower: each step then comes back to Python. A loss that is the mean of a
+    formula is an :class:`ElementwiseLoss`, at full speed.
+
+    Attributes
+    ----------
+    cases : tuple of dict
+        Arguments that tests, golden numbers and benchmarks go through.
     """
 
-    #: Its number in a program (kernels/losses.py); 0 for one that runs in Python only.
-    code = 0
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    #: Whether the targets are labels, whole numbers.
+    takes_labels = False
     _saved: Any = None
 
     def forward(self, out: np.ndarray, y: Any) -> float:
         """The mean loss of the batch."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward(out, y)")
+        if type(self)._op is Criterion._op:
+            raise NotImplementedError(f"{type(self).__name__} has no forward(out, y)")
+        out = checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
+        rows, width = out.shape
+        targets = self._check_targets(y, width, out.dtype, rows, "y", finite=False)
+        job = self._job_for(rows, width, out.dtype)
+        job.sums[0] = 0
+        if self.takes_labels:
+            job.labels[:rows] = targets
+        run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
+        before, self._saved = self._saved, (job, (rows, width))
+        if before is not None:
+            self._spare(before[0].key).append(before[0])
+        return float(job.sums[0]) / (rows * self._terms(width))
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to the outputs.
@@ -35,35 +68,96 @@ class Criterion:
         RuntimeError
             Before the first ``forward``.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no backward()")
+        if type(self)._op is Criterion._op:
+            raise NotImplementedError(f"{type(self).__name__} has no backward()")
+        if self._saved is None:
+            raise RuntimeError(f"{type(self).__name__}.backward was called before forward: compute a loss first")
+        job, shape = self._saved
+        dout = np.empty(shape, job.work.dtype)
+        run(job.handle, 1, dout, dout, 0, 1)
+        return dout
 
-    def _compiled_code(self) -> int:
-        """`code`, unless a subclass brings arithmetic of its own: then 0."""
-        for base in type(self).__mro__:
-            if "code" in vars(base):
-                return self.code
-            if "forward" in vars(base) or "backward" in vars(base):
-                return 0
-        return 0
+    def _op(self, width: int) -> Op:
+        """What the engine is to do, for outputs of this width."""
+        raise NotImplementedError(f"{type(self).__name__} has no _op(width)")
+
+    def _terms(self, width: int) -> int:
+        """How many terms the loss of a row is the mean of."""
+        return 1
+
+    def runs_in_engine(self) -> bool:
+        """Whether the engine can compute the loss."""
+        return runs_compiled(type(self), "_op", "forward", "backward", "__call__")
 
     def __call__(self, out: np.ndarray, y: Any) -> float:
         return self.forward(out, y)
 
     def _check_targets(self, y: Any, width: int, dtype: np.dtype, rows: int, name: str, *, finite: bool) -> np.ndarray:
         """`y` as the kernels take it."""
-        raise NotImplementedError
+        if self.takes_labels:
+            return checks.as_labels(y, width, rows, name)
+        return checks.as_targets(y, width, dtype, rows, name, finite=finite)
 
-    def _outputs(self, out: Any) -> np.ndarray:
-        """The outputs of a network, checked and laid out for the kernels."""
-        return checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
+    def _spare(self, key: tuple) -> list[Job]:
+        """Jobs that no pass needs at the moment, for outputs of a width and dtype, with constants."""
+        return self.__dict__.setdefault("_jobs", {}).setdefault(key, [])
 
-    def _taken(self) -> Any:
-        if self._saved is None:
-            raise RuntimeError(f"{type(self).__name__}.backward was called before forward: compute a loss first")
-        return self._saved
+    def _numbers(self) -> tuple[float, ...]:
+        """The constants of the loss."""
+        return ()
+
+    def _job_for(self, rows: int, width: int, dtype: np.dtype) -> Job:
+        key = width, dtype, self._numbers()
+        try:
+            job = self._spare(key).pop()
+        except IndexError:
+            job = None
+        if job is None or not rows <= job.batch <= KEPT * rows:
+            job = Program.of_loss(self._op(width), dtype, batch=rows).job()
+            job.batch, job.key = rows, key
+            job.set(labels=np.zeros(rows if self.takes_labels else 1, np.int64))
+        return job
 
     def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name != "_saved"}
+        return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+class ElementwiseLoss(Criterion):
+    """The base of the losses that are a mean over all elements: ``loss = mean over n, j of value(out[n, j], y[n, j])``.
+
+    A subclass is one formula in plain Python on numbers, ``value``; the engine's loops and, where `slope` is not written, the
+    derivative by `out` are made of it.
+
+    Attributes
+    ----------
+    value : callable
+        Static: ``value(out, y, *constants)``.
+    slope : callable, optional
+        Static: the derivative by `out`, ``slope(out, y, *constants)``.
+    constants : tuple of str
+        Names of attributes that are numbers of the formula. They are values in the program: to change one compiles nothing.
+    """
+
+    value: Callable[..., Any]
+    slope: Callable[..., Any] | None = None
+    constants: ClassVar[tuple[str, ...]] = ()
+
+    def _op(self, width: int) -> Op:
+        return ElementwiseLossOp(width, type(self).__name__.lower(), self.value, self.slope, self._numbers())
+
+    def _terms(self, width: int) -> int:
+        return width
+
+    def _numbers(self) -> tuple[float, ...]:
+        return tuple(getattr(self, name) for name in self.constants)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.constants:
+            value = checks.as_number(value, name, least=-float("inf"))
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name):g}' for name in self.constants)})"

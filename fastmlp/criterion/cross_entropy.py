@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from fastmlp import checks
 from fastmlp.criterion.criterion import Criterion
-from fastmlp.kernels import losses
+from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
+from fastmlp.kernels.op import Op
 
 __all__ = ["CrossEntropyLoss"]
 
@@ -43,23 +41,7 @@ class CrossEntropyLoss(Criterion):
     array([[ 0.5, -0.5]], dtype=float32)
     """
 
-    code = losses.CROSS_ENTROPY
+    takes_labels = True
 
-    def forward(self, out: np.ndarray, y) -> float:
-        out = self._outputs(out)
-        rows, classes = out.shape
-        y = self._check_targets(y, classes, out.dtype, rows, "y", finite=False)
-        saved, each = np.empty_like(out), np.empty(rows, out.dtype)
-        columns = np.zeros((classes + losses.SPARE_ROWS, losses.LOSS_ROWS), out.dtype)
-        losses.cross_entropy_forward(each, saved, out, y, columns, classes)
-        self._saved = saved, y
-        return losses.loss_sum(each) / rows
-
-    def backward(self) -> np.ndarray:
-        saved, y = self._taken()
-        dlogits = saved.copy()
-        losses.cross_entropy_backward(dlogits, y, dlogits.dtype.type(1) / dlogits.dtype.type(len(y)))
-        return dlogits
-
-    def _check_targets(self, y, width, dtype, rows, name, *, finite):
-        return checks.as_labels(y, width, rows, name)
+    def _op(self, width: int) -> Op:
+        return CrossEntropy(width)

@@ -156,11 +156,18 @@ class Memory:
         self.backward, self.feature_major = backward, feature_major
         self.lanes = lanes_per_line(dtype)
         self.size = self.scratch_size = self.integers = 0
+        self.values: list[tuple[int, tuple[float, ...]]] = []  # to be written at these offsets
 
     def take(self, size: int) -> int:
         """The offset of `size` entries."""
         start = self.size
         self.size += whole_lines(int(size), self.dtype)
+        return start
+
+    def take_values(self, values: tuple[float, ...]) -> int:
+        """The offset of some constants."""
+        start = self.take(len(values))
+        self.values.append((start, values))
         return start
 
     def take_integers(self, size: int) -> int:

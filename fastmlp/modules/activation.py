@@ -1,41 +1,74 @@
-"""Elementwise modules."""
+"""Elementwise modules: a formula each."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from fastmlp.kernels import activations
+from fastmlp import checks
+from fastmlp.kernels.blocks.elementwise import Elementwise
+from fastmlp.kernels.compiler.expression import select
+from fastmlp.kernels.elementary import sigmoid, tanh
+from fastmlp.kernels.op import Op
+from fastmlp.modules import structure
 from fastmlp.modules.module import Module
-from fastmlp.program import Program
 
-__all__ = ["Identity", "ReLU", "Sigmoid", "Tanh"]
+__all__ = ["Activation", "Identity", "ReLU", "Sigmoid", "Tanh"]
 
 
-class _Activation(Module):
-    """An elementwise function whose derivative is a function of its output, which is kept for backward."""
+class Activation(Module):
+    """The base of the elementwise functions: ``y = value(x, *constants)``.
 
-    code: int
+    A subclass is one formula in plain Python on numbers, ``value``; the engine's loops and, where `slope` is not written, the
+    derivative are made of it.
+
+    Attributes
+    ----------
+    value : callable
+        Static: ``value(x, *constants)``.
+    slope : callable, optional
+        Static: the derivative, ``slope(saved, *constants)``.
+    saves : {"y", "x"}
+        What `slope` reads: the output or the input. A derived slope reads x.
+    constants : tuple of str
+        Names of attributes that are numbers of the formula. They are values in the program: to change one compiles nothing.
+    cases : tuple of dict
+        Arguments that tests, golden numbers and benchmarks go through.
+    """
+
+    value: Callable[..., Any]
+    slope: Callable[..., Any] | None = None
+    saves = "y"
+    constants: ClassVar[tuple[str, ...]] = ()
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    #: Where the function is max(x, floor): the product before it can do that too.
+    floor: float | None = None
 
     def _width_out(self, width: int | None) -> int | None:
         return width
 
-    def _lower(self, program: Program) -> None:
-        program.activation(self.code)
+    def _ops(self, width: int) -> list[Op]:
+        saves = self.saves if self.slope is not None else "x"
+        return [Elementwise(width, self._formula, self.value, self.slope, saves, self._numbers(), self.floor)]
 
-    def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        y = self._buffer("y", x.shape[0], width, x.dtype)
-        activations.activation_forward_copy(self.code, y, x)
-        self._saved = y, (x.shape[0], width)
-        return y, width
+    @property
+    def _formula(self) -> str:
+        """The name of the formula; it differs where the options of a class choose between several."""
+        return type(self).__name__.lower()
 
-    def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        self._saved_shape()
-        dx = self._buffer("dx", dy.shape[0], width, dy.dtype)
-        activations.activation_backward_copy(self.code, dx, dy, self._saved[0])
-        return dx, width
+    def _numbers(self) -> tuple[float, ...]:
+        return tuple(getattr(self, name) for name in self.constants)
+
+    def _check_attribute(self, name: str, value: Any) -> None:
+        if name in self.constants:
+            checks.as_number(value, name, least=-float("inf"))
+            structure.changed()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name):g}' for name in self.constants)})"
 
 
-class ReLU(_Activation):
+class ReLU(Activation):
     """The rectifier: ``y = max(x, 0)``, with the derivative 0 at 0.
 
     Shape: ``(N, W)`` to ``(N, W)``. NaN stays NaN. Keeps its output for backward.
@@ -51,10 +84,18 @@ class ReLU(_Activation):
     array([[0., 2.]], dtype=float32)
     """
 
-    code = activations.RELU
+    floor = 0.0
+
+    @staticmethod
+    def value(x):
+        return select(x < 0, 0, x)
+
+    @staticmethod
+    def slope(y):
+        return select(y > 0, 1, 0)
 
 
-class Tanh(_Activation):
+class Tanh(Activation):
     """The hyperbolic tangent: ``y = tanh(x)``, within 2 units in the last place.
 
     Shape: ``(N, W)`` to ``(N, W)``. Keeps its output for backward.
@@ -70,10 +111,14 @@ class Tanh(_Activation):
     array([[0.        , 0.46211717]], dtype=float32)
     """
 
-    code = activations.TANH
+    value = staticmethod(tanh)
+
+    @staticmethod
+    def slope(y):
+        return 1 - y * y
 
 
-class Sigmoid(_Activation):
+class Sigmoid(Activation):
     """The logistic function: ``y = 1 / (1 + exp(-x))``, within 3 units in the last place.
 
     Shape: ``(N, W)`` to ``(N, W)``. Keeps its output for backward.
@@ -85,7 +130,11 @@ class Sigmoid(_Activation):
     array([[0.5, 0. ]], dtype=float32)
     """
 
-    code = activations.SIGMOID
+    value = staticmethod(sigmoid)
+
+    @staticmethod
+    def slope(y):
+        return y * (1 - y)
 
 
 class Identity(Module):
@@ -103,13 +152,5 @@ class Identity(Module):
     def _width_out(self, width: int | None) -> int | None:
         return width
 
-    def _lower(self, program: Program) -> None:
-        pass
-
-    def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        self._saved = (None, (x.shape[0], width))
-        return x, width
-
-    def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        self._saved_shape()
-        return dy, width
+    def _ops(self, width: int) -> list[Op]:
+        return []

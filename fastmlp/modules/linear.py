@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.kernels.layout import whole_lines
-from fastmlp.kernels.linear import linear_backward, linear_forward
+from fastmlp.kernels.blocks.linear import Linear as LinearOp
+from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
-from fastmlp.parameters import Parameter, gather
-from fastmlp.program import Program
+from fastmlp.parameters import Parameter
 
 __all__ = ["Linear"]
 
@@ -59,14 +59,21 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype=np.float32, rng=None):
-        self.in_features = checks.as_size(in_features, "in_features")
-        self.out_features = checks.as_size(out_features, "out_features")
-        self.weight = Parameter((self.out_features, self.in_features), dtype)
-        # A layer without a bias has a row of zeros that nobody trains: the kernels know one kind of layer.
-        self._bias = Parameter((self.out_features,), dtype)
-        self.bias = self._bias if bias else None
-        gather([self.weight, self._bias], self.weight.dtype)
+        width_in, width_out = checks.as_size(in_features, "in_features"), checks.as_size(out_features, "out_features")
+        self._shape = width_out, width_in
+        self.weight = Parameter(self._shape, dtype)
+        self.bias = Parameter((width_out,), dtype) if bias else None
         self.reset_parameters(rng)
+
+    @property
+    def in_features(self) -> int:
+        """The width of the input."""
+        return self._shape[1]
+
+    @property
+    def out_features(self) -> int:
+        """The width of the output."""
+        return self._shape[0]
 
     def reset_parameters(self, rng: int | np.random.Generator | None = None) -> None:
         """Draw weight and bias uniformly from ±1/sqrt(in_features), PyTorch's default for Linear."""
@@ -76,33 +83,33 @@ class Linear(Module):
         if self.bias is not None:
             self.bias.data = generator.uniform(-bound, bound, self.bias.shape)
 
+    def _check_attribute(self, name: str, value: Any) -> None:
+        shapes = {"weight": self._shape, "bias": self._shape[:1]} if name in ("weight", "bias") else {}
+        if name not in shapes or (name == "bias" and value is None):
+            return
+        if not isinstance(value, Parameter):
+            raise TypeError(f"{name} of a Linear must be a Parameter{' or None' * (name == 'bias')}; got {value!r}")
+        if value.shape != shapes[name]:
+            raise ValueError(f"{name} of {self!r} must have the shape {shapes[name]}; got {value.shape}")
+
+    def __delattr__(self, name: str) -> None:
+        if name == "bias":
+            self.bias = None
+        elif name == "weight":
+            raise AttributeError("a Linear without a weight is none")
+        else:
+            super().__delattr__(name)
+
     def _width_in(self) -> int:
         return self.in_features
 
     def _width_out(self, width: int | None) -> int:
         return self.out_features
 
-    def _lower(self, program: Program) -> None:
-        program.linear(self.weight, self._bias, self.bias is not None)
-
-    def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        if width != self.in_features:
-            raise ValueError(f"{self!r} expects (N, {self.in_features}); got {(x.shape[0], width)}")
-        out = self.out_features
-        y = self._buffer("y", x.shape[0], out, x.dtype)
-        linear_forward(y, x, self.weight.matrix, self._bias.matrix, out)
-        self._saved = x, (x.shape[0], out)
-        return y, out
-
-    def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        self._saved_shape()
-        x, weight, bias = self._saved[0], self.weight, self._bias
-        dx = self._buffer("dx", x.shape[0], self.in_features, x.dtype)
-        transposed = self._buffer("weight_t", whole_lines(self.out_features, x.dtype), self.in_features, x.dtype)
-        has_bias = self.bias is not None
-        linear_backward(dx, weight.grad_matrix, bias.grad_matrix, transposed, dy, x, weight.matrix, self.out_features, has_bias)
-        return dx, self.in_features
+    def _ops(self, width: int) -> list[Op]:
+        bias = self.bias.offset if self.bias is not None else -1
+        return [LinearOp(self.in_features, self.out_features, self.weight.offset, bias)]
 
     def __repr__(self) -> str:
-        bias = "" if self.bias is not None else ", bias=False"
+        bias = "" if self.__dict__.get("bias") is not None or "bias" not in self.__dict__ else ", bias=False"
         return f"Linear({self.in_features}, {self.out_features}{bias})"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.kernels.layout import row_stride, zeros
-from fastmlp.parameters import Parameter
-from fastmlp.program import Program
+from fastmlp.kernels.op import Op
+from fastmlp.modules import structure
+from fastmlp.modules.route import Route, Trace
+from fastmlp.parameters import Parameter, Storage, gather
 
-__all__ = ["Module", "padded_arithmetic"]
+__all__ = ["Module"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_saved", "_keeper", "_passes", "_spare", "_owned", "_buffers", "_calls", "_backward_calls")
+TRANSIENT = ("_trace", "_route", "_version", "_stored", "_parent")
 
 
 class Module:
@@ -24,15 +25,16 @@ class Module:
 
     To write one of your own, subclass it and give it two methods on NumPy arrays: ``forward(x)``, which keeps what
     ``backward(dy)`` will need, and ``backward(dy)``, which adds to the gradients of the module's parameters and returns the
-    gradient with respect to ``x``. Attributes that are Parameters or Modules are found by name. Such a module works
-    everywhere, :func:`fastmlp.fit` included, only slower: each step then comes back to Python.
+    gradient with respect to ``x``. Attributes that are Parameters or Modules are found by name, also in lists, tuples and
+    dictionaries. Such a module works everywhere, :func:`fastmlp.fit` included, only slower: each step then comes back to Python.
 
     Shape: ``(N, I)`` to ``(N, O)``.
 
     Notes
     -----
-    Gradients accumulate until :meth:`zero_grad`, as in PyTorch. A module keeps its last input or output until the next
-    call, so it can stand only once in a network.
+    Gradients accumulate until :meth:`zero_grad`, as in PyTorch. In training mode a module keeps what the way back from its last
+    output needs; in evaluation mode (:meth:`eval`) it keeps nothing, so :meth:`backward` still belongs to the last output of
+    training mode.
 
     Examples
     --------
@@ -48,20 +50,27 @@ class Module:
     """
 
     training = True
-    _saved: Any = None
-    _keeper: Any = None  # a weak reference to the Passes of a network, which have what this module would have saved
-    _owned = False
+    _parent: weakref.ref | None = None  # the module of whose network this one is a part
+    _version = -1  # of the structure of all networks, when `_stored` was looked up
+    _stored: Sequence[Parameter] = ()
+    _route: Route | None = None
+    _trace: Trace | None = None
 
-    # What a subclass gives. Built-in modules give `_forward` and `_backward` on padded matrices instead, so that a network
-    # pads its input once and not at every layer.
+    # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The output for `x`, (N, I) to (N, O)."""
-        if type(self)._forward is Module._forward:
+        if not self._has_ops():
             raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
-        x = checks.as_matrix(x, self._width_in(), self.dtype or checks.as_float_dtype_of(x), self)
-        padded, width = self._forward(self._pad("input", x), x.shape[1])
-        return padded[:, :width].copy()
+        route = self._route_now()
+        x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
+        if not self.training:
+            return route.predict(x)
+        out, trace = route.forward(x)
+        before, self.__dict__["_trace"] = self._trace, trace
+        if before is not None:
+            before.release()
+        return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """The gradient with respect to the last input, given the one with respect to the last output.
@@ -71,68 +80,32 @@ class Module:
         Raises
         ------
         RuntimeError
-            Before the first ``forward``.
+            Before the first ``forward`` in training mode.
         ValueError
             If `dy` does not have the shape of the last output.
         """
-        if type(self)._backward is Module._backward:
+        if not self._has_ops():
             raise NotImplementedError(f"{type(self).__name__} has no backward(dy)")
-        dy = self._checked_delta(dy, self._saved_shape())
-        padded, width = self._backward(self._pad("output delta", dy), dy.shape[1])
-        return padded[:, :width].copy()
-
-    def _checked_delta(self, dy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """The gradient with respect to the last output, which had this shape, laid out for the kernels."""
-        dy = checks.as_rows(dy, shape[1], self.dtype or checks.as_float_dtype_of(dy), self, "dy")
-        if dy.shape[0] != shape[0]:
-            raise ValueError(
-                f"backward of {checks.describe(self)} expects the shape of the last output, {shape}; got {dy.shape}"
+        self._route_now()
+        trace = self._trace
+        if trace is None:
+            hint = "" if self.training else " in training mode (in evaluation mode, nothing is kept): call train(), then"
+            raise RuntimeError(
+                f"{type(self).__name__}.backward was called before forward{hint}: call the module on an input first"
             )
-        return dy
+        return trace.backward(checks.as_delta(dy, trace.shape, self._dtype_for(dy), self))
 
-    def _forward(self, x: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        """As `forward`, on a padded matrix and its width."""
-        y = np.asarray(self.forward(x[:, :width]))
-        if y.ndim != 2 or y.shape[0] != x.shape[0]:
-            raise ValueError(f"{type(self).__name__}.forward must return ({x.shape[0]}, O); got {y.shape}")
-        return checks.as_padded(y.astype(x.dtype, copy=False)), y.shape[1]
+    def _ops(self, width: int) -> list[Op]:
+        """What the engine is to do, for inputs of this width."""
+        raise NotImplementedError(f"{type(self).__name__} has no _ops(width)")
 
-    def _backward(self, dy: np.ndarray, width: int) -> tuple[np.ndarray, int]:
-        """As `backward`, on a padded matrix and its width."""
-        dx = np.asarray(self.backward(dy[:, :width]))
-        if dx.ndim != 2 or dx.shape[0] != dy.shape[0]:
-            raise ValueError(f"{type(self).__name__}.backward must return ({dy.shape[0]}, I); got {dx.shape}")
-        return checks.as_padded(dx.astype(dy.dtype, copy=False)), dx.shape[1]
+    def _has_ops(self) -> bool:
+        """Whether `forward` and `backward` of this class, Module, have something to run."""
+        return type(self)._ops is not Module._ops or type(self)._row is not Module._row
 
-    def _buffer(self, role: str, rows: int, width: int, dtype: np.dtype) -> np.ndarray:
-        """A matrix of the module's own, with whatever the last call left in it, zero in the padding.
-
-        Kept from call to call: fresh memory for every intermediate result costs a third of a step of a small network, most of
-        it page faults.
-        """
-        buffers = self.__dict__.setdefault("_buffers", {})
-        key = role, width  # a narrower one would find numbers in its padding
-        buffer = buffers.get(key)
-        if buffer is None or len(buffer) != rows or buffer.dtype != dtype:
-            stride = row_stride(width, dtype)
-            buffer = buffers[key] = zeros(rows * stride, dtype).reshape(rows, stride)
-        return buffer
-
-    def _pad(self, role: str, array: np.ndarray) -> np.ndarray:
-        """A copy of an array in a buffer."""
-        rows, width = array.shape
-        padded = self._buffer(role, rows, width, array.dtype)
-        padded[:, :width] = array
-        return padded
-
-    def _saved_shape(self) -> tuple[int, int]:
-        """The shape of the last output."""
-        keeper = self._keeper() if self._saved is None and self._keeper is not None else None
-        if keeper is not None:
-            keeper.hand_out()
-        if self._saved is None:
-            raise RuntimeError(f"{type(self).__name__}.backward was called before forward: call the module on an input first")
-        return self._saved[-1]
+    def _row(self) -> Iterable[Module]:
+        """The modules that this one runs one after the other; only itself where it is no container."""
+        return (self,)
 
     def _width_in(self) -> int | None:
         """The width of the input, None where any will do."""
@@ -142,31 +115,30 @@ class Module:
         """The width of the output for an input of this width, None where unknown."""
         return None
 
-    def _lower(self, program: Program) -> None:
-        """Add the module to a program."""
-        raise NotImplementedError
-
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.forward(x)
 
     @property
     def dtype(self) -> np.dtype | None:
         """The dtype of the module's numbers; None where it has no parameters and takes its input's."""
-        for parameter in self._stored_parameters():
+        for parameter in self.parameters():
             return parameter.dtype
         return None
 
+    def _dtype_for(self, x: Any) -> np.dtype:
+        """The dtype to compute in."""
+        return self._stored[0].dtype if self._stored else checks.as_float_dtype_of(x)
+
+    # Parts and parameters.
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The parts of this module, with their names."""
-        for name, value in self.__dict__.items():
-            if isinstance(value, Module) and name not in TRANSIENT:
-                yield name, value
+        yield from _named(self.__dict__, Module)
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """The parameters of this module and of all its parts, with their names."""
-        for name, value in self.__dict__.items():
-            if isinstance(value, Parameter) and not name.startswith("_"):
-                yield prefix + name, value
+        for name, parameter in _named(self.__dict__, Parameter):
+            yield prefix + name, parameter
         for name, child in self.named_children():
             yield from child.named_parameters(f"{prefix}{name}.")
 
@@ -175,21 +147,96 @@ class Module:
         for _, parameter in self.named_parameters():
             yield parameter
 
-    def _stored_parameters(self) -> Iterator[Parameter]:
-        """The parameters and whatever else lies in the flat vector, private ones included, each once."""
-        seen = set()
-        for value in self.__dict__.values():
-            if isinstance(value, Parameter) and value not in seen:
-                seen.add(value)
-                yield value
-        for _, child in self.named_children():
-            yield from child._stored_parameters()
-
     def modules(self) -> Iterator[Module]:
         """The module itself and all its parts, depth first."""
         yield self
         for _, child in self.named_children():
             yield from child.modules()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        present = self.__dict__.get(name)
+        if isinstance(present, Parameter) and value is not None and not isinstance(value, Parameter):
+            raise TypeError(
+                f"{name} of {type(self).__name__} is a Parameter; assign a Parameter, or its numbers: .{name}.data = ... "
+                f"(got a {type(value).__name__})"
+            )
+        if isinstance(value, Parameter):
+            owner = value.owner
+            if owner is not None and (owner is not self or (present is not value and value in self.__dict__.values())):
+                raise ValueError(
+                    f"that Parameter already belongs to {checks.describe(owner)}; tied parameters are not supported: "
+                    f"copy its numbers, .{name}.data = other.data"
+                )
+        self._check_attribute(name, value)
+        if isinstance(value, (Parameter, Module, list, tuple, dict)) or isinstance(present, (Parameter, Module)):
+            structure.changed()
+        if isinstance(present, Parameter) and present is not value:
+            present.leave()
+        if isinstance(value, Parameter):
+            value.enter(self)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        present = self.__dict__.get(name)
+        object.__delattr__(self, name)
+        if isinstance(present, Parameter):
+            present.leave()
+        structure.changed()
+
+    def _check_attribute(self, name: str, value: Any) -> None:
+        """Refuse what an attribute cannot be."""
+
+    # The flat vector that the parameters lie in.
+
+    def _root(self) -> Module:
+        """The outermost network that this module is a part of."""
+        module = self
+        while module._parent is not None:
+            parent = module._parent()
+            if parent is None:
+                break
+            module = parent
+        return module
+
+    def _route_now(self) -> Route:
+        """How to go forward and back, as the module and its parameters are now."""
+        if self._version != structure.version():
+            self._look_again()
+        route = self._route
+        assert route is not None
+        return route
+
+    def _look_again(self) -> None:
+        """Find the parameters again, after some network has changed, and bring them together where they are not."""
+        version = structure.version()
+        root = self._root()
+        stored = list(dict.fromkeys(root.parameters()))
+        if stored and root._gathers() and not _lie_together(stored):
+            gather(stored, root.dtype or stored[0].dtype)
+        here = self.__dict__
+        own = list(dict.fromkeys(self.parameters()))
+        storage = own[0].storage if own else None
+        route = here.get("_route")
+        if route is None or route.storage is not storage or not route.fits(self):
+            here["_route"] = Route(self, storage)
+            here.pop("_trace", None)
+        here["_stored"], here["_version"] = own, version
+
+    def _gathers(self) -> bool:
+        """Whether the parameters of this module and all its parts are to lie in one vector."""
+        return self._has_ops()
+
+    @property
+    def storage(self) -> Storage:
+        """The flat vector of the parameters, and that of their gradients, both with zeros where rows are padded.
+
+        Of a module that has become a part of another, that one's. Numbers written into the padding have no effect.
+        """
+        if self._version != structure.version():
+            self._look_again()
+        return self._stored[0].storage if self._stored else Storage.empty(self.dtype or np.dtype(np.float32))
+
+    # State.
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
@@ -199,7 +246,7 @@ class Module:
     def train(self, mode: bool = True) -> Module:
         """Switch to training mode (or, with False, to evaluation mode), with all parts."""
         for module in self.modules():
-            module.training = mode
+            module.training = bool(mode)
         return self
 
     def eval(self) -> Module:
@@ -237,21 +284,31 @@ class Module:
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}
 
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        for _, parameter in _named(state, Parameter):
+            parameter.enter(self)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
-@cache
-def _brings_its_own(kind: type[Module], name: str) -> bool:
-    for base in kind.__mro__:
-        if f"_{name}" in vars(base):
+def _named(attributes: dict[str, Any], kind: type) -> Iterator[tuple[str, Any]]:
+    """The attributes of this kind, and those within lists, tuples and dictionaries, with their names."""
+    for name, value in attributes.items():
+        if isinstance(value, kind):
+            yield name, value
+        elif isinstance(value, (list, tuple)):
+            yield from _named({f"{name}.{i}": item for i, item in enumerate(value)}, kind)
+        elif isinstance(value, dict):
+            yield from _named({f"{name}.{key}": item for key, item in value.items()}, kind)
+
+
+def _lie_together(parameters: Sequence[Parameter]) -> bool:
+    """Whether parameters fill one storage, in order."""
+    storage, at = parameters[0].storage, 0
+    for parameter in parameters:
+        if parameter.storage is not storage or parameter.offset != at:
             return False
-        if name in vars(base):
-            return True
-    return False
-
-
-def padded_arithmetic(module: Module, name: str) -> Callable[[np.ndarray, int], tuple[np.ndarray, int]]:
-    """``module._forward`` or ``module._backward``, unless a subclass brings a ``forward`` or ``backward``: then that one."""
-    kind: Any = type(module)
-    return getattr(Module if _brings_its_own(kind, name) else kind, f"_{name}").__get__(module)
+        at += parameter.span
+    return at == storage.data.size

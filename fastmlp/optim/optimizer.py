@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
 
 from fastmlp import checks
+from fastmlp.compiled import runs_compiled
+from fastmlp.kernels.blocks.optimizers import Update
+from fastmlp.kernels.engine import run
+from fastmlp.kernels.job import Job
+from fastmlp.kernels.layout import zeros
 from fastmlp.parameters import Parameter, Storage
+from fastmlp.program import Program
 
 __all__ = ["Optimizer"]
+
+#: A row of a 2-D array of no consequence, for an engine that expects one.
+NOWHERE = {np.dtype(kind): np.zeros((1, 1), kind) for kind in (np.float32, np.float64)}
 
 
 class Optimizer:
@@ -15,63 +27,349 @@ class Optimizer:
 
     Parameters
     ----------
-    params : iterable of Parameter
-        ``model.parameters()``.
-    lr : float
-        The learning rate, at least 0. It may be assigned between steps.
+    params : iterable of Parameter, or of dict
+        ``model.parameters()``; or groups, each a dictionary with "params" and hyperparameters of its own, as in PyTorch.
+    **defaults
+        The hyperparameters by name, those of every group that does not say otherwise. ``lr`` is one of them.
 
-    To write one of your own, subclass it and give it ``step()``, which changes ``parameter.data`` for each of
-    ``self.params`` by what is in ``parameter.grad``. It works in :func:`fastmlp.fit`, only slower.
+    A subclass is a formula in plain Python on numbers, at full speed::
+
+        class Momentum(fm.Optimizer):
+            state = ("velocity",)                       # arrays like the parameters, zero at first
+
+            def __init__(self, params, lr, momentum=0.9):
+                super().__init__(params, lr=lr, momentum=momentum)
+
+            def scalars(self, group, t, lr):            # for steps t = 1, 2, ..., an array; numbers or arrays like it
+                return lr, group["momentum"]
+
+            @staticmethod
+            def update(p, g, velocity, lr, momentum):   # -> the parameter, then the state
+                velocity = momentum * velocity + g
+                return p - lr * velocity, velocity
+
+    Or it has a ``step()`` of its own, which changes ``parameter.data`` for each of ``self.params`` by what is in
+    ``parameter.grad``. That works in :func:`fastmlp.fit` too, only slower: each step then comes back to Python.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        The groups, with all hyperparameters. What is assigned in there is checked at the next step.
+    steps : int
+        Steps taken so far.
+    state : tuple of str
+        Names of the arrays that the formula keeps for each parameter.
+    cases : tuple of dict
+        Arguments that tests, golden numbers and benchmarks go through.
+
+    Notes
+    -----
+    A hyperparameter is an attribute too, that of the first group; assigning it sets that of all groups.
     """
 
-    def __init__(self, params: Iterable[Parameter], lr: float):
-        if isinstance(params, Parameter):
-            params = [params]
-        try:
-            self.params = list(params)
-        except TypeError:
-            raise TypeError(f"params must be Parameters, model.parameters(); got a {type(params).__name__}") from None
-        if not self.params:
-            raise ValueError("params is empty: the model has no parameters, or its iterator has been used up")
-        for parameter in self.params:
-            if not isinstance(parameter, Parameter):
-                raise TypeError(f"params must be Parameters, model.parameters(); got a {type(parameter).__name__}")
-        self.lr = lr
-        self._spans: list[tuple[Storage, int, int]] = []
-        self._storages: list[Storage] = []
+    update: Callable[..., Any]
+    state: tuple[str, ...] = ()
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+
+    def __init__(self, params: Iterable[Parameter] | Iterable[Mapping], lr: float, **defaults: Any):
+        self.__dict__["_defaults"] = {"lr": lr, **defaults}
+        self.__dict__["param_groups"] = []
+        self.steps = 0
+        self._initial_lr: float | None = None  # of the first schedule: PyTorch's initial_lr
+        self._arrays: dict[Storage, np.ndarray] = {}
+        self._places: dict[Parameter, tuple[np.ndarray, int]] = {}
+        self._jobs: dict[Storage, tuple[tuple, Job]] = {}
+        for group in _as_groups(params):
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with hyperparameters of their own.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For names that are no hyperparameters, numbers outside their bounds, things that are not Parameters, and for a
+            parameter that the optimizer has already.
+        """
+        parameters = _as_parameters(group["params"])
+        unknown = group.keys() - self._defaults.keys() - {"params"}
+        if unknown:
+            raise ValueError(f"{type(self).__name__} has no hyperparameter {sorted(unknown)[0]!r}")
+        have = {id(parameter) for parameter in self.params}
+        for parameter in parameters:
+            if id(parameter) in have:
+                raise ValueError(f"{parameter!r} is listed twice: each parameter takes one step")
+            have.add(id(parameter))
+        complete = self._defaults | {name: value for name, value in group.items() if name != "params"}
+        self.param_groups.append({"params": parameters} | self.check(complete))
+        self._jobs.clear()
 
     @property
-    def lr(self) -> float:
-        """The learning rate."""
-        return self._lr
+    def params(self) -> list[Parameter]:
+        """The parameters of all groups, in order."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
-    @lr.setter
-    def lr(self, value: float) -> None:
-        self._lr = checks.as_number(value, "lr")
+    def check(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The hyperparameters of a group, checked and converted; a subclass checks its own and calls this for `lr`."""
+        return group | {"lr": checks.as_number(group["lr"], "lr")}
 
-    def step(self) -> None:
-        """Change the parameters by what their gradients say."""
-        raise NotImplementedError(f"{type(self).__name__} has no step()")
+    def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
+        """What `update` gets behind the state, for steps number `t` (from 1) with learning rates `lr`: numbers, or arrays like
+        `t`."""
+        raise NotImplementedError(f"{type(self).__name__} has neither step() nor scalars(group, t, lr) and update(p, g, ...)")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.__dict__.get("_defaults", ()) and self.param_groups:
+            return self.param_groups[0][name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dict__.get("_defaults", ()):
+            object.__setattr__(self, name, value)
+            return
+        checked = [self.check({**group, name: value}) for group in self.param_groups]
+        for group, new in zip(self.param_groups, checked):
+            group.update(new)
+        if name == "lr":
+            self._initial_lr = None
+
+    def _set_rates(self, factor_of: Callable[[dict[str, Any]], float]) -> None:
+        """Have a schedule set the learning rate of each group."""
+        for group in self.param_groups:
+            group["lr"] = factor_of(group)
+
+    # Steps, taken one by one. `fit` takes them in the engine's own calls.
+
+    def runs_in_engine(self) -> bool:
+        """Whether the engine can take the steps."""
+        return runs_compiled(type(self), "update", "step", "zero_grad")
 
     def zero_grad(self) -> None:
         """Set the gradients of the parameters to zero."""
-        for storage, first, last in self._parts():
+        for storage, first, last, _ in self._spans():
             storage.grad[first:last] = 0
 
-    def _parts(self) -> list[tuple[Storage, int, int]]:
-        """Where the parameters lie, neighbours joined: storage, first entry, last entry.
+    def step(self) -> None:
+        """Change the parameters by what their gradients say."""
+        if not hasattr(type(self), "update"):
+            raise NotImplementedError(f"{type(self).__name__} has no step()")
+        t = np.array([self.steps + 1])
+        for storage in dict.fromkeys(parameter.storage for parameter in self.params):
+            job = self._job_for(storage)
+            self._fill_scalars(job.rows_of_scalars, t, None)
+            nowhere = NOWHERE[storage.data.dtype]
+            run(job.handle, 0, nowhere, nowhere, 0, 1)
+        self.steps += 1
 
-        Looked up anew when the parameters have moved, as they do when a Sequential is built after the optimizer.
-        """
-        storages = [parameter.storage for parameter in self.params]
-        if storages != self._storages:
-            self._storages, self._spans = storages, []
+    def _spans(self) -> list[tuple[Storage, int, int, int]]:
+        """Where the parameters lie, neighbours of a group joined: storage, first entry, last entry, group."""
+        spans: list[tuple[Storage, int, int, int]] = []
+        for number, group in enumerate(self.param_groups):
+            for parameter in group["params"]:
+                if parameter.replaced:
+                    raise RuntimeError(
+                        f"{parameter!r} has been replaced in its module since the optimizer was made: make the optimizer anew"
+                    )
+                storage, start, end = parameter.storage, parameter.offset, parameter.offset + parameter.span
+                if spans and spans[-1][0] is storage and spans[-1][2] == start and spans[-1][3] == number:
+                    start = spans.pop()[1]
+                spans.append((storage, start, end, number))
+        return spans
+
+    def _job_for(self, storage: Storage) -> Job:
+        """What takes a step of the parameters in one storage."""
+        spans = [span for span in self._spans() if span[0] is storage]
+        key = (self.state, *spans)
+        found = self._jobs.get(storage)
+        if found is not None and found[0] == key:
+            return found[1]
+        for other in set(self._jobs) - {parameter.storage for parameter in self.params}:
+            del self._jobs[other]
+        names = self._scalars_of_groups(np.array([self.steps + 1]), None)
+        counts = [len(scalars) for scalars in names]
+        starts = np.cumsum([0, *counts]).tolist()
+        updates = [
+            Update(self._formula, self.update, len(self.state), counts[group], starts[group], first, last - first)
+            for _, first, last, group in spans
+        ]
+        program = Program.of_updates(updates, storage.data.dtype)
+        job = program.job()
+        job.rows_of_scalars = np.zeros((1, starts[-1]), storage.data.dtype)
+        job.run.params = storage.data.size
+        job.set(
+            params=storage.data,
+            grads=storage.grad,
+            state=self._state_of(storage),
+            scalars=job.rows_of_scalars.reshape(-1),
+        )
+        self._jobs[storage] = key, job
+        return job
+
+    @property
+    def _formula(self) -> str:
+        """The name of the formula; it differs where the options of a class choose between several."""
+        return type(self).__name__.lower()
+
+    def _updates(self) -> list[Update]:
+        """The ops of the groups, for whole steps of the engine."""
+        counts = [len(scalars) for scalars in self._scalars_of_groups(np.array([1]), None)]
+        starts = np.cumsum([0, *counts]).tolist()
+        return [Update(self._formula, self.update, len(self.state), counts[i], starts[i]) for i in range(len(counts))]
+
+    def _scalars_of_groups(self, t: np.ndarray, rates: np.ndarray | None) -> list[tuple[Any, ...]]:
+        """For each group what `update` gets; `rates` (groups, steps) are the learning rates, None for those in force."""
+        result = []
+        for i, group in enumerate(self.param_groups):
+            checked = self.check({name: value for name, value in group.items() if name != "params"})
+            lr = np.full(len(t), checked["lr"]) if rates is None else rates[i]
+            result.append(tuple(self.scalars(checked, t, lr)))
+        return result
+
+    def _fill_scalars(self, rows: np.ndarray, t: np.ndarray, rates: np.ndarray | None) -> None:
+        """Write a row of scalars for each step of `t`. A number beyond the dtype becomes inf, and the step's result says so."""
+        with np.errstate(all="ignore"):
+            place = 0
+            for scalars in self._scalars_of_groups(t, rates):
+                for value in scalars:
+                    rows[:, place] = value
+                    place += 1
+
+    # State.
+
+    def _state_of(self, storage: Storage) -> np.ndarray:
+        """The arrays of state of the parameters in a storage, one behind the other; they come along where parameters move."""
+        size = len(self.state) * storage.data.size
+        here = self._arrays.get(storage)
+        if here is None or here.size != size:
+            here = zeros(size, storage.data.dtype)
+            arrays = here.reshape(len(self.state), -1) if size else np.zeros((0, storage.data.size))
             for parameter in self.params:
-                storage, start, end = parameter.storage, parameter.offset, parameter.offset + parameter.size
-                if self._spans and self._spans[-1][0] is storage and self._spans[-1][2] == start:
-                    start = self._spans.pop()[1]
-                self._spans.append((storage, start, end))
-        return self._spans
+                if parameter.storage is storage:
+                    for before, array in zip(self._kept_of(parameter), arrays):
+                        parameter.view_of(array)[...] = before
+            self._arrays = {
+                other: array
+                for other, array in self._arrays.items()
+                if other is not storage and any(parameter.storage is other for parameter in self.params)
+            } | {storage: here}
+            for parameter in self.params:
+                if parameter.storage is storage:
+                    self._places[parameter] = here, parameter.offset
+        return here
+
+    def _kept_of(self, parameter: Parameter) -> list[np.ndarray]:
+        """The arrays of state of a parameter, in its shape; none before the first step."""
+        array, offset = self._places.get(parameter, (None, 0))
+        if array is None or not self.state or array.size == 0:
+            return []
+        return [parameter.view_of(each, offset) for each in array.reshape(len(self.state), -1)]
+
+    def state_dict(self) -> dict:
+        """The steps done, the groups, and a copy of each parameter's arrays of state, in order (none before the first step)."""
+        groups = []
+        count = 0
+        for group in self.param_groups:
+            numbers = list(range(count, count + len(group["params"])))
+            count += len(numbers)
+            groups.append(group | {"params": numbers})
+        state = {
+            i: {name: np.array(array, order="C") for name, array in zip(self.state, self._kept_of(parameter))}
+            for i, parameter in enumerate(self.params)
+            if self.steps and self._kept_of(parameter)
+        }
+        return {"steps": self.steps, "initial_lr": self._initial_lr, "state": state, "param_groups": groups}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what ``state_dict`` gave, from an optimizer of parameters of the same shapes. All is checked before anything is
+        changed.
+
+        Raises
+        ------
+        KeyError
+            If an entry is missing.
+        ValueError
+            If the groups or shapes differ.
+        """
+        steps = checks.as_size(state["steps"], "steps", least=0)
+        given, groups = state["param_groups"], []
+        if [len(group["params"]) for group in given] != [len(group["params"]) for group in self.param_groups]:
+            raise ValueError("the state_dict does not fit: its groups hold other numbers of parameters")
+        for own, other in zip(self.param_groups, given):
+            missing = self._defaults.keys() - other.keys()
+            if missing:
+                raise KeyError(f"the state_dict does not fit {type(self).__name__}: no {sorted(missing)[0]!r}")
+            groups.append({"params": own["params"]} | self.check({name: other[name] for name in self._defaults}))
+        before = self.param_groups
+        self.__dict__["param_groups"] = groups  # `state` may depend on them
+        try:
+            names = self.state
+            values = []
+            for i, parameter in enumerate(self.params):
+                entry = state["state"].get(i)
+                if entry is None:
+                    if steps and names and state["state"]:
+                        raise KeyError(f"the state_dict has no state of parameter {i}")
+                    values.append(None)
+                    continue
+                if entry.keys() != set(names):
+                    raise ValueError(f"the state of parameter {i} must hold {sorted(names)}; got {sorted(entry)}")
+                values.append([checks.as_like(entry[name], parameter.data, name) for name in names])
+        except BaseException:
+            self.__dict__["param_groups"] = before
+            raise
+        self.steps, self._initial_lr = steps, state.get("initial_lr")
+        self._arrays, self._places = {}, {}
+        self._jobs.clear()
+        for storage in dict.fromkeys(parameter.storage for parameter in self.params):
+            self._state_of(storage)
+        for parameter, arrays in zip(self.params, values):
+            for kept, array in zip(self._kept_of(parameter), arrays or []):
+                kept[...] = array
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_spans": [], "_storages": []}
+        kept = {i: [np.array(array) for array in self._kept_of(p)] for i, p in enumerate(self.params)}
+        return self.__dict__ | {"_arrays": {}, "_places": {}, "_jobs": {}, "_kept": kept}
+
+    def __setstate__(self, state: dict) -> None:
+        kept = state.pop("_kept")
+        self.__dict__.update(state)
+        for i, parameter in enumerate(self.params):
+            if kept[i]:
+                array = zeros(len(kept[i]) * parameter.span, parameter.dtype)
+                for each, values in zip(array.reshape(len(kept[i]), -1), kept[i]):
+                    parameter.view_of(each, 0)[...] = values
+                self._places[parameter] = array, 0
+
+    def __repr__(self) -> str:
+        groups = self.param_groups
+        if len(groups) > 1:
+            return f"{type(self).__name__}({len(groups)} groups)"
+        return f"{type(self).__name__}({', '.join(f'{name}={groups[0][name]}' for name in self._defaults)})"
+
+
+def _as_groups(params: Any) -> list[dict[str, Any]]:
+    """Groups of parameters, from what an optimizer is given."""
+    if isinstance(params, Parameter):
+        params = [params]
+    try:
+        params = list(params)
+    except TypeError:
+        raise TypeError(f"params must be Parameters, model.parameters(); got a {type(params).__name__}") from None
+    if not params:
+        raise ValueError("params is empty: the model has no parameters, or its iterator has been used up")
+    if not isinstance(params[0], Mapping):
+        return [{"params": params}]
+    for group in params:
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise TypeError('a group must be a dictionary with "params"')
+    return [dict(group) for group in params]
+
+
+def _as_parameters(params: Any) -> list[Parameter]:
+    parameters = [params] if isinstance(params, Parameter) else list(params)
+    if not parameters:
+        raise ValueError("params is empty: the model has no parameters, or its iterator has been used up")
+    for parameter in parameters:
+        if not isinstance(parameter, Parameter):
+            raise TypeError(f"params must be Parameters, model.parameters(); got a {type(parameter).__name__}")
+    return parameters

@@ -1,0 +1,71 @@
+"""Elementwise functions: one loop forward and one back, for whatever formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastmlp.kernels.block import Block, block
+from fastmlp.kernels.compiler.expression import derivative, scaled
+from fastmlp.kernels.compiler.lines import lines_pass
+from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
+from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory, Op
+
+__all__ = ["Elementwise"]
+
+
+@cache
+def elementwise_block(name: str, value: Callable, slope: Callable | None, saves: str, constants: int) -> Block:
+    """The block of a formula ``value(x, *constants)``, whose slope reads `saves`, "x" or "y", and is derived where it is None."""
+    slope = slope or derivative(value)
+    reads_x = saves == "x"
+
+    def gradient(dy: Any, saved: Any, *constants: Any) -> Any:
+        return scaled(dy, slope(saved, *constants))
+
+    forward = lines_pass(value, inputs=1, outputs=1, constants=constants)
+    backward = lines_pass(gradient, inputs=2, outputs=1, constants=constants)
+
+    @block(name, constants=np.int64)  # where they lie in the workspace
+    def elementwise(task, op, job, row, rows, at):
+        x, y, size = op.x + at * op.x_stride, op.y + at * op.y_stride, rows * op.y_stride
+        if task == FORWARD_FEATURE_MAJOR:
+            size = op.width_out * (FEATURE_MAJOR_BYTES // job.work.itemsize)
+        if task == BACKWARD:
+            saved = x if reads_x else y
+            start = at * op.y_stride
+            backward(size, job.work, op.dy + start, job.work, saved, job.work, op.dx + start, job.work, op.constants)
+        else:
+            forward(size, job.work, x, job.work, y, job.work, op.constants)
+
+    return elementwise
+
+
+class Elementwise(Op):
+    """``y = value(x, *constants)`` for each number; beyond the width, too, where nobody reads it."""
+
+    in_place = True
+
+    def __init__(
+        self,
+        width: int,
+        name: str,
+        value: Callable,
+        slope: Callable | None,
+        saves: str,
+        constants: tuple[float, ...] = (),
+        floor: float | None = None,
+    ):
+        super().__init__(width, width)
+        self.name, self.constants, self.floor = name, constants, floor
+        self.block = elementwise_block(f"elementwise-{name}", value, slope, saves, len(constants))
+        self.reads_x_backward, self.reads_y_backward = saves == "x", saves == "y"
+
+    def tasks(self, record: np.record) -> set[int]:
+        return {FORWARD, FORWARD_FEATURE_MAJOR} | ({BACKWARD} if record.dx >= 0 else set())
+
+    def lay_out(self, record: np.record, memory: Memory) -> None:
+        record.constants = memory.take_values(self.constants)

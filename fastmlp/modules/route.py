@@ -1,0 +1,197 @@
+"""How a module goes forward and back: in stretches, one compiled call each, and in modules written in Python between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastmlp import checks
+from fastmlp.compiled import runs_compiled
+from fastmlp.kernels.op import Op
+from fastmlp.modules.stretch import Stretch
+from fastmlp.parameters import Storage
+
+if TYPE_CHECKING:
+    from fastmlp.modules.module import Module
+
+__all__ = ["ARITHMETIC", "Route", "Trace", "runs_in_engine"]
+
+#: What a subclass of a built-in module brings to run in Python.
+ARITHMETIC = ("forward", "backward", "__call__")
+
+#: Rows of a prediction that modules written in Python take at a time.
+PYTHON_ROWS = 1024
+
+
+def runs_in_engine(module: Module) -> bool:
+    """Whether the engine can run a module that is no container."""
+    return runs_compiled(type(module), "_ops", *ARITHMETIC)
+
+
+def _flat(module: Module) -> Iterator[Module]:
+    """The modules of a row, those of rows within it too."""
+    if runs_compiled(type(module), "_row", *ARITHMETIC):
+        for part in module._row():
+            yield from _flat(part)
+    else:
+        yield module
+
+
+def _row_of(module: Module) -> list[Module]:
+    """The modules that `module` runs by the arithmetic of its built-in class, whatever its own class adds to that."""
+    return [flat for part in module._row() for flat in (_flat(part) if part is not module else (part,))]
+
+
+class Trace:
+    """What a pass forward in training mode has kept: for each stretch its workspace, for each module in Python its shapes."""
+
+    __slots__ = ("parts", "shape")
+
+    def __init__(self, parts: list[tuple[Module | None, Any]], shape: tuple[int, int]):
+        self.parts, self.shape = parts, shape
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """The gradient of the input for that of the output."""
+        for module, kept in reversed(self.parts):
+            if module is None:
+                dy = kept.backward(dy)
+            else:
+                returned = type(module).backward(module, dy)
+                dy = checks.as_returned(returned, kept, dy.dtype, module, "backward")
+        return dy
+
+    def release(self) -> None:
+        """Let another pass have the workspaces."""
+        for module, kept in self.parts:
+            if module is None:
+                kept.release()
+
+
+class Route:
+    """The parts of a module in the order in which they compute."""
+
+    def __init__(self, module: Module, storage: Storage | None):
+        self.storage = storage
+        self.modules = _row_of(module)
+        self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
+        for part in self.modules:
+            if part is not module and not runs_in_engine(part):
+                self._parts.append(part)
+            elif self._parts and isinstance(self._parts[-1], list):
+                self._parts[-1].append(part)
+            else:
+                self._parts.append([part])
+        self._stretches: dict[tuple[int, int, np.dtype], Stretch] = {}
+        #: Whether everything is one compiled call.
+        self.compiled = len(self._parts) == 1 and isinstance(self._parts[0], list)
+
+    def fits(self, module: Module) -> bool:
+        """Whether the module still consists of the same parts."""
+        return self.modules == _row_of(module)
+
+    def python_modules(self) -> list[Module]:
+        """The parts that are written in Python."""
+        return [part for part in self._parts if not isinstance(part, list)]
+
+    def ops(self, width: int) -> list[Op]:
+        """All ops, of a route that the engine can take as a whole."""
+        return _ops_of(self.modules, width)
+
+    def stretch(self, place: int, width: int, dtype: np.dtype) -> Stretch:
+        """The stretch at a place of the route, for inputs of this width and dtype."""
+        key = place, width, dtype
+        found = self._stretches.get(key)
+        if found is None:
+            modules = self._parts[place]
+            assert isinstance(modules, list)
+            storage = self.storage if self.storage is not None else Storage.empty(dtype)
+            found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype)
+        return found
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Trace]:
+        """The output for `x`, laid out for the kernels, and what the way back needs."""
+        parts: list[tuple[Module | None, Any]] = []
+        given = x
+        for place, part in enumerate(self._parts):
+            if isinstance(part, list):
+                stretch = self.stretch(place, x.shape[1], x.dtype)
+                if stretch.empty:
+                    continue
+                x, kept = stretch.forward(x)
+                parts.append((None, kept))
+            else:
+                shape = x.shape
+                x = _python_forward(part, x.copy() if x is given else x)
+                parts.append((part, shape))
+        return x.copy() if x is given else x, Trace(parts, (x.shape[0], x.shape[1]))
+
+    def predict(self, x: np.ndarray, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
+        """The output for `x`; keeps nothing. The modules in Python are shallow copies in evaluation mode, so that the modules
+        themselves keep what they have."""
+        if self.compiled:
+            stretch = self.stretch(0, x.shape[1], x.dtype)
+            if not stretch.empty:
+                if out is None:
+                    out = np.empty((x.shape[0], stretch.width_out), x.dtype)
+                stretch.predict(x, out, threads)
+                return out
+        y = self._predict_in_turns(x, threads)
+        if out is None:
+            return y
+        out[...] = y
+        return out
+
+    def _predict_in_turns(self, x: np.ndarray, threads: int | None) -> np.ndarray:
+        copies = {part: _detached(part) for part in self._parts if not isinstance(part, list)}
+        results = []
+        for first in range(0, len(x), PYTHON_ROWS if copies else len(x)):
+            y = x[first : first + PYTHON_ROWS] if copies else x
+            for place, part in enumerate(self._parts):
+                if isinstance(part, list):
+                    stretch = self.stretch(place, y.shape[1], x.dtype)
+                    if not stretch.empty:
+                        out = np.empty((len(y), stretch.width_out), x.dtype)
+                        stretch.predict(y, out, threads)
+                        y = out
+                else:
+                    y = _python_forward(copies[part], y.copy() if y.base is not None else y)
+            results.append(y)
+        return np.concatenate(results)
+
+
+def _ops_of(modules: Sequence[Module], width: int) -> list[Op]:
+    ops: list[Op] = []
+    for module in modules:
+        described = module._ops(width)
+        ops += described
+        width = described[-1].width_out if described else width
+    return ops
+
+
+def _python_forward(module: Module, x: np.ndarray) -> np.ndarray:
+    """What a module in Python makes of `x`, checked and laid out for the kernels."""
+    return checks.as_returned(type(module).__call__(module, x), (x.shape[0], None), x.dtype, module, "forward")
+
+
+def _detached(module: Module) -> Module:
+    """A shallow copy in evaluation mode, parts included: it shares the parameters, and what it keeps goes with it."""
+    twin = object.__new__(type(module))
+    twin.__dict__.update({name: _detached_value(value) for name, value in module.__dict__.items() if name != "_trace"})
+    twin.__dict__["training"] = False
+    return twin
+
+
+def _detached_value(value: Any) -> Any:
+    from fastmlp.modules.module import Module
+
+    if isinstance(value, Module):
+        return _detached(value)
+    if type(value) in (list, tuple):
+        return type(value)(_detached_value(item) for item in value)
+    if type(value) is dict:
+        return {key: _detached_value(item) for key, item in value.items()}
+    return value
+
+

@@ -1,0 +1,113 @@
+"""A stretch: modules in a row that the engine takes in one call, forward or back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fastmlp.kernels.engine import run
+from fastmlp.kernels.job import Job
+from fastmlp.kernels.op import Op
+from fastmlp.kernels.products.tile import TILE_ROWS
+from fastmlp.parameters import Storage
+from fastmlp.program import BLOCK_ROWS, Program
+from fastmlp.team import run_together, team_size
+
+__all__ = ["Kept", "Stretch"]
+
+#: Memory for so many times the rows of a call is kept for smaller calls; beyond that, it is given back.
+KEPT = 8
+
+#: Work of a prediction, in flops, that is worth a thread more: starting one costs 100 to 200 us, most of it until a core of its
+#: own has the weights. 784-512-512-10, one thread and two: 32 rows 390 and 390 to 540 us, 48 rows 580 and 420 to 740, 64 rows
+#: 783 and 516.
+FLOPS_PER_THREAD = 40_000_000
+
+#: Into how many shares for each thread many rows are cut; no share is smaller than a block, but where there are few rows.
+SHARES = 8
+
+
+class Kept:
+    """What a pass forward keeps for the way back: the job with its workspace, and the rows that are in it."""
+
+    __slots__ = ("job", "rows", "stretch", "width_in", "width_out")
+
+    def __init__(self, stretch: Stretch, job: Job, rows: int):
+        self.stretch, self.job, self.rows = stretch, job, rows
+        self.width_in, self.width_out = stretch.width_in, stretch.width_out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """The gradient of the input for that of the output, C-contiguous; those of the parameters are added to."""
+        dx = np.empty((self.rows, self.width_in), dy.dtype)
+        run(self.job.handle, 1, dx, dy, 0, 1)
+        return dx
+
+    def release(self) -> None:
+        """Let another pass have the workspace."""
+        self.stretch.spare.append(self.job)
+
+
+class Stretch:
+    """Modules in a row, for inputs of one width; the parameters lie in one storage.
+
+    Any number of threads may call it at the same time: each takes a job with a workspace of its own from those that are spare.
+    """
+
+    def __init__(self, ops: Callable[[int], Sequence[Op]], storage: Storage, width: int, dtype: np.dtype):
+        self._ops, self.storage, self.width_in, self.dtype = ops, storage, width, dtype
+        described = ops(width)
+        self.width_out = described[-1].width_out if described else width
+        self.flops_per_row = sum(op.flops for op in described)
+        self.empty = not described
+        self.spare: list[Job] = []  # for passes that keep
+        self._predicting: dict[int, list[Job]] = {1: []}  # by the number of threads
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Kept]:
+        """The output for `x`, (N, I), C-contiguous, and what :meth:`Kept.backward` needs."""
+        rows = x.shape[0]
+        try:
+            job = self.spare.pop()
+        except IndexError:
+            job = None
+        if job is None or not rows <= job.batch <= KEPT * rows:
+            job = self._with_parameters(Program.both_ways(self._ops(self.width_in), self.dtype, batch=rows), rows)
+        out = np.empty((rows, self.width_out), self.dtype)
+        run(job.handle, 0, x, out, 0, 1)
+        return out, Kept(self, job, rows)
+
+    def predict(self, x: np.ndarray, out: np.ndarray, threads: int | None) -> None:
+        """Write the output for `x` into `out`; both are C-contiguous."""
+        work = x.shape[0] * self.flops_per_row
+        if threads is None and work < 2 * FLOPS_PER_THREAD:
+            team = 1
+        else:
+            team = min(team_size(threads, work, FLOPS_PER_THREAD), -(-x.shape[0] // TILE_ROWS))
+        jobs = self._predicting.setdefault(team, [])
+        try:
+            job = jobs.pop()
+        except IndexError:
+            job = self._with_parameters(Program.predicting(self._ops(self.width_in), self.dtype, threads=team), 0)
+        if team == 1:
+            run(job.handle, 0, x, out, 0, 1)
+        else:
+            self._predict_together(job, x, out, team)
+        jobs.append(job)
+
+    def _predict_together(self, job: Job, x: np.ndarray, out: np.ndarray, threads: int) -> None:
+        """Let threads take rows, some at a time, until all are done."""
+        rows = len(x)
+        chunk = -(-rows // (SHARES * threads * BLOCK_ROWS)) * BLOCK_ROWS
+        if chunk * threads > rows:
+            chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS
+        job.phases[-1].unit = chunk
+        job.control[:] = 0
+        run_together(lambda thread: run(job.handle, 0, x, out, thread, threads), threads, all_needed=False)
+
+    def _with_parameters(self, program: Program, rows: int) -> Job:
+        job = program.job()
+        job.batch = rows
+        job.set(params=self.storage.data, grads=self.storage.grad)
+        return job
+
+
