@@ -1,0 +1,52 @@
+"""The border: every input is checked and converted here, once, before any kernel runs.
+
+A message says the rule, what came, and where there is one the likely fix. Wrong kinds of things raise ``TypeError``, wrong
+values and shapes ``ValueError``. Conversions neither raise ``FloatingPointError`` nor warn, whatever ``np.seterr`` says: what
+leaves the range of a dtype becomes infinite or zero, and the checks for finite numbers report the infinite.
+"""
+
+from fastmlp.checks.arrays import (
+    as_delta,
+    as_like,
+    as_matrix,
+    as_output,
+    as_padded,
+    as_returned,
+    as_rows,
+    check_same_length,
+    overlaps,
+)
+from fastmlp.checks.messages import describe, full_name
+from fastmlp.checks.scalars import (
+    as_float_dtype,
+    as_float_dtype_of,
+    as_generator,
+    as_loss,
+    as_number,
+    as_rate,
+    as_size,
+)
+from fastmlp.checks.targets import as_labels, as_targets
+
+__all__ = [
+    "as_delta",
+    "as_float_dtype",
+    "as_float_dtype_of",
+    "as_generator",
+    "as_labels",
+    "as_like",
+    "as_loss",
+    "as_matrix",
+    "as_number",
+    "as_output",
+    "as_padded",
+    "as_rate",
+    "as_returned",
+    "as_rows",
+    "as_size",
+    "as_targets",
+    "check_same_length",
+    "describe",
+    "full_name",
+    "overlaps",
+]
