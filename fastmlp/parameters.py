@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import checks
+from fastmlp import checks, structure
 from fastmlp.kernels.layout import row_stride, zeros
 
 __all__ = ["Parameter", "Storage", "gather"]
@@ -162,4 +162,5 @@ def gather(parameters: Iterable[Parameter], dtype: np.dtype) -> Storage:
     for parameter, size in zip(parameters, sizes):
         parameter._move(storage, offset)
         offset += size
+    structure.changed()
     return storage

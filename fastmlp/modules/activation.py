@@ -10,7 +10,7 @@ from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.elementary import sigmoid, tanh
 from fastmlp.kernels.op import Op
-from fastmlp.modules import structure
+from fastmlp import structure
 from fastmlp.modules.module import Module
 
 __all__ = ["Activation", "Identity", "ReLU", "Sigmoid", "Tanh"]

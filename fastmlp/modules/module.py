@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.kernels.op import Op
-from fastmlp.modules import structure
+from fastmlp import structure
 from fastmlp.modules.route import Route, Trace
 from fastmlp.parameters import Parameter, Storage, gather
 
@@ -208,11 +208,11 @@ class Module:
 
     def _look_again(self) -> None:
         """Find the parameters again, after some network has changed, and bring them together where they are not."""
-        version = structure.version()
         root = self._root()
         stored = list(dict.fromkeys(root.parameters()))
         if stored and root._gathers() and not _lie_together(stored):
             gather(stored, root.dtype or stored[0].dtype)
+        version = structure.version()
         here = self.__dict__
         own = list(dict.fromkeys(self.parameters()))
         storage = own[0].storage if own else None

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.kernels.op import Op
-from fastmlp.modules import structure
+from fastmlp import structure
 from fastmlp.modules.module import Module
 from fastmlp.parameters import Parameter, Storage, gather
 

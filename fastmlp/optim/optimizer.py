@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmlp import checks
+from fastmlp import checks, structure
 from fastmlp.compiled import runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
@@ -17,6 +17,13 @@ from fastmlp.parameters import Parameter, Storage
 from fastmlp.program import Program
 
 __all__ = ["Optimizer"]
+
+#: Attributes that belong to a moment: looked up anew after pickle and copy.
+MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_step_jobs", "_zeroed", "_used")
+
+#: Steps whose scalars are computed at a time: NumPy takes as long for one as for many, ten times as long as the step of a small
+#: network.
+AHEAD = 64
 
 #: A row of a 2-D array of no consequence, for an engine that expects one.
 NOWHERE = {np.dtype(kind): np.zeros((1, 1), kind) for kind in (np.float32, np.float64)}
@@ -75,12 +82,21 @@ class Optimizer:
         self.__dict__["_defaults"] = {"lr": lr, **defaults}
         self.__dict__["param_groups"] = []
         self.steps = 0
-        self._initial_lr: float | None = None  # of the first schedule: PyTorch's initial_lr
         self._arrays: dict[Storage, np.ndarray] = {}
         self._places: dict[Parameter, tuple[np.ndarray, int]] = {}
         self._jobs: dict[Storage, tuple[tuple, Job]] = {}
+        self._forget()
         for group in _as_groups(params):
             self.add_param_group(group)
+
+    def _forget(self) -> None:
+        """Look everything up anew at the next step."""
+        self._jobs.clear()
+        self._version, self._settings, self._state_then = -1, [], self.state if self.param_groups else ()
+        self._ahead: list[np.ndarray] = []
+        self._step_jobs: list[Job] = []
+        self._zeroed: list[tuple[np.ndarray, int, int]] = []
+        self._used = 0
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
@@ -102,7 +118,7 @@ class Optimizer:
             have.add(id(parameter))
         complete = self._defaults | {name: value for name, value in group.items() if name != "params"}
         self.param_groups.append({"params": parameters} | self.check(complete))
-        self._jobs.clear()
+        self._forget()
 
     @property
     def params(self) -> list[Parameter]:
@@ -130,13 +146,8 @@ class Optimizer:
         checked = [self.check({**group, name: value}) for group in self.param_groups]
         for group, new in zip(self.param_groups, checked):
             group.update(new)
-        if name == "lr":
-            self._initial_lr = None
-
-    def _set_rates(self, factor_of: Callable[[dict[str, Any]], float]) -> None:
-        """Have a schedule set the learning rate of each group."""
-        for group in self.param_groups:
-            group["lr"] = factor_of(group)
+            if name == "lr":  # a schedule that is made now begins from this one
+                group.pop("initial_lr", None)
 
     # Steps, taken one by one. `fit` takes them in the engine's own calls.
 
@@ -146,20 +157,45 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set the gradients of the parameters to zero."""
-        for storage, first, last, _ in self._spans():
-            storage.grad[first:last] = 0
+        if self._version != structure.version():
+            self._find_parameters()
+        for grad, first, last in self._zeroed:
+            grad[first:last] = 0
 
     def step(self) -> None:
         """Change the parameters by what their gradients say."""
         if not hasattr(type(self), "update"):
             raise NotImplementedError(f"{type(self).__name__} has no step()")
-        t = np.array([self.steps + 1])
-        for storage in dict.fromkeys(parameter.storage for parameter in self.params):
-            job = self._job_for(storage)
-            self._fill_scalars(job.rows_of_scalars, t, None)
-            nowhere = NOWHERE[storage.data.dtype]
+        if self._version != structure.version():
+            self._find_parameters()
+        settings = [value for group in self.param_groups for value in group.values()]
+        if settings != self._settings or self._used == len(self._ahead[0]):
+            self._look_ahead(settings)
+        for job, rows in zip(self._step_jobs, self._ahead):
+            job.row_of_scalars[:] = rows[self._used]
+            nowhere = NOWHERE[rows.dtype]
             run(job.handle, 0, nowhere, nowhere, 0, 1)
+        self._used += 1
         self.steps += 1
+
+    def _find_parameters(self) -> None:
+        """Look up where the parameters lie, after some network has changed."""
+        version = structure.version()
+        self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in self._spans()]
+        self._step_jobs = [self._job_for(storage) for storage in dict.fromkeys(p.storage for p in self.params)]
+        self._settings, self._version = [], version
+
+    def _look_ahead(self, settings: list[Any]) -> None:
+        """Compute the scalars of the steps that come, as long as no hyperparameter changes."""
+        t = np.arange(self.steps + 1, self.steps + 1 + (AHEAD if settings == self._settings else 1))
+        if self.state != self._state_then:  # an option that needs another array
+            self._find_parameters()
+        self._ahead = []
+        for job in self._step_jobs:
+            rows = np.zeros((len(t), job.row_of_scalars.size), job.row_of_scalars.dtype)
+            self._fill_scalars(rows, t, None)
+            self._ahead.append(rows)
+        self._settings, self._used = settings, 0
 
     def _spans(self) -> list[tuple[Storage, int, int, int]]:
         """Where the parameters lie, neighbours of a group joined: storage, first entry, last entry, group."""
@@ -185,8 +221,8 @@ class Optimizer:
             return found[1]
         for other in set(self._jobs) - {parameter.storage for parameter in self.params}:
             del self._jobs[other]
-        names = self._scalars_of_groups(np.array([self.steps + 1]), None)
-        counts = [len(scalars) for scalars in names]
+        self._state_then = self.state
+        counts = [len(scalars) for scalars in self._scalars_of_groups(np.array([1]), None)]
         starts = np.cumsum([0, *counts]).tolist()
         updates = [
             Update(self._formula, self.update, len(self.state), counts[group], starts[group], first, last - first)
@@ -194,13 +230,13 @@ class Optimizer:
         ]
         program = Program.of_updates(updates, storage.data.dtype)
         job = program.job()
-        job.rows_of_scalars = np.zeros((1, starts[-1]), storage.data.dtype)
+        job.row_of_scalars = np.zeros(starts[-1], storage.data.dtype)
         job.run.params = storage.data.size
         job.set(
             params=storage.data,
             grads=storage.grad,
             state=self._state_of(storage),
-            scalars=job.rows_of_scalars.reshape(-1),
+            scalars=job.row_of_scalars,
         )
         self._jobs[storage] = key, job
         return job
@@ -220,7 +256,7 @@ class Optimizer:
         """For each group what `update` gets; `rates` (groups, steps) are the learning rates, None for those in force."""
         result = []
         for i, group in enumerate(self.param_groups):
-            checked = self.check({name: value for name, value in group.items() if name != "params"})
+            checked = self.check({name: group[name] for name in self._defaults})
             lr = np.full(len(t), checked["lr"]) if rates is None else rates[i]
             result.append(tuple(self.scalars(checked, t, lr)))
         return result
@@ -277,7 +313,7 @@ class Optimizer:
             for i, parameter in enumerate(self.params)
             if self.steps and self._kept_of(parameter)
         }
-        return {"steps": self.steps, "initial_lr": self._initial_lr, "state": state, "param_groups": groups}
+        return {"steps": self.steps, "state": state, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` gave, from an optimizer of parameters of the same shapes. All is checked before anything is
@@ -299,6 +335,8 @@ class Optimizer:
             if missing:
                 raise KeyError(f"the state_dict does not fit {type(self).__name__}: no {sorted(missing)[0]!r}")
             groups.append({"params": own["params"]} | self.check({name: other[name] for name in self._defaults}))
+            if "initial_lr" in other:
+                groups[-1]["initial_lr"] = checks.as_number(other["initial_lr"], "initial_lr")
         before = self.param_groups
         self.__dict__["param_groups"] = groups  # `state` may depend on them
         try:
@@ -317,9 +355,9 @@ class Optimizer:
         except BaseException:
             self.__dict__["param_groups"] = before
             raise
-        self.steps, self._initial_lr = steps, state.get("initial_lr")
+        self.steps = steps
         self._arrays, self._places = {}, {}
-        self._jobs.clear()
+        self._forget()
         for storage in dict.fromkeys(parameter.storage for parameter in self.params):
             self._state_of(storage)
         for parameter, arrays in zip(self.params, values):
@@ -328,11 +366,12 @@ class Optimizer:
 
     def __getstate__(self) -> dict:
         kept = {i: [np.array(array) for array in self._kept_of(p)] for i, p in enumerate(self.params)}
-        return self.__dict__ | {"_arrays": {}, "_places": {}, "_jobs": {}, "_kept": kept}
+        return self.__dict__ | {"_arrays": {}, "_places": {}, "_jobs": {}, "_kept": kept} | dict.fromkeys(MOMENT)
 
     def __setstate__(self, state: dict) -> None:
         kept = state.pop("_kept")
         self.__dict__.update(state)
+        self._forget()
         for i, parameter in enumerate(self.params):
             if kept[i]:
                 array = zeros(len(kept[i]) * parameter.span, parameter.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 from fastmlp import checks
 from fastmlp.optim.optimizer import Optimizer
@@ -11,33 +12,63 @@ __all__ = ["CosineAnnealingLR", "LRScheduler"]
 
 
 class LRScheduler:
-    """A learning rate for each epoch: eagerly ``schedule.step()`` after each one, in :func:`fastmlp.fit` ``schedule=``.
+    """A learning rate for each epoch, or for each step: by hand ``schedule.step()`` after each one, in :func:`fastmlp.fit`
+    ``schedule=``.
 
-    To write one of your own, subclass it and give it ``rate(epoch)``, the learning rate of that epoch, counted from 0; the
+    To write one of your own, subclass it and give it ``rate(t)``, the learning rate of epoch t (or of step t), counted from 0; the
     optimizer's own learning rate is ``self.base_lr``. What `rate` needs is set before ``super().__init__(optimizer)``, which
     puts the rate of epoch 0 into force.
+
+    Attributes
+    ----------
+    interval : {"epoch", "step"}
+        What `rate` counts in :func:`fastmlp.fit`. It may be assigned before the first epoch.
+    last_epoch : int
+        How many of these are over.
+
+    Notes
+    -----
+    A second schedule of one optimizer begins from the rate that the optimizer had before the first one, as in PyTorch, unless
+    another rate was assigned to it meanwhile. With groups of parameters, `rate` is that of the first group, and the others keep
+    their ratio to it.
     """
+
+    interval = "epoch"
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     def __init__(self, optimizer: Optimizer):
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an Optimizer; got a {type(optimizer).__name__}")
+            raise TypeError(f"optimizer must be an Optimizer of fastmlp; got a {checks.full_name(optimizer)}")
         self.optimizer = optimizer
-        self.base_lr = optimizer.lr
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.base_lr = optimizer.param_groups[0]["initial_lr"]
         self.last_epoch = 0
-        optimizer.lr = self.rate(0)
+        self._put_into_force()
 
     def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch."""
+        """The learning rate of an epoch (or step)."""
         raise NotImplementedError(f"{type(self).__name__} has no rate(epoch)")
 
     def step(self, epochs: int = 1) -> None:
         """Go on to the next epoch (or by several)."""
         self.last_epoch += epochs
-        self.optimizer.lr = self.rate(self.last_epoch)
+        self._put_into_force()
+
+    def rates(self, epoch: int) -> list[float]:
+        """The learning rates of an epoch (or step), one for each group of the optimizer."""
+        rate = checks.as_rate(self.rate(epoch), self, epoch)
+        groups = self.optimizer.param_groups
+        first = self.base_lr
+        return [rate * (group["initial_lr"] / first) if group is not groups[0] and first else rate for group in groups]
+
+    def _put_into_force(self) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self.rates(self.last_epoch)):
+            group["lr"] = rate
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate in force, as a list of one, as in PyTorch."""
-        return [self.optimizer.lr]
+        """The learning rates in force, one for each group, as in PyTorch."""
+        return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict:
         """All numbers of the schedule."""
@@ -48,8 +79,22 @@ class LRScheduler:
         unknown = state.keys() ^ self.state_dict().keys()
         if unknown:
             raise KeyError(f"the state_dict does not fit {type(self).__name__}: {sorted(unknown)}")
+        before = dict(self.__dict__)
         self.__dict__.update(state)
-        self.optimizer.lr = self.rate(self.last_epoch)
+        try:
+            self._put_into_force()
+        except BaseException:
+            self.__dict__.update(before)
+            raise
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "interval" and value not in ("epoch", "step"):
+            raise ValueError(f'interval must be "epoch" or "step"; got {value!r}')
+        object.__setattr__(self, name, self._checked(name, value))
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """What an attribute becomes; a subclass refuses what it cannot be."""
+        return checks.as_size(value, name, least=0) if name == "last_epoch" else value
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -81,10 +126,17 @@ class CosineAnnealingLR(LRScheduler):
     0.05
     """
 
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({"T_max": 10}, {"T_max": 7, "eta_min": 0.01})
+
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
-        self.T_max = checks.as_size(T_max, "T_max")
-        self.eta_min = checks.as_number(eta_min, "eta_min")
+        self.T_max = T_max
+        self.eta_min = eta_min
         super().__init__(optimizer)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if name == "T_max":
+            return checks.as_size(value, name)
+        return checks.as_number(value, name) if name == "eta_min" else super()._checked(name, value)
 
     def rate(self, epoch: int) -> float:
         return self.eta_min + (self.base_lr - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2

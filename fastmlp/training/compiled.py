@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from fastmlp.criterion import Criterion
-from fastmlp.kernels import engine
-from fastmlp.kernels.losses import MSE
+from fastmlp.kernels.engine import run
+from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
-from fastmlp.kernels.threads import ABORT, CONTROL_SIZE
+from fastmlp.kernels.threads import ABORT
 from fastmlp.modules import Sequential
-from fastmlp.optim import SGD
+from fastmlp.optim import Optimizer
 from fastmlp.program import Program
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
-from fastmlp.training.run import Run
+from fastmlp.training.run import Rates, Run
 
 __all__ = ["CompiledRun"]
 
@@ -32,51 +31,57 @@ class CompiledRun(Run):
 
     def __init__(
         self,
-        program: Program,
+        layers: list[Op],
         model: Sequential,
         criterion: Criterion,
-        optimizer: SGD,
+        optimizer: Optimizer,
         data: Data,
         first_epoch: int,
-        rate: Callable[[int], float],
+        rates: Rates,
         threads: int,
     ):
-        super().__init__(data, first_epoch, rate)
+        super().__init__(data, first_epoch, rates)
         self.optimizer, self.threads = optimizer, threads
         self.storage = model.storage
-        self.velocity = optimizer._velocity(self.storage)
-        space = program.lay_out(min(data.batch_size, len(data.x)), loss=criterion.code, threads=threads)
-        regression = data.y.dtype != np.int64
-        self.job = engine.Job(
-            ops=space.ops,
-            plan=space.plan,
-            run=np.zeros(engine.RUN_SIZE, np.int64),
-            params=self.storage.data,
-            velocity=self.velocity,
-            hyper=np.empty((0, 0), self.storage.data.dtype),
-            work=space.work,
-            labels_work=space.labels,
-            x=data.x.reshape(-1),
-            targets=data.y.reshape(-1) if regression else np.empty(0, data.x.dtype),
-            labels=data.y if not regression else np.empty(0, np.int64),
-            order=np.arange(len(data.x)),
-            epoch_losses=np.empty(0),
-            control=np.zeros(CONTROL_SIZE, np.int64),
+        self.state = optimizer._state_of(self.storage)
+        width = layers[-1].width_out if layers else data.x.shape[1]
+        dtype = self.storage.data.dtype
+        group_at = {p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
+        self.program = Program.training(
+            layers,
+            criterion._op(width),
+            optimizer._updates(),
+            group_at.__getitem__,
+            dtype,
+            batch=min(data.batch_size, len(data.x)),
+            threads=threads,
         )
-        self._terms = program.width_out if criterion.code == MSE else 1  # that the loss of a row is the mean of
+        self.job = job = self.program.job()
+        labels = criterion.takes_labels
+        self._y = data.x if labels else data.y
+        job.set(
+            params=self.storage.data,
+            grads=self.storage.grad,
+            state=self.state,
+            order=np.arange(len(data.x)),
+            labels=data.y if labels else np.zeros(1, np.int64),
+        )
+        plan = job.run
+        plan.params = self.storage.data.size
+        plan.seed, plan.shuffle, plan.rows, plan.batches = data.seed, data.shuffle, data.rows, data.batches
+        plan.batch = min(data.batch_size, len(data.x))
+        self._terms = criterion._terms(width)  # that the loss of a row is the mean of
         self._steps = 8  # of a call; grows towards SLICE_SECONDS
         self._compiled = False
 
     def advance(self, last_epoch: int) -> None:
         left = (last_epoch - self.epoch) * self.data.batches - self.batch
         steps = min(self._steps, left)
-        if self.optimizer.steps == 0 and self.optimizer.dampening:
-            steps = 1  # it has hyperparameters of its own
         if not self._compiled:
             self._call(0)  # while Ctrl-C is heard at once
             self._compiled = True
         with interrupts_held():
-            before = self.storage.data.copy(), self.velocity.copy()
+            before = self.storage.data.copy(), self.state.copy()
             began = time.perf_counter()
             try:
                 self._call(steps)
@@ -85,7 +90,7 @@ class CompiledRun(Run):
                 raise
             seconds = time.perf_counter() - began
             done, sums = self._outcome()
-            if self.job.run[engine.NOT_FINITE] or not all_finite(self.storage.data):
+            if self.job.run.not_finite or not all_finite(self.storage.data):
                 done, sums = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
@@ -95,26 +100,29 @@ class CompiledRun(Run):
 
     def _call(self, steps: int) -> None:
         """Take `steps` steps from where the run is."""
+        job, plan = self.job, self.job.run
         touched = (self.batch + max(steps, 1) - 1) // self.data.batches + 1
-        rates = [self.rate(self.epoch + epoch) for epoch in range(touched)]
-        hyper = self.optimizer._hyper(self.storage.data.dtype, rates, first=self.optimizer.steps == 0)
-        self.job = job = self.job._replace(hyper=hyper, epoch_losses=np.zeros(touched))
-        job.epoch_losses[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
-        run = job.run
-        run[engine.SEED], run[engine.SHUFFLE] = self.data.seed, self.data.shuffle
-        run[engine.EPOCH_ROWS], run[engine.BATCHES] = self.data.rows, self.data.batches
-        run[engine.FIRST_EPOCH], run[engine.FIRST_BATCH] = self.epoch, self.batch
-        run[engine.STEPS], run[engine.STEPS_DONE], run[engine.NOT_FINITE] = steps, 0, 0
+        scalars = np.zeros((steps, plan.scalars), self.storage.data.dtype)
+        if steps:
+            t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
+            self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(self.epoch, self.batch, steps))
+        sums = np.zeros(touched)
+        sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
+        job.set(scalars=scalars.reshape(-1), sums=sums)
+        plan.first_epoch, plan.first_batch = self.epoch, self.batch
+        plan.steps, plan.steps_done, plan.not_finite = steps, 0, 0
         job.control[:] = 0
 
         def call_off() -> None:
             job.control[ABORT] = 1  # whoever waits at a barrier leaves
 
-        run_together(lambda thread: engine.train_steps(job, thread, self.threads), self.threads, call_off)
+        run_together(
+            lambda thread: run(job.handle, 0, self.data.x, self._y, thread, self.threads), self.threads, call_off
+        )
 
     def _outcome(self) -> tuple[int, list[float]]:
         """How many steps the last call has done, and the sums of their losses by epoch."""
-        return int(self.job.run[engine.STEPS_DONE]), self.job.epoch_losses.tolist()
+        return int(self.job.run.steps_done), self.job.sums.tolist()
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float]]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.
@@ -141,6 +149,6 @@ class CompiledRun(Run):
             raise
 
     def _restore(self, before: tuple[np.ndarray, np.ndarray]) -> None:
-        self.storage.data[:], self.velocity[:] = before
+        self.storage.data[:], self.state[:] = before
         if self.data.shuffle:
             epoch_order(self.job.order, self.data.seed, self.epoch)  # an epoch may have begun since

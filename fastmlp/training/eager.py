@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
+from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
@@ -14,7 +14,7 @@ from fastmlp.modules import Sequential
 from fastmlp.optim import Optimizer
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
-from fastmlp.training.run import Run
+from fastmlp.training.run import Rates, Run
 
 __all__ = ["EagerRun"]
 
@@ -32,9 +32,9 @@ class EagerRun(Run):
         optimizer: Optimizer,
         data: Data,
         first_epoch: int,
-        rate: Callable[[int], float],
+        rates: Rates,
     ):
-        super().__init__(data, first_epoch, rate)
+        super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.order = np.arange(len(data.x))
 
@@ -50,23 +50,34 @@ class EagerRun(Run):
     def _step(self) -> None:
         first = self.batch * self.data.batch_size
         rows = self.order[first : min(first + self.data.batch_size, self.data.rows)]
-        self.optimizer.lr = self.rate(self.epoch)
-        loss = self.criterion(self.model(self.data.x[rows]), self.data.y[rows])
+        for group, rate in zip(self.optimizer.param_groups, self.rates.of_steps(self.epoch, self.batch, 1)[:, 0].tolist()):
+            group["lr"] = rate
+        out = self.model(self.data.x[rows])
+        loss = checks.as_loss(self.criterion(out, self.data.y[rows]), self.criterion)
         if not np.isfinite(loss):
             self.failed = True
             return
         self.optimizer.zero_grad()
-        self.model.backward(self.criterion.backward())
-        storage = self.model.storage
-        before = storage.data.copy()
+        delta = checks.as_returned(self.criterion.backward(), out.shape, out.dtype, self.criterion, "backward")
+        self.model.backward(delta)
+        # The optimizer's numbers too go back where a step leaves something that is not finite.
+        arrays = [self.model.storage.data, *self.optimizer._arrays.values()]
+        before = [array.copy() for array in arrays]
         with interrupts_held():
+            steps = self.optimizer.steps
             try:
                 self.optimizer.step()
+                finite = all_finite(self.model.storage.data)
             except BaseException:
-                storage.data[:] = before
+                self._restore(arrays, before, steps)
                 raise
-            if all_finite(storage.data):
+            if finite:
                 self._count(1, [self._partial + loss * len(rows)])
             else:
-                storage.data[:] = before
+                self._restore(arrays, before, steps)
                 self.failed = True
+
+    def _restore(self, arrays: list[np.ndarray], before: list[np.ndarray], steps: int) -> None:
+        for array, values in zip(arrays, before):
+            array[:] = values
+        self.optimizer.steps = steps

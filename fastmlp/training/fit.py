@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from typing import Any
@@ -10,23 +9,29 @@ from typing import Any
 import numpy as np
 
 from fastmlp import checks
+from fastmlp.checks.arrays import as_array
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Module, Sequential
-from fastmlp.modules.lowering import try_lower
-from fastmlp.optim import SGD, LRScheduler, Optimizer
+from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.team import team_size
 from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
 from fastmlp.training.history import History, NonFiniteLossError
 from fastmlp.training.progress import Progress
-from fastmlp.training.run import Run
+from fastmlp.training.run import Rates, Run
 
 __all__ = ["fit"]
 
 #: Work of a step, in flops, that is worth a thread more. Below it the threads would wait for each other longer than they
 #: save: a barrier costs about a microsecond, two of them a step.
 FLOPS_PER_THREAD = 4_000_000
+
+#: Rows of a batch that are shared out together; more threads than there are such shares have nothing to do.
+ROWS_PER_THREAD = 8
+
+#: Rates of a schedule that are asked for before anything is trained.
+RATES_CHECKED = 10_000
 
 
 def fit(
@@ -103,8 +108,8 @@ def fit(
 
     Notes
     -----
-    Ctrl-C ends the run within half a second: the model is as after the last finished step, the history so far is returned
-    with ``interrupted`` set, and a line on standard error says so.
+    Ctrl-C ends the run within half a second with a KeyboardInterrupt: the model is as after the last finished step, and the
+    exception has the history so far in its attribute ``history``, as every exception that ends a run has.
 
     The gradients of the parameters are left alone. A module, criterion or optimizer written in Python works too; then every
     step comes back to Python, and a warning says so.
@@ -150,41 +155,50 @@ def fit(
     seed = int(checks.as_generator(rng).integers(2**62))
     data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, bool(shuffle), seed)
 
-    def rate(epoch: int) -> float:
-        return optimizer.lr if schedule is None else schedule.rate(first + epoch - initial_epoch)
-
-    first = schedule.last_epoch if schedule is not None else 0
-    run = _make_run(model, criterion, optimizer, data, initial_epoch, rate, threads)
+    batches = data.batches
+    rates = Rates(optimizer, schedule, initial_epoch, batches)
+    if schedule is not None and schedule.last_epoch and initial_epoch:
+        at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
+        if at != initial_epoch:
+            raise ValueError(
+                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its own "
+                f"place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
+            )
+    rates.check(epochs - initial_epoch, RATES_CHECKED)
+    run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
     model.train()
-    return _train(run, model, criterion, schedule, held_out, epochs, initial_epoch, progress)
+    return _train(run, model, criterion, held_out, epochs, initial_epoch, progress, threads)
 
 
 def _check_data(model, criterion, X, y, x_name, y_name, finite):
     """X and y as the kernels take them."""
     x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
     width = model._width_out(x.shape[1])
-    if criterion._compiled_code() and width is not None:
+    if criterion.runs_in_engine() and width is not None:
         return x, criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
-    y = np.asarray(y)  # only the criterion knows what it takes
+    y = as_array(y, y_name)  # only the criterion knows what it takes
     checks.check_same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
     return x, y
 
 
-def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rate, threads) -> Run:
+def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
     """On the engine where it can run everything, else in Python, which a warning says."""
     if {id(p) for p in optimizer.params} != {id(p) for p in model.parameters()}:
         raise ValueError("the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...)")
-    program = try_lower(model, data.x.shape[1], model.dtype)
-    if program is not None and criterion._compiled_code() and type(optimizer) is SGD:
-        count = team_size(threads, 3 * program.flops_per_row * data.batch_size, FLOPS_PER_THREAD)
-        return CompiledRun(program, model, criterion, optimizer, data, initial_epoch, rate, count)
-    compiled = {model: program is not None, criterion: criterion._compiled_code() != 0, optimizer: type(optimizer) is SGD}
-    names = ", ".join(type(part).__name__ for part, known in compiled.items() if not known)
+    route = model._route_now()
+    if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
+        layers = route.ops(data.x.shape[1])
+        flops = 3 * sum(op.flops for op in layers) * data.batch_size
+        count = min(team_size(threads, flops, FLOPS_PER_THREAD), -(-data.batch_size // ROWS_PER_THREAD))
+        return CompiledRun(layers, model, criterion, optimizer, data, initial_epoch, rates, count)
+    parts = [*route.python_modules()]
+    parts += [part for part in (criterion, optimizer) if not part.runs_in_engine()]
+    names = ", ".join(dict.fromkeys(type(part).__name__ for part in parts)) or type(model).__name__
     warnings.warn(f"{names} runs in Python, so every step of fit comes back to Python: it is slower", stacklevel=3)
-    return EagerRun(model, criterion, optimizer, data, initial_epoch, rate)
+    return EagerRun(model, criterion, optimizer, data, initial_epoch, rates)
 
 
-def _train(run: Run, model, criterion, schedule, held_out, epochs, initial_epoch, progress) -> History:
+def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress, threads) -> History:
     """Take the run to its end, with all that happens between two epochs."""
     history = History()
     bar = Progress(progress, epochs, initial_epoch, run.data.rows)
@@ -194,26 +208,25 @@ def _train(run: Run, model, criterion, schedule, held_out, epochs, initial_epoch
             before = run.epoch
             run.advance(run.epoch + 1 if held_out is not None else epochs)
             history.loss = run.losses
-            if schedule is not None and run.epoch > before:
-                schedule.step(run.epoch - before)
             if held_out is not None and run.epoch > before:
-                history.validation_loss.append(criterion(model.predict(held_out[0]), held_out[1]))
+                loss_of_model = criterion(model.predict(held_out[0], threads=threads), held_out[1])
+                history.validation_loss.append(checks.as_loss(loss_of_model, criterion))
             steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
             loss = history.loss[-1] if history.loss else None
             bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
-    except KeyboardInterrupt:
-        history.interrupted = True
+    except BaseException as failure:  # of whatever kind: nothing that has been trained is lost
+        history.interrupted = isinstance(failure, KeyboardInterrupt)
+        failure.history = history  # type: ignore[attr-defined]
+        raise
     finally:
         bar.close()
         history.loss = run.losses
         history.seconds = time.perf_counter() - began
-    if history.interrupted:
-        print(f"fastmlp: interrupted in epoch {run.epoch + 1} of {epochs}", file=sys.stderr)
     if run.failed:
         raise NonFiniteLossError(
             f"the loss or a parameter became infinite or NaN in epoch {run.epoch + 1} of {epochs} (step {run.batch + 1} of "
             f"{run.data.batches}); the model keeps its last finite parameters. A smaller learning rate than "
-            f"{run.rate(run.epoch):g} or scaled inputs may help",
+            f"{run.rates.optimizer.lr:g} or scaled inputs may help",
             run.epoch,
             history,
         )

@@ -1,22 +1,74 @@
-"""A run in progress: how far it is, and the losses of the epochs it has finished."""
+"""Where a run is: what comes next, and what has been finished."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import numpy as np
 
+from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.training.data import Data
 
-__all__ = ["Run"]
+__all__ = ["Rates", "Run"]
+
+
+class Rates:
+    """The learning rates of a run, by step: those of a schedule, or else those that the optimizer has."""
+
+    def __init__(self, optimizer: Optimizer, schedule: LRScheduler | None, first_epoch: int, batches: int):
+        self.optimizer, self.schedule = optimizer, schedule
+        self._first_epoch, self._batches = first_epoch, batches
+        # A schedule that has begun goes on from where it is; a fresh one begins where the run does.
+        self._first = 0
+        if schedule is not None:
+            self._first = schedule.last_epoch or (first_epoch if schedule.interval == "epoch" else first_epoch * batches)
+
+    def _unit(self, epoch: int, batch: int) -> int:
+        """The epoch, or the step, that the schedule counts at a place of the run."""
+        assert self.schedule is not None
+        epochs = epoch - self._first_epoch
+        return self._first + (epochs if self.schedule.interval == "epoch" else epochs * self._batches + batch)
+
+    def of_steps(self, epoch: int, batch: int, steps: int) -> np.ndarray:
+        """Learning rates (groups, steps) of the steps from a place of the run on."""
+        if self.schedule is None:
+            return np.repeat([[group["lr"]] for group in self.optimizer.param_groups], steps, axis=1)
+        first = self._unit(epoch, batch)
+        places = batch + np.arange(steps)
+        units = places // self._batches if self.schedule.interval == "epoch" else np.arange(steps)
+        table = np.array([self.schedule.rates(first + unit) for unit in range(int(units[-1]) + 1 if steps else 0)])
+        return table[units].T if steps else np.zeros((len(self.optimizer.param_groups), 0))
+
+    def check(self, epochs: int, most: int) -> None:
+        """Ask for the rates that come, `most` at most, so that a schedule's mistake shows before anything is trained."""
+        if self.schedule is not None:
+            count = epochs if self.schedule.interval == "epoch" else epochs * self._batches
+            for unit in range(min(count, most)):
+                self.schedule.rates(self._first + unit)
+
+    def follow(self, epoch: int, batch: int) -> None:
+        """Have the schedule count what has been trained, and put the rate of what comes next into force.
+
+        A schedule that has no rate there, as one that ends with the run, leaves the last one in force.
+        """
+        if self.schedule is None:
+            return
+        unit = self._unit(epoch, batch)
+        if unit != self.schedule.last_epoch:
+            self.schedule.last_epoch = unit
+            try:
+                self.schedule._put_into_force()
+            except Exception:
+                for group, rate in zip(self.optimizer.param_groups, self.schedule.rates(unit - 1)):
+                    group["lr"] = rate
 
 
 class Run:
     """The place of a training run: `epoch` and `batch` come next, `losses` are those of the epochs finished.
 
-    A subclass gives :meth:`advance`. `rate` is the learning rate of an epoch.
+    A subclass gives :meth:`advance`.
     """
 
-    def __init__(self, data: Data, first_epoch: int, rate: Callable[[int], float]):
-        self.data, self.rate = data, rate
+    def __init__(self, data: Data, first_epoch: int, rates: Rates):
+        self.data, self.rates = data, rates
         self.epoch, self.batch = first_epoch, 0
         self.losses: list[float] = []
         self.failed = False  # the step that comes next has a loss that is not finite
@@ -36,3 +88,4 @@ class Run:
         self.epoch += finished
         self.losses += [loss / (self.data.rows * self._terms) for loss in sums[:finished]]
         self._partial = sums[finished] if finished < len(sums) else 0.0
+        self.rates.follow(self.epoch, self.batch)
