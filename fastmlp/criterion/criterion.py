@@ -41,11 +41,13 @@ class Criterion:
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     #: Whether the targets are labels, whole numbers.
     takes_labels = False
+    #: What the engine is to do, for outputs of this width: ``_op(width)``.
+    _op: Callable[[int], Op] | None = None
     _saved: Any = None
 
     def forward(self, out: np.ndarray, y: Any) -> float:
         """The mean loss of the batch."""
-        if type(self)._op is Criterion._op:
+        if self._op is None:
             raise NotImplementedError(f"{type(self).__name__} has no forward(out, y)")
         out = checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
         rows, width = out.shape
@@ -68,7 +70,7 @@ class Criterion:
         RuntimeError
             Before the first ``forward``.
         """
-        if type(self)._op is Criterion._op:
+        if self._op is None:
             raise NotImplementedError(f"{type(self).__name__} has no backward()")
         if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward: compute a loss first")
@@ -76,10 +78,6 @@ class Criterion:
         dout = np.empty(shape, job.work.dtype)
         run(job.handle, 1, dout, dout, 0, 1)
         return dout
-
-    def _op(self, width: int) -> Op:
-        """What the engine is to do, for outputs of this width."""
-        raise NotImplementedError(f"{type(self).__name__} has no _op(width)")
 
     def _terms(self, width: int) -> int:
         """How many terms the loss of a row is the mean of."""

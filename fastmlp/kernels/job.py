@@ -142,7 +142,9 @@ def _getter(name):
         array = context.make_array(kind)(context, builder)
         array.data = builder.load(_field(builder, job, name, array.data.type))
         # Nobody counts references to it, nor asks for its size: blocks look at parts of it (intrinsics.matrix).
-        array.meminfo = array.meminfo.type(None)
+        itemsize, zero = INT(context.get_abi_sizeof(context.get_data_type(kind.dtype))), INT(0)
+        array.meminfo, array.itemsize, array.nitems = array.meminfo.type(None), itemsize, zero
+        array.shape, array.strides = cgutils.pack_array(builder, [zero]), cgutils.pack_array(builder, [itemsize])
         return array._getvalue()
 
 

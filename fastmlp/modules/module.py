@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,17 +95,15 @@ class Module:
             )
         return trace.backward(checks.as_delta(dy, trace.shape, self._dtype_for(dy), self))
 
-    def _ops(self, width: int) -> list[Op]:
-        """What the engine is to do, for inputs of this width."""
-        raise NotImplementedError(f"{type(self).__name__} has no _ops(width)")
+    #: What the engine is to do, for inputs of this width: ``_ops(width)``.
+    _ops: Callable[[int], list[Op]] | None = None
+    #: The modules that this one runs one after the other: ``_row()``.
+    _row: Callable[[], Iterable[Module]] | None = None
 
-    def _has_ops(self) -> bool:
-        """Whether `forward` and `backward` of this class, Module, have something to run."""
-        return type(self)._ops is not Module._ops or type(self)._row is not Module._row
-
-    def _row(self) -> Iterable[Module]:
-        """The modules that this one runs one after the other; only itself where it is no container."""
-        return (self,)
+    @classmethod
+    def _has_ops(cls) -> bool:
+        """Whether `forward` and `backward` of the class Module have something to run."""
+        return cls._ops is not None or cls._row is not None
 
     def _width_in(self) -> int | None:
         """The width of the input, None where any will do."""
@@ -296,6 +294,8 @@ class Module:
 def _named(attributes: dict[str, Any], kind: type) -> Iterator[tuple[str, Any]]:
     """The attributes of this kind, and those within lists, tuples and dictionaries, with their names."""
     for name, value in attributes.items():
+        if name in TRANSIENT:
+            continue
         if isinstance(value, kind):
             yield name, value
         elif isinstance(value, (list, tuple)):

@@ -33,7 +33,7 @@ def runs_in_engine(module: Module) -> bool:
 def _flat(module: Module) -> Iterator[Module]:
     """The modules of a row, those of rows within it too."""
     if runs_compiled(type(module), "_row", *ARITHMETIC):
-        for part in module._row():
+        for part in module._row():  # type: ignore[misc]
             yield from _flat(part)
     else:
         yield module
@@ -41,7 +41,9 @@ def _flat(module: Module) -> Iterator[Module]:
 
 def _row_of(module: Module) -> list[Module]:
     """The modules that `module` runs by the arithmetic of its built-in class, whatever its own class adds to that."""
-    return [flat for part in module._row() for flat in (_flat(part) if part is not module else (part,))]
+    if module._row is None:
+        return [module]
+    return [flat for part in module._row() for flat in _flat(part)]
 
 
 class Trace:

@@ -30,6 +30,7 @@ def _operator(floating, integer):
     """A binary operator, and the same with its operands in reverse: names of llvmlite's methods for floats and integers."""
 
     def of(builder, dtype, left, right):
+        lanes = left.type.count if isinstance(left.type, ir.VectorType) else 1
         return Value(builder, dtype, getattr(builder, floating if dtype.kind == "f" else integer)(left, right))
 
     def forward(self, other):
@@ -48,6 +49,17 @@ def _comparison(sign):
     return compare
 
 
+def constant(dtype, lanes, number):
+    number = bool(number) if dtype == BOOL else float(number) if dtype.kind == "f" else int(number)
+    if lanes == 1:
+        return ir.Constant(LLVM[dtype], number)
+    return ir.Constant(ir.VectorType(LLVM[dtype], lanes), [number] * lanes)
+
+
+def llvm_type(dtype, lanes):
+    return LLVM[dtype] if lanes == 1 else ir.VectorType(LLVM[dtype], lanes)
+
+
 class Value:
     """A number that the kernel will have: a dtype, and an LLVM value."""
 
@@ -55,18 +67,21 @@ class Value:
 
     def __init__(self, builder, dtype, llvm):
         self.builder, self.dtype, self.llvm = builder, dtype, llvm
+        self.lanes = llvm.type.count if isinstance(llvm.type, ir.VectorType) else 1
 
     def operand(self, other):
         """The LLVM value of a number, itself a Value or a NumPy scalar, that has the dtype of this one."""
+        if isinstance(other, (int, float)):
+            return constant(self.dtype, self.lanes, other)
         if other.dtype != self.dtype:
             raise TypeError(f"an expression combines numbers of one dtype; got {self.dtype} and {other.dtype}")
-        return other.llvm if isinstance(other, Value) else ir.Constant(LLVM[self.dtype], other.item())
+        return other.llvm if isinstance(other, Value) else constant(self.dtype, self.lanes, other.item())
 
     def call(self, name, *others):
         """One of LLVM's own functions, of this number and others."""
         arguments = [self.operand(x) for x in (self, *others)]
         signature = ir.FunctionType(arguments[0].type, [x.type for x in arguments])
-        name = f"llvm.{name}.f{8 * self.dtype.itemsize}"
+        name = f"llvm.{name}.{'' if self.lanes == 1 else f'v{self.lanes}'}f{8 * self.dtype.itemsize}"
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
         return Value(self.builder, self.dtype, self.builder.call(function, arguments))
 
@@ -88,7 +103,10 @@ class Value:
 
 def _as_value(x, other):
     """A number as a Value, where `other` is one."""
-    return x if isinstance(x, Value) else Value(other.builder, x.dtype, ir.Constant(LLVM[x.dtype], x.item()))
+    if isinstance(x, Value):
+        return x
+    dtype = other.dtype if isinstance(x, (int, float)) else x.dtype
+    return Value(other.builder, dtype, constant(dtype, other.lanes, x if isinstance(x, (int, float)) else x.item()))
 
 
 def muladd(a, b, c):
@@ -103,7 +121,8 @@ def select(condition, a, b):
     """`a` where the condition holds, else `b`. Both are computed: there is no branch."""
     if not isinstance(condition, Value):
         return a if condition else b
-    a = _as_value(a, condition)
+    other = next((x for x in (a, b) if isinstance(x, Value)), None)
+    a = _as_value(a, other if other is not None else condition)
     return Value(a.builder, a.dtype, a.builder.select(condition.llvm, a.llvm, a.operand(b)))
 
 
@@ -117,7 +136,7 @@ def float_to_bits(x):
     dtype = SAME_SIZE[x.dtype]
     if not isinstance(x, Value):
         return x.view(dtype)
-    return Value(x.builder, dtype, x.builder.bitcast(x.llvm, LLVM[dtype]))
+    return Value(x.builder, dtype, x.builder.bitcast(x.llvm, llvm_type(dtype, x.lanes)))
 
 
 #: The float whose bits are those of an integer.
@@ -137,4 +156,20 @@ def expression(function):
 
         return x(x), codegen
 
-    return instead(compiled)(function)
+    result = instead(compiled)(function)
+    FORMULAS[id(result)] = function
+    return result
+
+
+FORMULAS = {}
+
+
+def derivative(value):
+    def slope(out, y):
+        return 2 * (out - y)
+    return slope
+
+
+def scaled(dy, slope):
+    return dy * slope
+
