@@ -123,7 +123,7 @@ def run(table, number, x, y, thread, threads):
     for step in range(plan.steps):
         if batch == 0 and plan.shuffle:
             if thread == 0:
-                shuffle(job.order, plan.seed, plan.first_epoch + epoch)
+                shuffle(vector(job.order, 0, x.shape[0]), plan.seed, plan.first_epoch + epoch)
             meeting += 1
             if not barrier(job.control, meeting, threads):
                 return

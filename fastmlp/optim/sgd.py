@@ -94,7 +94,7 @@ class SGD(Optimizer):
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
         momentum = group["momentum"]
         keep = np.where(t == 1, 1, 1 - group["dampening"]) if momentum else 1
-        return -lr, group["weight_decay"], momentum, keep, group["nesterov"]
+        return -lr, group["weight_decay"], momentum, keep, float(group["nesterov"])
 
     @property
     def update(self) -> Callable[..., Any]:  # type: ignore[override]

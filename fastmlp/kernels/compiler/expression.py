@@ -44,7 +44,9 @@ def _operator(floating, integer):
 
 def _comparison(sign):
     def compare(self, other):
-        return Value(self.builder, BOOL, self.builder.fcmp_ordered(sign, self.llvm, self.operand(other)))
+        r = Value(self.builder, BOOL, self.builder.fcmp_ordered(sign, self.llvm, self.operand(other)))
+        r.of = self.dtype
+        return r
 
     return compare
 
@@ -122,7 +124,10 @@ def select(condition, a, b):
     if not isinstance(condition, Value):
         return a if condition else b
     other = next((x for x in (a, b) if isinstance(x, Value)), None)
-    a = _as_value(a, other if other is not None else condition)
+    if other is None:
+        dt = getattr(a, 'dtype', None) or getattr(b, 'dtype', None) or condition.of
+        other = Value(condition.builder, dt, constant(dt, condition.lanes, 0))
+    a = _as_value(a, other)
     return Value(a.builder, a.dtype, a.builder.select(condition.llvm, a.llvm, a.operand(b)))
 
 
