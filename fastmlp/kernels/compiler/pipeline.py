@@ -18,12 +18,13 @@ from types import SimpleNamespace
 
 from numba.core import caching, codegen, compiler
 
-__all__ = ["AVAILABLE", "PartCompiler", "WholeCompiler"]
+__all__ = ["AVAILABLE", "BlockCompiler", "PartCompiler", "WholeCompiler"]
 
 HOOKS = [
     (codegen.CPUCodeLibrary, "_optimize_functions _optimize_final_module _finalize_final_module _finalize_dynamic_globals"),
     (codegen.JITCodeLibrary, "codegen enable_object_caching"),
     (codegen.CPUCodegen, "_module_pass_manager"),
+    (codegen.CPUCodeLibrary, "has_dynamic_globals"),
     (compiler.CompileResult, "_reduce _rebuild"),
     (caching.NullCache, "load_overload save_overload"),
 ]
@@ -64,6 +65,26 @@ class _Whole(codegen.JITCodeLibrary):
         manager.run(self._final_module, *builder)
 
 
+class _Block(_Whole):
+    """A whole that becomes object code, as bytes, and is not loaded into Numba's own engine."""
+
+    codegen = _Part.codegen
+    _object_code: bytes
+
+    @property
+    def object_code(self) -> bytes:
+        self._ensure_finalized()
+        return self._object_code
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._object_code = self._codegen._tm.emit_object(self._final_module)
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        return 0
+
+
 class PartCompiler(compiler.Compiler):
     """For functions that only kernels call."""
 
@@ -79,3 +100,10 @@ class WholeCompiler(compiler.Compiler):
             library = _Whole(target.codegen(), "whole")
             library.enable_object_caching()
         super().__init__(typing, target, library, *rest)
+
+
+class BlockCompiler(compiler.Compiler):
+    """For functions that are called by their address."""
+
+    def __init__(self, typing, target, library, *rest):
+        super().__init__(typing, target, library or _Block(target.codegen(), "block"), *rest)
