@@ -8,7 +8,7 @@ instead of 8.8, and what comes out is no slower: passes over each function alone
 narrow layers 1.4 times as slow, Numba's cheap passes before the full ones (they serve the pruning of reference counts)
 gained nothing.
 
-This stands on hooks of Numba that are not public, the same from 0.61 to 0.68 at least. Where one is gone, :data:`AVAILABLE`
+This stands on hooks of Numba that are not public, the same from 0.62 to 0.68 at least. Where one is gone, :data:`AVAILABLE`
 is false, and the kernels are compiled in Numba's own way.
 """
 
@@ -60,9 +60,8 @@ class _Whole(codegen.JITCodeLibrary):
         module.data_layout = self._codegen._data_layout
 
     def _optimize_final_module(self):
-        made = self._codegen._module_pass_manager()
-        manager, *builder = made if isinstance(made, tuple) else (made,)  # a pair since Numba 0.62
-        manager.run(self._final_module, *builder)
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
 
 
 class _Block(_Whole):
