@@ -30,10 +30,12 @@ SPINS = 4000
 #: What makes the plain-Python twin of the atomic addition atomic.
 LOCK = threading.Lock()
 
+INT = ir.IntType(64)
+
 
 def _pointer(context, builder, signature, args):
     data = context.make_array(signature.args[0])(context, builder, args[0]).data
-    return builder.gep(data, [args[1]])
+    return builder.gep(data, [args[1]], source_etype=INT)
 
 
 @intrinsic
@@ -56,7 +58,7 @@ def atomic_add(array, index, value):
 @intrinsic
 def _atomic_load(typingctx, array, index):
     def codegen(context, builder, signature, args):
-        return builder.load_atomic(_pointer(context, builder, signature, args), "seq_cst", 8)
+        return builder.load_atomic(_pointer(context, builder, signature, args), "seq_cst", 8, typ=INT)
 
     return types.int64(array, types.intp), codegen
 

@@ -27,10 +27,13 @@ from numba.core.runtime import rtsys
 
 from fastmlp.kernels.compiler.lock import Lock
 
-__all__ = ["KernelCache", "cache_folder", "prune"]
+__all__ = ["CacheFile", "KernelCache", "cache_folder", "prune"]
 
 #: A folder of another version is removed when nothing in it has been read or written for so long.
 KEEP_DAYS = 30
+
+#: Bytes of the check sum that a cache file begins with.
+CHECK_BYTES = 32
 
 
 def _user_cache() -> Path:
@@ -71,6 +74,10 @@ def _writable_cache_folder() -> str:
 cache_folder: str = _writable_cache_folder()
 
 
+def _check_sum(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).digest()
+
+
 def prune(folder: Path, days: float = KEEP_DAYS) -> None:
     """Remove the other versions' folders beside `folder` that have not been used for so many days.
 
@@ -84,6 +91,61 @@ def prune(folder: Path, days: float = KEEP_DAYS) -> None:
                         shutil.rmtree(other, ignore_errors=True)
 
 
+class CacheFile:
+    """One piece of machine code on the disk: its file, the lock beside it, and a check sum that tells damage."""
+
+    def __init__(self, name: str, key: object):
+        #: Empty where there is no cache.
+        self.folder = cache_folder
+        self._path = Path(cache_folder) / f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+        self._lock: Lock | None = None
+
+    def read(self) -> bytes | None:
+        """What has been written; None where there is nothing, or where it is damaged, cut off or somebody else's."""
+        if not self.folder:
+            return None
+        try:
+            content = self._path.read_bytes()
+            with contextlib.suppress(OSError):
+                os.utime(self._path.parent)  # in use: not to be pruned
+        except OSError:
+            return None
+        payload = content[CHECK_BYTES:]
+        return payload if content[:CHECK_BYTES] == _check_sum(payload) else None
+
+    def read_or_lock(self, on_wait: Callable[[], None]) -> bytes | None:
+        """The same; None means here that this process holds the lock, where locks can be had, and is to compile."""
+        found = self.read()
+        if found is None and self.folder:
+            self._lock = Lock(self._path.with_suffix(".lock"))
+            if self._lock.acquire(on_wait):
+                found = self.read()  # of whoever held the lock
+        return found
+
+    def write(self, payload: bytes) -> None:
+        """Keep machine code, where that is possible."""
+        if not self.folder:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)  # it may have been pruned
+            unique = self._path.with_suffix(f".{uuid.uuid4().hex}")
+            try:
+                unique.write_bytes(_check_sum(payload) + payload)
+                unique.replace(self._path)
+            finally:
+                unique.unlink(missing_ok=True)
+        except OSError as failure:  # a full disk must not end a training
+            print(f"fastmlp: cannot keep compiled kernels in {self.folder}: {failure}", file=sys.stderr)
+        else:
+            prune(Path(self.folder))
+
+    def release(self) -> None:
+        """Let go of the lock, if it is held."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
 class KernelCache(caching.NullCache):
     """The machine code of one entry point, as Numba's dispatcher asks for it.
 
@@ -93,58 +155,23 @@ class KernelCache(caching.NullCache):
 
     def __init__(self, function: Callable, on_wait: Callable[[], None]):
         self._name, self._on_wait = f"{function.__module__.rpartition('.')[2]}.{function.__name__}", on_wait
-        self._lock: Lock | None = None
+        self._file: CacheFile | None = None
 
     def load_overload(self, sig, target_context):
         """The compiled overload, or None: then this process holds the lock, and compiles."""
         # Numba would load here all it knows, SciPy's linear algebra included: 0.3 s, of use to the compiler only. Machine code
         # needs the run-time library's symbols.
         rtsys.initialize(target_context)
-        path = self._path(sig, target_context.codegen())
-        found = self._read(path, target_context)
-        if found is None and cache_folder:
-            self._lock = Lock(path.with_suffix(".lock"))
-            if self._lock.acquire(self._on_wait):
-                found = self._read(path, target_context)  # of whoever held the lock
-        return found
+        self._file = CacheFile(self._name, (sig, target_context.codegen().magic_tuple()))
+        found = self._file.read_or_lock(self._on_wait)
+        return None if found is None else compiler.CompileResult._rebuild(target_context, *pickle.loads(found))
 
     def save_overload(self, sig, cres):
         """Keep what has been compiled, where that is possible."""
-        if not cache_folder:
-            return
-        path = self._path(sig, cres.codegen)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)  # it may have been pruned
-            unique = path.with_suffix(f".{uuid.uuid4().hex}")
-            try:
-                unique.write_bytes(serialize.dumps(cres._reduce()))
-                unique.replace(path)
-            finally:
-                unique.unlink(missing_ok=True)
-        except OSError as failure:  # a full disk must not end a training
-            print(f"fastmlp: cannot keep compiled kernels in {cache_folder}: {failure}", file=sys.stderr)
-        else:
-            prune(Path(cache_folder))
+        CacheFile(self._name, (sig, cres.codegen.magic_tuple())).write(serialize.dumps(cres._reduce()))
 
     def release(self) -> None:
         """Let go of the lock, if it is held."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    def _path(self, sig, codegen) -> Path:
-        key = hashlib.sha256(repr((sig, codegen.magic_tuple())).encode()).hexdigest()[:16]
-        return Path(cache_folder) / f"{self._name}-{key}.nbc"
-
-    def _read(self, path: Path, target_context):
-        if not cache_folder:
-            return None
-        try:
-            payload = path.read_bytes()
-            os.utime(path.parent)  # in use: not to be pruned
-        except OSError:
-            return None
-        try:
-            return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
-        except (EOFError, pickle.UnpicklingError):  # cut off by a crash of the machine: written anew
-            return None
+        if self._file is not None:
+            self._file.release()
+            self._file = None

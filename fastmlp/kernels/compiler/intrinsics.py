@@ -38,13 +38,14 @@ def _borrow(context, builder, array_type, flat_type, flat, offset, shape):
     from numba.np.arrayobj import populate_array  # 35 ms, and not needed where the machine code is cached
 
     source = context.make_array(flat_type)(context, builder, flat)
-    size = context.get_abi_sizeof(context.get_data_type(flat_type.dtype))
-    itemsize = context.get_constant(types.intp, size)
+    entry = context.get_data_type(flat_type.dtype)
+    itemsize = context.get_constant(types.intp, context.get_abi_sizeof(entry))
     strides = [itemsize]
     for extent in reversed(shape[1:]):
         strides.insert(0, builder.mul(strides[0], extent))
     view = context.make_array(array_type)(context, builder)
-    populate_array(view, builder.gep(source.data, [offset]), shape, strides, itemsize, meminfo=None, parent=None)
+    start = builder.gep(source.data, [offset], source_etype=entry)
+    populate_array(view, start, shape, strides, itemsize, meminfo=None, parent=None)
     return view._getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -11,9 +12,12 @@ import numba
 import numpy as np
 from numba.core import event
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 
-from fastmlp.kernels.compiler.cache import KernelCache, cache_folder
-from fastmlp.kernels.compiler.pipeline import AVAILABLE, PartCompiler, WholeCompiler
+from fastmlp.kernels.compiler.cache import CacheFile, KernelCache, cache_folder
+from fastmlp.kernels.compiler.machine import MachineCode
+from fastmlp.kernels.compiler.pipeline import AVAILABLE, BlockCompiler, PartCompiler, WholeCompiler
 
 __all__ = ["COMPILING", "Entry", "announced", "compile_block", "history", "inner", "instead", "kernel"]
 
@@ -45,6 +49,7 @@ history: list[Entry] = []
 # The two wrappers for Python and for C are a third of the compile time of a function that neither calls.
 PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True} | ({"pipeline_class": PartCompiler} if AVAILABLE else {})
 WHOLE = {"no_cfunc_wrapper": True, "pipeline_class": WholeCompiler}
+BLOCK = PART | ({"pipeline_class": BlockCompiler} if AVAILABLE else {})
 
 
 def inner(function: F) -> F:
@@ -115,10 +120,81 @@ def _noted(dispatcher, release=lambda: None):
     return dispatcher
 
 
+def compile_block(function: Callable, signature, name: str, depends: str | None = "") -> MachineCode:
+    """Compile a function for one signature, once per machine, and load it: what compiled code calls by its address.
+
+    The address is the function's in Numba's own calling convention, ``int32 f(result*, excinfo**, arguments...)``, an array's
+    fields and a tuple's items being arguments of their own, a record a pointer. It has no wrapper for Python. One file in the
+    cache holds one block for one signature and processor; one process compiles, others wait for it.
+
+    Parameters
+    ----------
+    function : callable
+        A Python function; it may call `inner` functions, intrinsics and expressions.
+    signature : numba signature
+        Such as ``types.void(types.Array(...), types.intp)``. Its ``repr`` tells it from others, in every process alike.
+    name : str
+        What the cache file and the entry in `history` are called: letters, digits, points, underscores.
+    depends : str, optional
+        What the code depends on besides the sources of this package (the instructions that a user's formula emits, say).
+        None, and nothing said for a function from elsewhere: nobody can tell, and nothing is cached.
+
+    Returns
+    -------
+    MachineCode
+        Its `address` is valid while the object lives.
+    """
+    if not COMPILING:
+        raise RuntimeError("nothing is compiled while NUMBA_DISABLE_JIT is set: call the Python function")
+    with global_compiler_lock:
+        began = time.perf_counter()
+        announced(function)
+        if AVAILABLE:
+            code, compiled = _lean_block(function, signature, name, depends)
+        else:
+            code, compiled = _plain_block(function, signature), True
+        history.append(Entry(name, time.perf_counter() - began, compiled))
+        return code
+
+
+def _plain_block(function, signature):
+    """A block as Numba compiles it by itself; not cached."""
+    dispatcher, library, symbol = _compiled_library(function, signature)
+    return MachineCode.elsewhere(library.get_pointer_to_function(symbol), keep=dispatcher)
+
+
+def _lean_block(function, signature, name, depends):
+    """A block from the cache, or compiled as a whole, and whether it was compiled."""
+    target = cpu_target.target_context
+    rtsys.initialize(target)  # the symbols of the run-time library
+    if depends == "" and not function.__module__.startswith(__name__.partition(".")[0] + "."):
+        depends = None
+    file = CacheFile(name, (signature, target.codegen().magic_tuple(), depends))
+    try:
+        found = file.read_or_lock(lambda: _Announcer.waiting(function)) if depends is not None else None
+        if found is not None:
+            symbol, _, code = found.partition(b"\0")
+            return MachineCode(symbol.decode(), code), False
+        _, library, symbol = _compiled_library(function, signature)
+        if depends is not None and not library.has_dynamic_globals:  # those are addresses in this process
+            file.write(symbol.encode() + b"\0" + library.object_code)
+        return MachineCode(symbol, library.object_code), True
+    finally:
+        file.release()
+
+
+def _compiled_library(function, signature):
+    """Whoever keeps the code, Numba's code library, and the function's name there."""
+    dispatcher = numba.njit(**FLAGS, **BLOCK)(function)
+    dispatcher.compile(signature)
+    (overload,) = dispatcher.overloads.values()
+    return dispatcher, overload.library, overload.fndesc.llvm_func_name
+
+
 class _Announcer(event.Listener):
     """Says on standard error, once a process, that a long compilation has begun, or that another process is at it."""
 
-    functions: ClassVar[set[Callable]] = set()
+    functions: ClassVar[weakref.WeakSet[Callable]] = weakref.WeakSet()
     said: ClassVar[bool] = False
 
     @classmethod

@@ -8,7 +8,7 @@ instead of 8.8, and what comes out is no slower: passes over each function alone
 narrow layers 1.4 times as slow, Numba's cheap passes before the full ones (they serve the pruning of reference counts)
 gained nothing.
 
-This stands on hooks of Numba that are not public, the same from 0.61 to 0.68 at least. Where one is gone, :data:`AVAILABLE`
+This stands on hooks of Numba that are not public, the same from 0.62 to 0.68 at least. Where one is gone, :data:`AVAILABLE`
 is false, and the kernels are compiled in Numba's own way.
 """
 
@@ -18,12 +18,13 @@ from types import SimpleNamespace
 
 from numba.core import caching, codegen, compiler
 
-__all__ = ["AVAILABLE", "PartCompiler", "WholeCompiler"]
+__all__ = ["AVAILABLE", "BlockCompiler", "PartCompiler", "WholeCompiler"]
 
 HOOKS = [
     (codegen.CPUCodeLibrary, "_optimize_functions _optimize_final_module _finalize_final_module _finalize_dynamic_globals"),
     (codegen.JITCodeLibrary, "codegen enable_object_caching"),
     (codegen.CPUCodegen, "_module_pass_manager"),
+    (codegen.CPUCodeLibrary, "has_dynamic_globals"),
     (compiler.CompileResult, "_reduce _rebuild"),
     (caching.NullCache, "load_overload save_overload"),
 ]
@@ -59,9 +60,28 @@ class _Whole(codegen.JITCodeLibrary):
         module.data_layout = self._codegen._data_layout
 
     def _optimize_final_module(self):
-        made = self._codegen._module_pass_manager()
-        manager, *builder = made if isinstance(made, tuple) else (made,)  # a pair since Numba 0.62
-        manager.run(self._final_module, *builder)
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
+
+class _Block(_Whole):
+    """A whole that becomes object code, as bytes, and is not loaded into Numba's own engine."""
+
+    codegen = _Part.codegen
+    _object_code: bytes
+
+    @property
+    def object_code(self) -> bytes:
+        self._ensure_finalized()
+        return self._object_code
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._object_code = self._codegen._tm.emit_object(self._final_module)
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        return 0
 
 
 class PartCompiler(compiler.Compiler):
@@ -79,3 +99,10 @@ class WholeCompiler(compiler.Compiler):
             library = _Whole(target.codegen(), "whole")
             library.enable_object_caching()
         super().__init__(typing, target, library, *rest)
+
+
+class BlockCompiler(compiler.Compiler):
+    """For functions that are called by their address."""
+
+    def __init__(self, typing, target, library, *rest):
+        super().__init__(typing, target, library or _Block(target.codegen(), "block"), *rest)

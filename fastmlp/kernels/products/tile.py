@@ -32,26 +32,25 @@ EDGE_ROWS = 2
 #: one 4100 to 3920. Between 8 and 24 rows make no difference; asking for A as well makes none.
 PREFETCH_ROWS = 12
 
-INT = ir.IntType(64)
+INT, POINTER = ir.IntType(64), ir.PointerType()
 
 
 class _Emitter:
     """Writes one tile as an LLVM function of the module; every caller in the module shares it."""
 
     def __init__(self, module: ir.Module, scalar: ir.Type, itemsize: int, rows: int, vectors: int):
-        self.align = itemsize
+        self.align, self.scalar = itemsize, scalar
         self.lanes = REGISTER_BYTES // itemsize
         self.vector = ir.VectorType(scalar, self.lanes)
         self.rows, self.vectors = rows, vectors
         self.fma = cgutils.get_or_insert_function(
             module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fmuladd.v{self.lanes}f{8 * itemsize}"
         )
-        pointer = scalar.as_pointer()
-        signature = ir.FunctionType(ir.VoidType(), [pointer, INT, pointer, INT, pointer, INT, INT, pointer, INT, INT, scalar])
+        matrices = [POINTER, INT, POINTER, INT, POINTER, INT, INT, POINTER, INT]
+        signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, scalar])
         name = f"fastmlp_tile_{rows}x{vectors}_f{8 * itemsize}"
-        self.byte = ir.IntType(8).as_pointer()
         self.prefetch = cgutils.get_or_insert_function(
-            module, ir.FunctionType(ir.VoidType(), [self.byte, *[ir.IntType(32)] * 3]), "llvm.prefetch.p0"
+            module, ir.FunctionType(ir.VoidType(), [POINTER, *[ir.IntType(32)] * 3]), "llvm.prefetch.p0"
         )
         self.function = cgutils.get_or_insert_function(module, signature, name)
         if self.function.is_declaration:
@@ -59,8 +58,12 @@ class _Emitter:
             self.function.attributes.add("noinline")  # one copy of the code, not one for each of its callers
             self._emit()
 
+    def _at(self, builder, pointer, index):
+        """The address of the entry `index` after one."""
+        return builder.gep(pointer, [index], source_etype=self.scalar)
+
     def _load(self, builder, pointer):
-        return builder.load(builder.bitcast(pointer, self.vector.as_pointer()), align=self.align)
+        return builder.load(pointer, align=self.align, typ=self.vector)
 
     def _splat(self, builder, value):
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -71,8 +74,8 @@ class _Emitter:
 
     def _row(self, builder, pointer, stride, row):
         """The address of each vector of a row."""
-        start = builder.gep(pointer, [builder.mul(stride, INT(row))])
-        return [builder.gep(start, [INT(v * self.lanes)]) for v in range(self.vectors)]
+        start = self._at(builder, pointer, builder.mul(stride, INT(row)))
+        return [self._at(builder, start, INT(v * self.lanes)) for v in range(self.vectors)]
 
     def _emit(self):
         c, c_row, init, init_row, a, a_row, a_k, b, b_row, depth, floor = self.function.args
@@ -91,16 +94,16 @@ class _Emitter:
         builder.cbranch(builder.icmp_signed("<", k, depth), body, leave)
 
         builder = ir.IRBuilder(body)
-        ahead = builder.gep(b_now, [far])
+        ahead = self._at(builder, b_now, far)
         for v in range(self.vectors if self.rows > EDGE_ROWS else 0):
-            place = builder.bitcast(builder.gep(ahead, [INT(v * self.lanes)]), self.byte)
+            place = self._at(builder, ahead, INT(v * self.lanes))
             builder.call(self.prefetch, [place, *(ir.IntType(32)(n) for n in (0, 3, 1))])
-        line = [self._load(builder, builder.gep(b_now, [INT(v * self.lanes)])) for v in range(self.vectors)]
+        line = [self._load(builder, self._at(builder, b_now, INT(v * self.lanes))) for v in range(self.vectors)]
         added = []
         for r in rows:
-            factor = self._splat(builder, builder.load(builder.gep(a_now, [a_offsets[r]])))
+            factor = self._splat(builder, builder.load(self._at(builder, a_now, a_offsets[r]), typ=self.scalar))
             added.append([builder.call(self.fma, [factor, vector, total]) for vector, total in zip(line, sums[r])])
-        step = builder.add(k, INT(1)), builder.gep(a_now, [a_k]), builder.gep(b_now, [b_row])
+        step = builder.add(k, INT(1)), self._at(builder, a_now, a_k), self._at(builder, b_now, b_row)
         builder.branch(test)
 
         for phi, first, following in zip((k, a_now, b_now), (INT(0), a, b), step):
@@ -116,7 +119,7 @@ class _Emitter:
         for r in rows:
             for pointer, total in zip(self._row(builder, c, c_row, r), sums[r]):
                 kept = builder.select(builder.fcmp_ordered(">", least, total), least, total)
-                builder.store(kept, builder.bitcast(pointer, kept.type.as_pointer()), align=self.align)
+                builder.store(kept, pointer, align=self.align)
         builder.ret_void()
 
 
@@ -129,15 +132,16 @@ def _make_tile(rows: int, vectors: int):
         def codegen(context, builder, signature, args):
             arrays = {0: 1, 3: 4, 6: 7, 10: 11}  # position of an array -> position of the offset into it
             offsets = set(arrays.values())
+            dtype = signature.args[0].dtype
+            scalar = context.get_data_type(dtype)
             flat = []
             for position, value in enumerate(args):
                 if position in arrays:
                     data = context.make_array(signature.args[position])(context, builder, value).data
-                    flat.append(builder.gep(data, [args[arrays[position]]]))
+                    flat.append(builder.gep(data, [args[arrays[position]]], source_etype=scalar))
                 elif position not in offsets:
                     flat.append(value)
-            dtype = signature.args[0].dtype
-            emitter = _Emitter(builder.module, context.get_data_type(dtype), dtype.bitwidth // 8, rows, vectors)
+            emitter = _Emitter(builder.module, scalar, dtype.bitwidth // 8, rows, vectors)
             builder.call(emitter.function, flat)
             return context.get_dummy_value()
 

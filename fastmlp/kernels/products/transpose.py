@@ -19,7 +19,7 @@ from fastmlp.kernels.layout import LINE_BYTES
 
 __all__ = ["transpose"]
 
-INT32, INT64 = ir.IntType(32), ir.IntType(64)
+INT32, INT64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
 #: What a vector takes from one row: the width within which the shuffles of AVX work.
 HALF_BYTES = 16
@@ -28,8 +28,7 @@ HALF_BYTES = 16
 def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
     """Write the transposition of one square as a function of the module."""
     lanes = LINE_BYTES // itemsize
-    pointer = scalar.as_pointer()
-    signature = ir.FunctionType(ir.VoidType(), [pointer, INT64, pointer, INT64, pointer, INT64])
+    signature = ir.FunctionType(ir.VoidType(), [POINTER, INT64] * 3)
     function = cgutils.get_or_insert_function(module, signature, f"fastmlp_transpose_f{8 * itemsize}")
     if not function.is_declaration:
         return function
@@ -40,7 +39,10 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
 
     half = HALF_BYTES // itemsize  # entries that a shuffle does not carry from one half of a vector to the other
     whole = 2 * half
-    half_type, whole_type = ir.VectorType(scalar, half), ir.VectorType(scalar, whole)
+    half_type = ir.VectorType(scalar, half)
+
+    def at(pointer, index):
+        return builder.gep(pointer, [index], source_etype=scalar)
 
     def shuffle(a, b, order):
         return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INT32, len(order)), order))
@@ -52,12 +54,11 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
 
     starts = []
     for row in range(lanes):
-        start = builder.gep(source, [builder.mul(source_row, INT64(row))])
+        start = at(source, builder.mul(source_row, INT64(row)))
         starts.append(builder.select(builder.icmp_signed("<", INT64(row), rows), start, zero))
 
     def load(row, column):
-        start = builder.gep(starts[row], [INT64(column)])
-        return builder.load(builder.bitcast(start, half_type.as_pointer()), align=itemsize)
+        return builder.load(at(starts[row], INT64(column)), align=itemsize, typ=half_type)
 
     for row in range(0, lanes, whole):
         for column in range(0, lanes, half):
@@ -66,8 +67,8 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
                 pairs = list(zip(part[: half // 2], part[half // 2 :]))
                 part = [shuffle(a, b, interleave(first)) for a, b in pairs for first in (0, half // 2)]
             for i in range(half):
-                start = builder.gep(target, [builder.add(builder.mul(target_row, INT64(column + i)), INT64(row))])
-                builder.store(part[i], builder.bitcast(start, whole_type.as_pointer()), align=itemsize)
+                start = at(target, builder.add(builder.mul(target_row, INT64(column + i)), INT64(row)))
+                builder.store(part[i], start, align=itemsize)
     builder.ret_void()
     return function
 
@@ -83,8 +84,9 @@ def _transpose_square(typingctx, target, target_at, source, source_at, zero, row
         nothing = context.make_array(zero_type)(context, builder, args[4])
         widths = [cgutils.unpack_tuple(builder, array.shape)[1] for array in (goal, origin)]
         dtype = target_type.dtype
-        function = _emit(builder.module, context.get_data_type(dtype), dtype.bitwidth // 8)
-        to, at = builder.gep(goal.data, [args[1]]), builder.gep(origin.data, [args[3]])
+        scalar = context.get_data_type(dtype)
+        to, at = (builder.gep(array.data, [args[i]], source_etype=scalar) for array, i in ((goal, 1), (origin, 3)))
+        function = _emit(builder.module, scalar, dtype.bitwidth // 8)
         builder.call(function, [to, widths[0], at, widths[1], nothing.data, args[5]])
         return context.get_dummy_value()
 

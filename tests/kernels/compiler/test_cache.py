@@ -106,7 +106,7 @@ def test_lock_is_let_go_where_compilation_fails(folder):
     with pytest.raises(cache.numba.TypingError):
         dispatcher(1.0)
     assert list(folder.glob("*.lock"))
-    assert dispatcher._cache._lock is None
+    assert dispatcher._cache._file is None
 
 
 @jit_only

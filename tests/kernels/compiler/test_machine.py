@@ -1,0 +1,174 @@
+"""Blocks: functions that are compiled alone, kept alone, and called by their address."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from helpers import JIT, jit_only, run_python
+from numba import types
+
+from fastmlp.kernels.compiler import cache, jit
+from fastmlp.kernels.compiler.jit import compile_block, inner
+from fastmlp.kernels.compiler.machine import MachineCode
+
+ARRAY = types.Array(types.float64, 1, "C")
+SIGNATURE = types.void(ARRAY, types.intp)
+
+
+@inner
+def part(x):
+    return 2 * x + 1
+
+
+def block(x, n):
+    for i in range(n):
+        x[i] = part(x[i])
+
+
+def other_block(x, n):
+    for i in range(n):
+        x[i] = -x[i]
+
+
+def record_block(record, n):
+    record.second = record.first + n
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "cache_folder", str(tmp_path))
+    monkeypatch.setattr(jit, "history", [])
+    return tmp_path
+
+
+def call(code, x):
+    """Call a block of SIGNATURE in Numba's own calling convention."""
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    kinds = [pointer, pointer, pointer, pointer, integer, integer, pointer, integer, integer, integer]
+    places = [pointer(), pointer()]
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(code.address)
+    return function(*map(ctypes.addressof, places), None, None, x.size, x.itemsize, x.ctypes.data, x.size, x.itemsize, x.size)
+
+
+@jit_only
+def test_block_is_compiled_once_and_loaded_afterwards(folder):
+    codes = [compile_block(block, SIGNATURE, "test.block", "v1") for _ in range(3)]
+    assert [(entry.name, entry.compiled) for entry in jit.history] == [("test.block", True)] + 2 * [("test.block", False)]
+    (file,) = folder.glob("*.nbc")
+    assert file.name.startswith("test.block-")
+    for code in codes:
+        x = np.arange(5.0)
+        assert call(code, x) == 0
+        np.testing.assert_array_equal(x, 2 * np.arange(5.0) + 1)
+
+
+@jit_only
+def test_block_has_a_file_for_each_signature_name_and_dependence(folder):
+    with_floats = types.void(types.Array(types.float32, 1, "C"), types.intp)
+    for signature, name, depends in [
+        (SIGNATURE, "a", "1"),
+        (with_floats, "a", "1"),
+        (SIGNATURE, "b", "1"),
+        (SIGNATURE, "a", "2"),
+    ]:
+        compile_block(block, signature, name, depends)
+    assert len(list(folder.glob("*.nbc"))) == 4
+    assert all(entry.compiled for entry in jit.history)
+
+
+@jit_only
+@pytest.mark.parametrize("depends", ["", None])
+def test_function_from_elsewhere_is_cached_only_if_somebody_says_what_it_depends_on(folder, depends):
+    for _ in range(2):
+        compile_block(block, SIGNATURE, "test.block", depends)
+    assert not list(folder.iterdir())
+    assert [entry.compiled for entry in jit.history] == [True, True]
+
+
+@jit_only
+def test_blocks_with_one_symbol_do_not_meet():
+    """Two processes number closures alike: the same name in two cache files is no mistake."""
+    one, two = (compile_block(function, SIGNATURE, "test.block", None) for function in (block, other_block))
+    again = MachineCode(two.symbol, two.code)
+    assert len({code.address for code in (one, two, again)}) == 3
+    x = np.ones(3)
+    for code in (one, two, again):
+        call(code, x)
+    np.testing.assert_array_equal(x, 3)
+
+
+@jit_only
+def test_block_may_take_a_record(folder):
+    dtype = np.dtype([("first", np.int64), ("second", np.int64)], align=True)
+    signature = types.void(jit.numba.from_dtype(dtype), types.intp)
+    for _ in range(2):
+        code = compile_block(record_block, signature, "test.record", "v1")
+        record, places = np.array([(3, 0)], dtype), [ctypes.c_void_p(), ctypes.c_void_p()]
+        function = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 3, ctypes.c_int64)(code.address)
+        assert function(*map(ctypes.addressof, places), record.ctypes.data, 4) == 0
+        assert record["second"] == 7
+    assert [entry.compiled for entry in jit.history] == [True, False]
+
+
+@jit_only
+def test_nothing_keeps_a_blocks_function():
+    def function(x, n):
+        x[0] = n
+
+    gone = weakref.ref(function)
+    code = compile_block(function, SIGNATURE, "test.block", None)
+    del function
+    gc.collect()
+    assert gone() is None
+    x = np.ones(3)
+    call(code, x)
+    assert x[0] == 3
+
+
+@jit_only
+def test_block_is_compiled_without_numbas_hooks(monkeypatch):
+    monkeypatch.setattr(jit, "AVAILABLE", False)
+    monkeypatch.setattr(jit, "BLOCK", {})
+    x = np.arange(5.0)
+    assert call(compile_block(block, SIGNATURE, "test.block"), x) == 0
+    np.testing.assert_array_equal(x, 2 * np.arange(5.0) + 1)
+
+
+@jit_only
+def test_processes_agree_on_the_name_of_a_blocks_file(tmp_path):
+    code = """
+import os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+import numpy as np, numba
+from numba import types
+from fastmlp.kernels.compiler import jit
+record = numba.from_dtype(np.dtype([("a", np.int64), ("b", np.float32, (3,))], align=True))
+def function(record, n):
+    record.a = n
+jit.compile_block(function, types.void(record, types.intp), "test.record", "v1")
+print([entry.compiled for entry in jit.history])
+"""
+    assert [run_python(code, tmp_path) for _ in range(2)] == ["[True]\n", "[False]\n"]
+
+
+def test_nothing_is_compiled_where_the_jit_is_off():
+    if JIT:
+        run_python(
+            """
+from fastmlp.kernels.compiler.jit import compile_block
+try:
+    compile_block(lambda: None, None, "a")
+except RuntimeError as error:
+    assert "NUMBA_DISABLE_JIT" in str(error)
+else:
+    raise AssertionError
+""",
+            jit=False,
+        )
+    else:
+        with pytest.raises(RuntimeError, match="NUMBA_DISABLE_JIT"):
+            compile_block(block, SIGNATURE, "test.block")
