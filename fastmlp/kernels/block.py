@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
 from fastmlp.kernels.compiler.jit import COMPILING, compile_block, instead
+from fastmlp.kernels.compiler.machine import MachineCode
 from fastmlp.kernels.job import JobType
 from fastmlp.kernels.op import op_record
 
@@ -35,7 +36,7 @@ class Block:
 
     def __init__(self, function: Callable, name: str, record: np.dtype):
         self.function, self.name, self.record = function, name, record
-        self._compiled: dict[np.dtype, tuple[int, object]] = {}
+        self._compiled: dict[np.dtype, MachineCode] = {}
 
     def address(self, dtype: np.dtype) -> int:
         """The address for parameters of this dtype; compiled, or loaded from the cache, at the first question."""
@@ -45,7 +46,7 @@ class Block:
         if dtype not in self._compiled:
             signature = types.void(*_arguments(from_dtype(self.record), JobType(from_dtype(dtype))))
             self._compiled[dtype] = compile_block(self.function, signature, self.name)
-        return self._compiled[dtype][0]
+        return self._compiled[dtype].address
 
     def __repr__(self) -> str:
         return f"<block {self.name}>"

@@ -57,14 +57,6 @@ def inner(function: F) -> F:
     return numba.njit(**FLAGS, **PART)(function)
 
 
-def compile_block(function: Callable, signature, name: str) -> tuple[int, object]:
-    """Compile a function for one signature; its address, with Numba's calling convention, and what keeps it there."""
-    dispatcher = numba.njit(**FLAGS, no_cpython_wrapper=True, **WHOLE)(function)
-    dispatcher.compile(signature.args)
-    result = dispatcher.overloads[signature.args]
-    return result.library.get_pointer_to_function(result.fndesc.llvm_func_name), dispatcher
-
-
 def instead(compiled: Callable) -> Callable[[F], F]:
     """Decorate the plain-Python twin of an intrinsic: compiled callers get the intrinsic, Python the twin.
 
