@@ -17,14 +17,12 @@ from fastmlp.kernels.op import (
     ACCUMULATE,
     BACKWARD,
     CALL,
-    EACH,
     FORWARD,
     FORWARD_FEATURE_MAJOR,
     OP_SIZE,
     PASS,
     PHASE,
     PREPARE,
-    PREPARE_FEATURE_MAJOR,
     ROWS,
     RUN,
     STEP,
@@ -89,7 +87,7 @@ class Program:
         begins at an offset.
         """
         layers = fused(layers)
-        memory = Memory(dtype, batch, threads, backward=True, feature_major=False)
+        memory = Memory(dtype, batch, threads, backward=True)
         ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates]
         program = cls(ops, dtype, memory)
         first = len(layers) + 2
@@ -110,7 +108,7 @@ class Program:
     def both_ways(cls, layers: Iterable[Op], dtype: np.dtype, *, batch: int) -> Program:
         """Pass 0 goes forward from x to y; pass 1 from the delta y back to the delta x, and adds to the gradients."""
         layers = fused(layers)
-        memory = Memory(dtype, batch, 1, backward=True, feature_major=False)
+        memory = Memory(dtype, batch, 1, backward=True)
         ops = [Input(layers[0].width_in), *layers, Output(layers[-1].width_out)]
         program = cls(ops, dtype, memory, input_delta=True)
         program._start()
@@ -132,17 +130,13 @@ class Program:
         lanes = REGISTER_BYTES // dtype.itemsize
         costs = [op.costs(lanes) for op in layers]
         row_cost = lane_cost = 0
-        least = 0
         if all(cost is not None for cost in costs):
             row_cost = sum(cost[0] for cost in costs if cost)
             lane_cost = int(sum(cost[1] for cost in costs if cost))
-            least = next((rows for rows in range(1, 65) if -(-rows // lanes) * lane_cost < rows * row_cost), 0)
-        narrow = least > 0 and lane_cost > 0
-        memory = Memory(dtype, BLOCK_ROWS * threads, threads, backward=False, feature_major=narrow)
+        narrow = 0 < lane_cost < row_cost * lanes
+        memory = Memory(dtype, BLOCK_ROWS * threads, threads, backward=False)
         program = cls([Input(layers[0].width_in), *layers, Output(layers[-1].width_out)], dtype, memory)
         program._start()
-        if narrow:
-            program._phase(EACH, [program._forward(PREPARE_FEATURE_MAJOR, layers)], pool=POOL, least=least)
         program._loop()
         block = FEATURE_MAJOR_BYTES // dtype.itemsize if narrow else BLOCK_ROWS
         other = [program._forward(FORWARD_FEATURE_MAJOR)] if narrow else []
@@ -154,7 +148,7 @@ class Program:
     @classmethod
     def of_loss(cls, loss: Op, dtype: np.dtype, *, batch: int) -> Program:
         """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs."""
-        memory = Memory(dtype, batch, 1, backward=True, feature_major=False)
+        memory = Memory(dtype, batch, 1, backward=True)
         program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
         program._start()
         program._loop()
@@ -169,7 +163,7 @@ class Program:
     @classmethod
     def of_updates(cls, updates: Sequence[Op], dtype: np.dtype) -> Program:
         """One pass: each op updates its span of the parameters by their gradients."""
-        program = cls(updates, dtype, Memory(dtype, 0, 1, backward=False, feature_major=False))
+        program = cls(updates, dtype, Memory(dtype, 0, 1, backward=False))
         program._plan["scalars"] = max((op.first_scalar + op.scalars for op in updates), default=0)
         program._start()
         program._loop()
@@ -282,8 +276,8 @@ class Program:
         return sum(op.flops for op in self.ops)
 
     def __str__(self) -> str:
-        letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", PREPARE_FEATURE_MAJOR: "P", ACCUMULATE: "A"}
-        kinds = {ROWS: "rows", UNITS: "units", EACH: "each"}
+        letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", ACCUMULATE: "A"}
+        kinds = {ROWS: "rows", UNITS: "units"}
         lines = []
         for number, (first, loop, last) in enumerate(self.passes):
             if len(self.passes) > 1:

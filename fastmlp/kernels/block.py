@@ -20,7 +20,7 @@ from numba.np.numpy_support import from_dtype
 
 from fastmlp.kernels.compiler.jit import COMPILING, compile_block, instead
 from fastmlp.kernels.compiler.machine import MachineCode
-from fastmlp.kernels.job import JobType
+from fastmlp.kernels.job import JobType, record_type
 from fastmlp.kernels.op import op_record
 
 __all__ = ["Block", "block", "call"]
@@ -44,7 +44,7 @@ class Block:
             self.known[id(self)] = self
             return id(self)
         if dtype not in self._compiled:
-            signature = types.void(*_arguments(from_dtype(self.record), JobType(from_dtype(dtype))))
+            signature = types.void(*_arguments(record_type(self.record), JobType(from_dtype(dtype))))
             self._compiled[dtype] = compile_block(self.function, signature, self.name)
         return self._compiled[dtype].address
 

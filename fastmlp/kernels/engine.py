@@ -14,7 +14,7 @@ from fastmlp.kernels.compiler.intrinsics import vector
 from fastmlp.kernels.compiler.jit import announced, inner, kernel
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import begin
-from fastmlp.kernels.op import EACH, ROWS
+from fastmlp.kernels.op import ROWS
 from fastmlp.kernels.scan import row_sum
 from fastmlp.kernels.shuffle import shuffle
 from fastmlp.kernels.threads import barrier, next_task
@@ -97,12 +97,8 @@ def share_units(job, phase, threads, asked):
 @inner
 def take_part(job, phase, threads, asked):
     """This thread's part of a phase."""
-    if job.rows < phase.least:
-        return asked
     if phase.kind == ROWS:
         return share_rows(job, phase, threads, asked)
-    if phase.kind == EACH:
-        return share_units(job, phase, 1, asked)
     return share_units(job, phase, threads, asked)
 
 
@@ -134,7 +130,7 @@ def run(table, number, x, y, thread, threads):
         for p in range(chosen.first if step == 0 else chosen.loop, chosen.last):
             phase = job.phases[p]
             asked = take_part(job, phase, threads, asked)
-            if phase.kind != EACH and (p + 1 < chosen.last or step + 1 < plan.steps):
+            if p + 1 < chosen.last or step + 1 < plan.steps:
                 meeting += 1
                 if not barrier(job.control, meeting, threads):
                     return

@@ -27,7 +27,6 @@ __all__ = [
     "ADDRESSES",
     "BACKWARD",
     "CALL",
-    "EACH",
     "FORWARD",
     "FORWARD_FEATURE_MAJOR",
     "HEADER",
@@ -35,7 +34,6 @@ __all__ = [
     "PASS",
     "PHASE",
     "PREPARE",
-    "PREPARE_FEATURE_MAJOR",
     "ROWS",
     "RUN",
     "STEP",
@@ -51,11 +49,11 @@ __all__ = [
 #: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
 #: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies in
 #: the workspace, in STEP in `grads`.
-TASKS = ("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE", "PREPARE_FEATURE_MAJOR")
-FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, PREPARE_FEATURE_MAJOR = range(len(TASKS))
+TASKS = ("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE")
+FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE = range(len(TASKS))
 
-#: How a phase is shared: the rows of the batch; the units of each op; or not at all: each thread does everything, for itself.
-ROWS, UNITS, EACH = range(3)
+#: How a phase is shared: by the rows of the batch, or by the units of each op.
+ROWS, UNITS = range(2)
 
 #: Rows of a weight that are shared out together: the line that a row becomes in the transposed copy. (Typed: see matmul.py.)
 UNIT = np.int64(16)
@@ -105,7 +103,6 @@ PHASE = _record(
     "unit",  # rows, or units, that are shared out together
     "pool",  # one in so many units is nobody's: whoever is done with its own takes the next
     "sums",  # 1 where the losses of the rows are complete after it
-    "least",  # rows of the batch below which it is left out
     "row_cost",  # of a row, in vectors of multiply-adds, with its features along the vectors
     "lane_cost",  # of as many rows as a vector has entries, with the rows along the vectors; 0: not possible
     "other_first",  # calls for that
@@ -151,9 +148,8 @@ def op_record(**fields: type) -> np.dtype:
 class Memory:
     """Hands out parts of a workspace, each beginning on a line, and says what the workspace is for."""
 
-    def __init__(self, dtype: np.dtype, batch: int, threads: int, *, backward: bool, feature_major: bool):
-        self.dtype, self.batch, self.threads = dtype, batch, threads
-        self.backward, self.feature_major = backward, feature_major
+    def __init__(self, dtype: np.dtype, batch: int, threads: int, *, backward: bool):
+        self.dtype, self.batch, self.threads, self.backward = dtype, batch, threads, backward
         self.lanes = lanes_per_line(dtype)
         self.size = self.scratch_size = self.integers = 0
         self.values: list[tuple[int, tuple[float, ...]]] = []  # to be written at these offsets

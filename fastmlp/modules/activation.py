@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from fastmlp import checks
+from fastmlp import checks, structure
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.elementary import sigmoid, tanh
 from fastmlp.kernels.op import Op
-from fastmlp import structure
 from fastmlp.modules.module import Module
 
 __all__ = ["Activation", "Identity", "ReLU", "Sigmoid", "Tanh"]

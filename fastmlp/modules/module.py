@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import checks
+from fastmlp import checks, structure
 from fastmlp.kernels.op import Op
-from fastmlp import structure
 from fastmlp.modules.route import Route, Trace
 from fastmlp.parameters import Parameter, Storage, gather
 

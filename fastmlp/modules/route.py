@@ -131,7 +131,8 @@ class Route:
 
     def predict(self, x: np.ndarray, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
         """The output for `x`; keeps nothing. The modules in Python are shallow copies in evaluation mode, so that the modules
-        themselves keep what they have."""
+        themselves keep what they have.
+        """
         if self.compiled:
             stretch = self.stretch(0, x.shape[1], x.dtype)
             if not stretch.empty:

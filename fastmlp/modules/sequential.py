@@ -8,9 +8,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from fastmlp import checks
+from fastmlp import checks, structure
 from fastmlp.kernels.op import Op
-from fastmlp import structure
 from fastmlp.modules.module import Module
 from fastmlp.parameters import Parameter, Storage, gather
 

@@ -131,7 +131,8 @@ class Optimizer:
 
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
         """What `update` gets behind the state, for steps number `t` (from 1) with learning rates `lr`: numbers, or arrays like
-        `t`."""
+        `t`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has neither step() nor scalars(group, t, lr) and update(p, g, ...)")
 
     def __getattr__(self, name: str) -> Any:

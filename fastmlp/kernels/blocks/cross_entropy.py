@@ -67,10 +67,9 @@ def cross_entropy_backward(dlogits, labels, scale):
 
     dlogits (N, padded O) in/out; labels (N) in; scale is 1 / N for the mean over the batch.
     """
-    flat = dlogits.reshape(-1)
-    for i in range(flat.size):
-        flat[i] = flat[i] * scale
     for n in range(dlogits.shape[0]):
+        for j in range(dlogits.shape[1]):
+            dlogits[n, j] *= scale
         dlogits[n, labels[n]] -= scale
 
 

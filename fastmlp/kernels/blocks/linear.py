@@ -7,7 +7,6 @@ import numpy as np
 from fastmlp.kernels.block import Block, block, call
 from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
-from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, whole_lines
 from fastmlp.kernels.op import (
     ACCUMULATE,
@@ -15,7 +14,6 @@ from fastmlp.kernels.op import (
     FORWARD,
     FORWARD_FEATURE_MAJOR,
     PREPARE,
-    PREPARE_FEATURE_MAJOR,
     UNIT,
     UPDATE,
     Memory,
@@ -40,6 +38,14 @@ def weight_of(op, job):
 
 
 @inner
+def bias_of(op, job):
+    """The bias, (1, padded O), or zeros."""
+    if op.has_bias:
+        return matrix(job.params, op.bias, 1, op.y_stride)
+    return matrix(job.work, job.run.zero, 1, op.y_stride)
+
+
+@inner
 def zeros_of(op, job):
     """A row of zeros, (1, widest)."""
     return matrix(job.work, job.run.zero, 1, job.run.zero_stride)
@@ -59,11 +65,8 @@ def linear_forward(op, job, rows, at):
     one = job.work.dtype.type(1)
     for n in range(rows if op.units > op.width_in else 0):
         x[n, op.width_in] = one
-    if op.has_bias:
-        bias = matrix(job.params, op.bias, 1, op.y_stride)
-    else:
-        bias = zeros_of(op, job)
-    matmul_above(y, bias, SAME, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job))
+    bias = bias_of(op, job)
+    matmul_above(y, bias, SAME, ADJACENT, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job))
 
 
 @inner
@@ -79,25 +82,10 @@ def linear_forward_feature_major(op, job, rows, at):
     columns = FEATURE_MAJOR_BYTES // job.work.itemsize
     x = matrix(job.work, op.x + at * op.x_stride, op.width_in, columns)
     y = matrix(job.work, op.y + at * op.y_stride, op.width_out, columns)
-    bias = matrix(job.work, biases_at(op, job, columns), op.width_out, columns)
-    matmul_above(y, bias, columns, weight_of(op, job), ADJACENT, op.y_stride, x, rows, op.width_in, floor_of(op, job))
-
-
-@inner
-def biases_at(op, job, columns):
-    """Where this thread's copies of the bias begin."""
-    return op.biases + job.thread * op.width_out * columns
-
-
-@inner
-def repeat_bias(op, job):
-    """Write every bias once for each of the rows that go together: what the sums start from."""
-    columns = FEATURE_MAJOR_BYTES // job.work.itemsize
-    for i in range(op.width_out):
-        value = job.params[op.bias + i] if op.has_bias else job.work.dtype.type(0)
-        target = vector(job.work, biases_at(op, job, columns) + i * columns, columns)
-        for n in range(columns):
-            target[n] = value
+    bias = bias_of(op, job)
+    weight = weight_of(op, job)
+    floor = floor_of(op, job)
+    matmul_above(y, bias, ADJACENT, SAME, weight, ADJACENT, op.y_stride, x, rows, op.width_in, floor)
 
 
 @inner
@@ -153,7 +141,8 @@ def linear_backward_params(op, job, gradient, scratch_at, row):
 @inner
 def bias_backward(op, job, dbias, init):
     """``dbias = init + sum of the rows of dy``: a product with a row of ones, so that the sums stay in registers."""
-    dy, one = matrix(job.work, op.dy, job.rows, op.y_stride), matrix(job.work, job.run.one, 1, 1)
+    dy = matrix(job.work, op.dy, job.rows, op.y_stride)
+    one = matrix(job.work, job.run.one, 1, 1)
     matmul(dbias, init, SAME, one, SAME, SAME, dy, op.width_out, job.rows)
 
 
@@ -187,7 +176,8 @@ def linear_update(op, job, first, last):
 def linear_accumulate(op, job, first, rows):
     """Add the gradient of rows ``first .. first + rows`` of the weight to `grads`, and that of the bias."""
     gradient = matrix(job.grads, op.weight + first * op.y_stride, rows, op.y_stride)
-    x, dy = matrix(job.work, op.x + first, job.rows, op.x_stride), matrix(job.work, op.dy, job.rows, op.y_stride)
+    x = matrix(job.work, op.x + first, job.rows, op.x_stride)
+    dy = matrix(job.work, op.dy, job.rows, op.y_stride)
     matmul(gradient, gradient, op.y_stride, x, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
     if first == 0 and op.bias_apart:
         dbias = matrix(job.grads, op.bias, 1, op.y_stride)
@@ -200,7 +190,6 @@ def linear_accumulate(op, job, first, rows):
     bias=np.int64,
     has_bias=np.int64,
     weight_t=np.int64,  # the transposed copy
-    biases=np.int64,  # the bias once for each of the rows that lie along the vectors
     bias_apart=np.int64,  # 1 where the bias is not trained as one more row of the weight, with an input of 1 in the padding of x
     gradient_rows=np.int64,  # whose gradient is formed, applied and transposed together, while they are in the L1 cache
     transposed_gradient=np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
@@ -221,8 +210,6 @@ def _linear(task, op, job, row, rows, at):
         linear_accumulate(op, job, row, rows)
     elif task == PREPARE:
         transpose_weight(op, job, row, row + rows)
-    elif task == PREPARE_FEATURE_MAJOR:
-        repeat_bias(op, job)
 
 
 class Linear(Op):
@@ -253,7 +240,7 @@ class Linear(Op):
 
     def tasks(self, record: np.record) -> set[int]:
         wants_dx = record.dx >= 0
-        return {FORWARD, FORWARD_FEATURE_MAJOR, PREPARE_FEATURE_MAJOR, UPDATE, ACCUMULATE} | (
+        return {FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, ACCUMULATE} | (
             {BACKWARD, PREPARE} if wants_dx else {BACKWARD} if self.fused_relu else set()
         )
 
@@ -261,8 +248,6 @@ class Linear(Op):
         record.weight, record.bias, record.has_bias = self.weight, max(self.bias, 0), self.bias >= 0
         record.fused_relu = self.fused_relu
         record.units = self.width_in
-        if memory.feature_major:
-            record.biases = memory.take(memory.threads * self.width_out * FEATURE_MAJOR_BYTES // memory.dtype.itemsize)
         if memory.backward:
             self._lay_out_gradient(record, memory)
 
@@ -281,5 +266,3 @@ class Linear(Op):
             record.weight_t = memory.take(whole_lines(self.width_out, memory.dtype) * record.x_stride)
         memory.want_scratch(rows * (stride + transposed * self.width_out))
 
-
-assert REGISTER_BYTES <= FEATURE_MAJOR_BYTES

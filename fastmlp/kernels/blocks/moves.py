@@ -47,6 +47,24 @@ def gather_rows(target, at, stride, source, order, width):
             copy(vector(target, at + n * stride, width), vector(source, order[n] * width, width))
 
 
+@inner
+def transpose_rows(target, at, source, source_at, rows, width):
+    """Copy `rows` adjacent rows of `width` entries to as many features, FEATURE_MAJOR_BYTES apart."""
+    columns = FEATURE_MAJOR_BYTES // target.itemsize
+    for j in range(width):
+        for n in range(rows):
+            target[at + j * columns + n] = source[source_at + n * width + j]
+
+
+@inner
+def transpose_features(target, at, source, source_at, rows, width):
+    """The reverse of :func:`transpose_rows`."""
+    columns = FEATURE_MAJOR_BYTES // target.itemsize
+    for j in range(width):
+        for n in range(rows):
+            target[at + n * width + j] = source[source_at + j * columns + n]
+
+
 @block("input")
 def _input(task, op, job, row, rows, at):
     place = op.y + at * op.y_stride
@@ -57,11 +75,7 @@ def _input(task, op, job, row, rows, at):
         else:
             copy_rows(job.work, place, op.y_stride, job.x, row * op.width_out, op.width_out, rows, op.width_out)
     elif task == FORWARD_FEATURE_MAJOR:
-        columns = FEATURE_MAJOR_BYTES // job.work.itemsize
-        for j in range(op.width_out):
-            feature = vector(job.work, place + j * columns, rows)
-            for n in range(rows):
-                feature[n] = job.x[(row + n) * op.width_out + j]
+        transpose_rows(job.work, place, job.x, row * op.width_out, rows, op.width_out)
     elif task == BACKWARD:
         from_delta = op.dy + at * op.y_stride
         copy_rows(job.x, row * op.width_out, op.width_out, job.work, from_delta, op.y_stride, rows, op.width_out)
@@ -73,11 +87,7 @@ def _output(task, op, job, row, rows, at):
     if task == FORWARD:
         copy_rows(job.y, row * op.width_in, op.width_in, job.work, place, op.x_stride, rows, op.width_in)
     elif task == FORWARD_FEATURE_MAJOR:
-        columns = FEATURE_MAJOR_BYTES // job.work.itemsize
-        for j in range(op.width_in):
-            feature = vector(job.work, place + j * columns, rows)
-            for n in range(rows):
-                job.y[(row + n) * op.width_in + j] = feature[n]
+        transpose_features(job.y, row * op.width_in, job.work, place, rows, op.width_in)
     elif task == BACKWARD:
         to_delta = op.dx + at * op.x_stride
         copy_rows(job.work, to_delta, op.x_stride, job.y, row * op.width_in, op.width_in, rows, op.width_in)

@@ -1,10 +1,12 @@
-from numba.extending import intrinsic
-from numba import types
-from llvmlite import ir
 import numpy as np
-from fastmlp.kernels.compiler.expression import Value, F32, F64, FORMULAS, llvm_type, constant
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastmlp.kernels.compiler.expression import F32, F64, FORMULAS, Value, constant
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+
 INT=ir.IntType(64)
 def lines_pass(formula, inputs, outputs, constants):
     formula = FORMULAS.get(id(formula), formula)

@@ -21,15 +21,16 @@ SAME, ADJACENT = np.int64(0), np.int64(1)
 @inner
 def matmul(c, init, init_row, a, a_row, a_k, b, columns, depth):
     """:func:`matmul_above` without a floor."""
-    matmul_above(c, init, init_row, a, a_row, a_k, b, columns, depth, c.dtype.type(-np.inf))
+    matmul_above(c, init, init_row, ADJACENT, a, a_row, a_k, b, columns, depth, c.dtype.type(-np.inf))
 
 
 @inner
-def matmul_above(c, init, init_row, a, a_row, a_k, b, columns, depth, floor):
+def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, floor):
     """``c[m, n] = max(floor, init[m, n] + sum over k < depth of a[m, k] * b[k, n])``, all rows of `c` and n < `columns`.
 
     c        (M, padded N)  out
-    init     in             what the sums start from, `init_row` entries from row to row: a bias (0), or c itself
+    init     in             what the sums start from: element (m, n) at ``m * init_row + n * init_n``; a bias (0, 1), with the
+                            rows of the batch along n (1, 0), or c itself (its width, 1)
     a        in             element (m, k) at ``m * a_row + k * a_k`` of the flat array
     b        (depth, padded N)  in
     floor    0 for a ReLU, minus infinity for none; NaN is not below it
@@ -47,25 +48,25 @@ def matmul_above(c, init, init_row, a, a_row, a_k, b, columns, depth, floor):
         j = done * lanes
         i = 0
         while i < rows:
-            at, start, first = i * c_row + j, i * init_row + j, i * a_row
+            at, start, first = i * c_row + j, i * init_row + j * init_n, i * a_row
             if i + TILE_ROWS <= rows:
                 if strip == 3:
-                    tall_3(c, at, c_row, init, start, init_row, a, first, a_row, a_k, b, j, b_row, depth, floor)
+                    tall_3(c, at, c_row, init, start, init_row, init_n, a, first, a_row, a_k, b, j, b_row, depth, floor)
                 elif strip == 2:
-                    tall_2(c, at, c_row, init, start, init_row, a, first, a_row, a_k, b, j, b_row, depth, floor)
+                    tall_2(c, at, c_row, init, start, init_row, init_n, a, first, a_row, a_k, b, j, b_row, depth, floor)
                 else:
-                    tall_1(c, at, c_row, init, start, init_row, a, first, a_row, a_k, b, j, b_row, depth, floor)
+                    tall_1(c, at, c_row, init, start, init_row, init_n, a, first, a_row, a_k, b, j, b_row, depth, floor)
                 i += TILE_ROWS
             else:
                 # The odd last row is computed twice, into the same place.
                 pair = 1 if i + EDGE_ROWS <= rows else 0
                 row, first_row, a_step = pair * c_row, pair * init_row, pair * a_row
                 if strip == 3:
-                    edge_3(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth, floor)
+                    edge_3(c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
                 elif strip == 2:
-                    edge_2(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth, floor)
+                    edge_2(c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
                 else:
-                    edge_1(c, at, row, init, start, first_row, a, first, a_step, a_k, b, j, b_row, depth, floor)
+                    edge_1(c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
                 i += EDGE_ROWS
         done += strip
 

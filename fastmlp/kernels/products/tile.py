@@ -46,7 +46,7 @@ class _Emitter:
         self.fma = cgutils.get_or_insert_function(
             module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fmuladd.v{self.lanes}f{8 * itemsize}"
         )
-        matrices = [POINTER, INT, POINTER, INT, POINTER, INT, INT, POINTER, INT]
+        matrices = [POINTER, INT, POINTER, INT, INT, POINTER, INT, INT, POINTER, INT]
         signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, scalar])
         name = f"fastmlp_tile_{rows}x{vectors}_f{8 * itemsize}"
         self.prefetch = cgutils.get_or_insert_function(
@@ -78,14 +78,25 @@ class _Emitter:
         return [self._at(builder, start, INT(v * self.lanes)) for v in range(self.vectors)]
 
     def _emit(self):
-        c, c_row, init, init_row, a, a_row, a_k, b, b_row, depth, floor = self.function.args
-        entry, test, body, leave = (self.function.append_basic_block(n) for n in ("entry", "test", "body", "leave"))
+        c, c_row, init, init_row, init_n, a, a_row, a_k, b, b_row, depth, floor = self.function.args
+        names = ("entry", "one_for_a_row", "one_each", "test", "body", "leave")
+        entry, one_for_a_row, one_each, test, body, leave = (self.function.append_basic_block(name) for name in names)
         rows = range(self.rows)
 
         builder = ir.IRBuilder(entry)
-        start = [[self._load(builder, p) for p in self._row(builder, init, init_row, r)] for r in rows]
         far = builder.mul(b_row, INT(PREFETCH_ROWS))
         a_offsets = [builder.mul(a_row, INT(r)) for r in rows]
+        builder.cbranch(builder.icmp_signed("==", init_n, INT(0)), one_for_a_row, one_each)
+
+        builder = ir.IRBuilder(one_for_a_row)
+        spread = []
+        for r in rows:
+            place = self._at(builder, init, builder.mul(init_row, INT(r)))
+            spread.append([self._splat(builder, builder.load(place, typ=self.scalar))] * self.vectors)
+        builder.branch(test)
+
+        builder = ir.IRBuilder(one_each)
+        start = [[self._load(builder, p) for p in self._row(builder, init, init_row, r)] for r in rows]
         builder.branch(test)
 
         builder = ir.IRBuilder(test)
@@ -107,11 +118,13 @@ class _Emitter:
         builder.branch(test)
 
         for phi, first, following in zip((k, a_now, b_now), (INT(0), a, b), step):
-            phi.add_incoming(first, entry)
+            phi.add_incoming(first, one_for_a_row)
+            phi.add_incoming(first, one_each)
             phi.add_incoming(following, body)
         for r in rows:
-            for phi, first, following in zip(sums[r], start[r], added[r]):
-                phi.add_incoming(first, entry)
+            for phi, same, first, following in zip(sums[r], spread[r], start[r], added[r]):
+                phi.add_incoming(same, one_for_a_row)
+                phi.add_incoming(first, one_each)
                 phi.add_incoming(following, body)
 
         builder = ir.IRBuilder(leave)
@@ -125,12 +138,12 @@ class _Emitter:
 
 def _make_tile(rows: int, vectors: int):
     @intrinsic
-    def compiled(typingctx, c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor):
+    def compiled(typingctx, c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor):
         n = types.intp
-        signature = types.void(c, n, n, init, n, n, a, n, n, n, b, n, n, n, c.dtype)
+        signature = types.void(c, n, n, init, n, n, n, a, n, n, n, b, n, n, n, c.dtype)
 
         def codegen(context, builder, signature, args):
-            arrays = {0: 1, 3: 4, 6: 7, 10: 11}  # position of an array -> position of the offset into it
+            arrays = {0: 1, 3: 4, 7: 8, 11: 12}  # position of an array -> position of the offset into it
             offsets = set(arrays.values())
             dtype = signature.args[0].dtype
             scalar = context.get_data_type(dtype)
@@ -148,11 +161,14 @@ def _make_tile(rows: int, vectors: int):
         return signature, codegen
 
     @instead(compiled)
-    def tile(c, c_at, c_row, init, init_at, init_row, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor):
-        """C = max(floor, init + A B) for one tile: each matrix is an array, where in it the tile begins, and its strides."""
+    def tile(c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor):
+        """C = max(floor, init + A B) for one tile: each matrix is an array, where in it the tile begins, and its strides.
+
+        `init_n` is 1, or 0 where the entries of a row of init are all the same one.
+        """
         c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
         width = vectors * (REGISTER_BYTES // c.itemsize)
-        total = [init[init_at + r * init_row : init_at + r * init_row + width].copy() for r in range(rows)]
+        total = [init[init_at + r * init_row + init_n * np.arange(width)] for r in range(rows)]
         for k in range(depth):
             line = b[b_at + k * b_row : b_at + k * b_row + width]
             for r in range(rows):
