@@ -57,10 +57,12 @@ class Criterion:
         if self.takes_labels:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
-        before, self._saved = self._saved, (job, (rows, width))
+        loss = job.sums.item() / (rows * self._terms(width))
+        before = self._saved
+        self.__dict__["_saved"] = job, (rows, width)
         if before is not None:
-            self._spare(before[0].key).append(before[0])
-        return float(job.sums[0]) / (rows * self._terms(width))
+            before[0].spare.append(before[0])
+        return loss
 
     def backward(self) -> np.ndarray:
         """The gradient of the last loss with respect to the outputs.
@@ -96,23 +98,21 @@ class Criterion:
             return checks.as_labels(y, width, rows, name)
         return checks.as_targets(y, width, dtype, rows, name, finite=finite)
 
-    def _spare(self, key: tuple) -> list[Job]:
-        """Jobs that no pass needs at the moment, for outputs of a width and dtype, with constants."""
-        return self.__dict__.setdefault("_jobs", {}).setdefault(key, [])
-
     def _numbers(self) -> tuple[float, ...]:
         """The constants of the loss."""
         return ()
 
     def _job_for(self, rows: int, width: int, dtype: np.dtype) -> Job:
-        key = width, dtype, self._numbers()
+        """A job that no pass needs at the moment."""
+        key = (width, dtype.itemsize, *self._numbers())
+        spare = self.__dict__.setdefault("_jobs", {}).setdefault(key, [])
         try:
-            job = self._spare(key).pop()
+            job = spare.pop()
         except IndexError:
             job = None
         if job is None or not rows <= job.batch <= KEPT * rows:
-            job = Program.of_loss(self._op(width), dtype, batch=rows).job()
-            job.batch, job.key = rows, key
+            job = Program.of_loss(self._op(width), dtype, batch=rows).job()  # type: ignore[misc]
+            job.batch, job.spare = rows, spare
             job.set(labels=np.zeros(rows if self.takes_labels else 1, np.int64))
         return job
 

@@ -67,6 +67,8 @@ class Job:
 
     def __init__(self, table: np.ndarray):
         self.table = table
+        #: What the engine takes: the table, or in plain Python the job itself.
+        self.handle: Any = table if COMPILING else self
         self.run: Any = table[RUN_AT : RUN_AT + RUN.itemsize // 8].view(_attributes(RUN))[0]
         at = [self.run.passes_at, self.run.phases_at, self.run.calls_at, self.run.ops_at, table.size]
         for (name, record), first, last in zip(list(RECORDS.items())[1:], at, at[1:]):
@@ -79,11 +81,6 @@ class Job:
         for name, array in arrays.items():
             setattr(self, name, array)
             self.table[ADDRESSES.index(name)] = array.ctypes.data
-
-    @property
-    def handle(self) -> Any:
-        """What the engine takes: the table, or in plain Python the job itself."""
-        return self.table if COMPILING else self
 
 
 def _attributes(record: np.dtype) -> np.dtype:

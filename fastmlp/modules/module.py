@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp import checks, structure
 from fastmlp.kernels.op import Op
 from fastmlp.modules.route import Route, Trace
+from fastmlp.modules.stretch import Kept
 from fastmlp.parameters import Parameter, Storage, gather
 
 __all__ = ["Module"]
@@ -53,15 +54,15 @@ class Module:
     _version = -1  # of the structure of all networks, when `_stored` was looked up
     _stored: Sequence[Parameter] = ()
     _route: Route | None = None
-    _trace: Trace | None = None
+    _trace: Trace | Kept | None = None
 
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The output for `x`, (N, I) to (N, O)."""
-        if not self._has_ops():
+        route = self._route if self._version == structure.version() else self._look_again()
+        if route is None:
             raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
-        route = self._route_now()
         x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
         if not self.training:
             return route.predict(x)
@@ -83,9 +84,8 @@ class Module:
         ValueError
             If `dy` does not have the shape of the last output.
         """
-        if not self._has_ops():
+        if self._route_now() is None:
             raise NotImplementedError(f"{type(self).__name__} has no backward(dy)")
-        self._route_now()
         trace = self._trace
         if trace is None:
             hint = "" if self.training else " in training mode (in evaluation mode, nothing is kept): call train(), then"
@@ -195,33 +195,26 @@ class Module:
             module = parent
         return module
 
-    def _route_now(self) -> Route:
-        """How to go forward and back, as the module and its parameters are now."""
-        if self._version != structure.version():
-            self._look_again()
-        route = self._route
-        assert route is not None
-        return route
+    def _route_now(self) -> Route | None:
+        """How to go forward and back, as the module and its parameters are now; None for one that is all Python."""
+        return self._route if self._version == structure.version() else self._look_again()
 
-    def _look_again(self) -> None:
+    def _look_again(self) -> Route | None:
         """Find the parameters again, after some network has changed, and bring them together where they are not."""
         root = self._root()
         stored = list(dict.fromkeys(root.parameters()))
-        if stored and root._gathers() and not _lie_together(stored):
+        if stored and root._has_ops() and not _lie_together(stored):
             gather(stored, root.dtype or stored[0].dtype)
         version = structure.version()
         here = self.__dict__
         own = list(dict.fromkeys(self.parameters()))
         storage = own[0].storage if own else None
-        route = here.get("_route")
-        if route is None or route.storage is not storage or not route.fits(self):
-            here["_route"] = Route(self, storage)
+        route = self._route
+        if self._has_ops() and (route is None or route.storage is not storage or not route.fits(self)):
+            route = here["_route"] = Route(self, storage)
             here.pop("_trace", None)
         here["_stored"], here["_version"] = own, version
-
-    def _gathers(self) -> bool:
-        """Whether the parameters of this module and all its parts are to lie in one vector."""
-        return self._has_ops()
+        return route
 
     @property
     def storage(self) -> Storage:

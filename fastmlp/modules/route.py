@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.compiled import runs_compiled
 from fastmlp.kernels.op import Op
-from fastmlp.modules.stretch import Stretch
+from fastmlp.modules.stretch import Kept, Stretch
 from fastmlp.parameters import Storage
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Route:
             else:
                 self._parts.append([part])
         self._stretches: dict[tuple[int, int, np.dtype], Stretch] = {}
+        #: The stretch of the last call, where everything is one.
+        self.last: Stretch | None = None
         #: Whether everything is one compiled call.
         self.compiled = len(self._parts) == 1 and isinstance(self._parts[0], list)
 
@@ -112,8 +114,19 @@ class Route:
             found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype)
         return found
 
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Trace]:
+    def _whole(self, x: np.ndarray) -> Stretch | None:
+        """The stretch that takes `x` all the way, where everything is one."""
+        stretch = self.last
+        if stretch is None or stretch.width_in != x.shape[1] or stretch.dtype is not x.dtype:
+            stretch = self.stretch(0, x.shape[1], x.dtype) if self.compiled else None
+            self.last = stretch = None if stretch is None or stretch.empty else stretch
+        return stretch
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Trace | Kept]:
         """The output for `x`, laid out for the kernels, and what the way back needs."""
+        stretch = self._whole(x)
+        if stretch is not None:
+            return stretch.forward(x)
         parts: list[tuple[Module | None, Any]] = []
         given = x
         for place, part in enumerate(self._parts):
@@ -133,13 +146,12 @@ class Route:
         """The output for `x`; keeps nothing. The modules in Python are shallow copies in evaluation mode, so that the modules
         themselves keep what they have.
         """
-        if self.compiled:
-            stretch = self.stretch(0, x.shape[1], x.dtype)
-            if not stretch.empty:
-                if out is None:
-                    out = np.empty((x.shape[0], stretch.width_out), x.dtype)
-                stretch.predict(x, out, threads)
-                return out
+        stretch = self._whole(x)
+        if stretch is not None:
+            if out is None:
+                out = np.empty((x.shape[0], stretch.width_out), x.dtype)
+            stretch.predict(x, out, threads)
+            return out
         y = self._predict_in_turns(x, threads)
         if out is None:
             return y

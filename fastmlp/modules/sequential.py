@@ -9,8 +9,8 @@ from typing import Any, overload
 import numpy as np
 
 from fastmlp import checks, structure
-from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
+from fastmlp.modules.route import Route
 from fastmlp.parameters import Parameter, Storage, gather
 
 __all__ = ["Sequential"]
@@ -117,9 +117,9 @@ class Sequential(Module):
             return row[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def _look_again(self) -> None:
+    def _look_again(self) -> Route | None:
         self.__dict__["_width"] = _chain(list(self._modules.values()))
-        super()._look_again()
+        return super()._look_again()
 
     def _row(self) -> Iterable[Module]:
         return self._modules.values()
@@ -205,7 +205,13 @@ class Sequential(Module):
         (1000, 1)
         """
         route = self._route_now()
+        assert route is not None
         x = checks.as_rows(X, self._width, self._dtype, "predict")
+        stretch = route.last
+        if out is None and threads is None and stretch is not None and stretch.width_in == x.shape[1]:
+            y = np.empty((x.shape[0], stretch.width_out), self._dtype)
+            stretch.predict(x, y, None)
+            return y
         if threads is not None:
             threads = checks.as_size(threads, "threads")
         if out is None:
@@ -218,9 +224,6 @@ class Sequential(Module):
             checks.as_output(out, y.shape, self._dtype)[...] = y
             return out
         return route.predict(x, out, threads)
-
-    def _ops(self, width: int) -> list[Op]:
-        return self._route_now().ops(width)
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)

@@ -31,21 +31,22 @@ SHARES = 8
 class Kept:
     """What a pass forward keeps for the way back: the job with its workspace, and the rows that are in it."""
 
-    __slots__ = ("job", "rows", "stretch", "width_in", "width_out")
+    __slots__ = ("_job", "_stretch", "shape")
 
     def __init__(self, stretch: Stretch, job: Job, rows: int):
-        self.stretch, self.job, self.rows = stretch, job, rows
-        self.width_in, self.width_out = stretch.width_in, stretch.width_out
+        self._stretch, self._job = stretch, job
+        #: That of the output.
+        self.shape = rows, stretch.width_out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """The gradient of the input for that of the output, C-contiguous; those of the parameters are added to."""
-        dx = np.empty((self.rows, self.width_in), dy.dtype)
-        run(self.job.handle, 1, dx, dy, 0, 1)
+        dx = np.empty((self.shape[0], self._stretch.width_in), self._stretch.dtype)
+        run(self._job.handle, 1, dx, dy, 0, 1)
         return dx
 
     def release(self) -> None:
         """Let another pass have the workspace."""
-        self.stretch.spare.append(self.job)
+        self._stretch.spare.append(self._job)
 
 
 class Stretch:
@@ -61,7 +62,9 @@ class Stretch:
         self.flops_per_row = sum(op.flops for op in described)
         self.empty = not described
         self.spare: list[Job] = []  # for passes that keep
-        self._predicting: dict[int, list[Job]] = {1: []}  # by the number of threads
+        self._alone: list[Job] = []  # for predictions on one thread
+        self._together: dict[int, list[Job]] = {}  # on several, by their number
+        self._rows_for_two = 2 * FLOPS_PER_THREAD // max(1, self.flops_per_row)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Kept]:
         """The output for `x`, (N, I), C-contiguous, and what :meth:`Kept.backward` needs."""
@@ -78,31 +81,37 @@ class Stretch:
 
     def predict(self, x: np.ndarray, out: np.ndarray, threads: int | None) -> None:
         """Write the output for `x` into `out`; both are C-contiguous."""
-        work = x.shape[0] * self.flops_per_row
-        if threads is None and work < 2 * FLOPS_PER_THREAD:
-            team = 1
-        else:
-            team = min(team_size(threads, work, FLOPS_PER_THREAD), -(-x.shape[0] // TILE_ROWS))
-        jobs = self._predicting.setdefault(team, [])
+        rows = x.shape[0]
+        if rows > self._rows_for_two if threads is None else threads != 1:
+            team = min(team_size(threads, rows * self.flops_per_row, FLOPS_PER_THREAD), -(-rows // TILE_ROWS))
+            if team > 1:
+                self._predict_together(x, out, team)
+                return
+        try:
+            job = self._alone.pop()
+        except IndexError:
+            job = self._predicting(1)
+        run(job.handle, 0, x, out, 0, 1)
+        self._alone.append(job)
+
+    def _predicting(self, threads: int) -> Job:
+        return self._with_parameters(Program.predicting(self._ops(self.width_in), self.dtype, threads=threads), 0)
+
+    def _predict_together(self, x: np.ndarray, out: np.ndarray, threads: int) -> None:
+        """Let threads take rows, some at a time, until all are done."""
+        rows = len(x)
+        jobs = self._together.setdefault(threads, [])
         try:
             job = jobs.pop()
         except IndexError:
-            job = self._with_parameters(Program.predicting(self._ops(self.width_in), self.dtype, threads=team), 0)
-        if team == 1:
-            run(job.handle, 0, x, out, 0, 1)
-        else:
-            self._predict_together(job, x, out, team)
-        jobs.append(job)
-
-    def _predict_together(self, job: Job, x: np.ndarray, out: np.ndarray, threads: int) -> None:
-        """Let threads take rows, some at a time, until all are done."""
-        rows = len(x)
+            job = self._predicting(threads)
         chunk = -(-rows // (SHARES * threads * BLOCK_ROWS)) * BLOCK_ROWS
         if chunk * threads > rows:
             chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS
         job.phases[-1].unit = chunk
         job.control[:] = 0
         run_together(lambda thread: run(job.handle, 0, x, out, thread, threads), threads, all_needed=False)
+        jobs.append(job)
 
     def _with_parameters(self, program: Program, rows: int) -> Job:
         job = program.job()

@@ -167,17 +167,18 @@ class Optimizer:
         """Change the parameters by what their gradients say."""
         if not hasattr(type(self), "update"):
             raise NotImplementedError(f"{type(self).__name__} has no step()")
-        if self._version != structure.version():
+        here = self.__dict__  # past __setattr__, which takes as long as the step of a small network
+        if here["_version"] != structure.version():
             self._find_parameters()
-        settings = [value for group in self.param_groups for value in group.values()]
-        if settings != self._settings or self._used == len(self._ahead[0]):
+        settings = [value for group in here["param_groups"] for value in group.values()]
+        if settings != here["_settings"] or here["_used"] == len(here["_ahead"][0]):
             self._look_ahead(settings)
-        for job, rows in zip(self._step_jobs, self._ahead):
-            job.row_of_scalars[:] = rows[self._used]
-            nowhere = NOWHERE[rows.dtype]
-            run(job.handle, 0, nowhere, nowhere, 0, 1)
-        self._used += 1
-        self.steps += 1
+        used = here["_used"]
+        for job, rows in zip(here["_step_jobs"], here["_ahead"]):
+            job.row_of_scalars[:] = rows[used]
+            run(job.handle, 0, job.nowhere, job.nowhere, 0, 1)
+        here["_used"] = used + 1
+        here["steps"] += 1
 
     def _find_parameters(self) -> None:
         """Look up where the parameters lie, after some network has changed."""
@@ -231,6 +232,7 @@ class Optimizer:
         ]
         program = Program.of_updates(updates, storage.data.dtype)
         job = program.job()
+        job.nowhere = NOWHERE[storage.data.dtype]
         job.row_of_scalars = np.zeros(starts[-1], storage.data.dtype)
         job.run.params = storage.data.size
         job.set(
