@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pickle
 import re
 import shutil
 import sys
@@ -22,10 +21,10 @@ from pathlib import Path
 import llvmlite
 import numba
 import numpy as np
-from numba.core import caching, compiler, serialize
-from numba.core.runtime import rtsys
 
 from fastmlp.kernels.compiler.lock import Lock
+from fastmlp.kernels.compiler.numba_private import DispatcherCache
+from fastmlp.kernels.compiler.processor import FEATURES, PROCESSOR, TRIPLE
 
 __all__ = ["CacheFile", "KernelCache", "cache_folder", "prune"]
 
@@ -92,12 +91,21 @@ def prune(folder: Path, days: float = KEEP_DAYS) -> None:
 
 
 class CacheFile:
-    """One piece of machine code on the disk: its file, the lock beside it, and a check sum that tells damage."""
+    """One piece of machine code on the disk: its file, the lock beside it, and a check sum that tells damage.
+
+    Parameters
+    ----------
+    name : str
+        What the file's name begins with.
+    key : object
+        What the code depends on besides that, the sources of the package and the processor; its ``repr`` counts.
+    """
 
     def __init__(self, name: str, key: object):
         #: Empty where there is no cache.
         self.folder = cache_folder
-        self._path = Path(cache_folder) / f"{name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+        digest = hashlib.sha256(repr((key, TRIPLE, PROCESSOR, FEATURES)).encode()).hexdigest()
+        self._path = Path(cache_folder) / f"{name}-{digest[:16]}.nbc"
         self._lock: Lock | None = None
 
     def read(self) -> bytes | None:
@@ -146,7 +154,7 @@ class CacheFile:
             self._lock = None
 
 
-class KernelCache(caching.NullCache):
+class KernelCache(DispatcherCache):
     """The machine code of one entry point, as Numba's dispatcher asks for it.
 
     The dispatcher calls :meth:`load_overload`, compiles where that gives None, calls :meth:`save_overload`, and afterwards,
@@ -156,19 +164,14 @@ class KernelCache(caching.NullCache):
     def __init__(self, function: Callable, on_wait: Callable[[], None]):
         self._name, self._on_wait = f"{function.__module__.rpartition('.')[2]}.{function.__name__}", on_wait
         self._file: CacheFile | None = None
+        super().__init__(self._read, self._write)
 
-    def load_overload(self, sig, target_context):
-        """The compiled overload, or None: then this process holds the lock, and compiles."""
-        # Numba would load here all it knows, SciPy's linear algebra included: 0.3 s, of use to the compiler only. Machine code
-        # needs the run-time library's symbols.
-        rtsys.initialize(target_context)
-        self._file = CacheFile(self._name, (sig, target_context.codegen().magic_tuple()))
-        found = self._file.read_or_lock(self._on_wait)
-        return None if found is None else compiler.CompileResult._rebuild(target_context, *pickle.loads(found))
+    def _read(self, signature) -> bytes | None:
+        self._file = CacheFile(self._name, signature)
+        return self._file.read_or_lock(self._on_wait)
 
-    def save_overload(self, sig, cres):
-        """Keep what has been compiled, where that is possible."""
-        CacheFile(self._name, (sig, cres.codegen.magic_tuple())).write(serialize.dumps(cres._reduce()))
+    def _write(self, signature, code: bytes) -> None:
+        CacheFile(self._name, signature).write(code)
 
     def release(self) -> None:
         """Let go of the lock, if it is held."""

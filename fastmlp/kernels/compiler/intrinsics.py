@@ -9,6 +9,7 @@ from numba.extending import intrinsic
 from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.numba_private import borrowed_array
 
 __all__ = ["matrix", "muladd", "vector"]
 
@@ -35,18 +36,14 @@ def muladd(a, b, c):
 
 def _borrow(context, builder, array_type, flat_type, flat, offset, shape):
     """An array structure that points into `flat` and owns nothing: Numba counts no references to it."""
-    from numba.np.arrayobj import populate_array  # 35 ms, and not needed where the machine code is cached
-
     source = context.make_array(flat_type)(context, builder, flat)
     entry = context.get_data_type(flat_type.dtype)
     itemsize = context.get_constant(types.intp, context.get_abi_sizeof(entry))
     strides = [itemsize]
     for extent in reversed(shape[1:]):
         strides.insert(0, builder.mul(strides[0], extent))
-    view = context.make_array(array_type)(context, builder)
     start = builder.gep(source.data, [offset], source_etype=entry)
-    populate_array(view, start, shape, strides, itemsize, meminfo=None, parent=None)
-    return view._getvalue()
+    return borrowed_array(context, builder, array_type, start, shape, strides, itemsize)
 
 
 @intrinsic

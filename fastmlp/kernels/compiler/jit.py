@@ -10,14 +10,22 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 import numba
 import numpy as np
-from numba.core import event
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
-from numba.core.runtime import rtsys
 
 from fastmlp.kernels.compiler.cache import CacheFile, KernelCache, cache_folder
 from fastmlp.kernels.compiler.machine import MachineCode
-from fastmlp.kernels.compiler.pipeline import AVAILABLE, BlockCompiler, PartCompiler, WholeCompiler
+from fastmlp.kernels.compiler.numba_private import (
+    AVAILABLE,
+    BlockCompiler,
+    PartCompiler,
+    WholeCompiler,
+    around_compile,
+    compile_and_keep,
+    compiler_lock,
+    lend_part,
+    object_code,
+    on_compile,
+    prepare_to_load,
+)
 
 __all__ = ["COMPILING", "Entry", "announced", "compile_block", "history", "inner", "instead", "kernel"]
 
@@ -74,9 +82,9 @@ def kernel(function: F) -> F:
 
 
 def _lean(function):
-    """An entry point with a cache and a pipeline of ours; other kernels get a part of it (:mod:`.pipeline`)."""
+    """An entry point with a cache and a pipeline of ours; other kernels get a part of it (:mod:`.numba_private`)."""
     dispatcher, part = numba.njit(**FLAGS, **WHOLE)(function), inner(function)
-    dispatcher.get_call_template, dispatcher.get_overload = part.get_call_template, part.get_overload
+    lend_part(dispatcher, part)
     cache = dispatcher._cache = KernelCache(function, on_wait=lambda: _Announcer.waiting(function))
     return dispatcher, cache.release
 
@@ -93,23 +101,28 @@ def _plain(function):
 
 def _noted(dispatcher, release=lambda: None):
     """The dispatcher, which from now on writes into `history`, and calls `release` after each compilation, come what may."""
-    compile_or_load = dispatcher.compile
     name = f"{dispatcher.__module__.rpartition('.')[2]}.{dispatcher.__name__}"
 
-    def compile_and_note(signature):
-        with global_compiler_lock:
-            began, known, loaded = time.perf_counter(), len(dispatcher.overloads), sum(dispatcher.stats.cache_hits.values())
-            try:
-                entry_point = compile_or_load(signature)
-            finally:
-                release()
-            if len(dispatcher.overloads) > known:
-                compiled = sum(dispatcher.stats.cache_hits.values()) == loaded
-                history.append(Entry(name, time.perf_counter() - began, compiled))
-            return entry_point
+    def noting(compile_or_load):
+        def compile_and_note(signature):
+            with compiler_lock:
+                began, known, loaded = (
+                    time.perf_counter(),
+                    len(dispatcher.signatures),
+                    sum(dispatcher.stats.cache_hits.values()),
+                )
+                try:
+                    entry_point = compile_or_load(signature)
+                finally:
+                    release()
+                if len(dispatcher.signatures) > known:
+                    compiled = sum(dispatcher.stats.cache_hits.values()) == loaded
+                    history.append(Entry(name, time.perf_counter() - began, compiled))
+                return entry_point
 
-    dispatcher.compile = compile_and_note
-    return dispatcher
+        return compile_and_note
+
+    return around_compile(dispatcher, noting)
 
 
 def compile_block(function: Callable, signature, name: str, depends: str | None = "") -> MachineCode:
@@ -138,7 +151,7 @@ def compile_block(function: Callable, signature, name: str, depends: str | None 
     """
     if not COMPILING:
         raise RuntimeError("nothing is compiled while NUMBA_DISABLE_JIT is set: call the Python function")
-    with global_compiler_lock:
+    with compiler_lock:
         began = time.perf_counter()
         announced(function)
         if AVAILABLE:
@@ -151,39 +164,32 @@ def compile_block(function: Callable, signature, name: str, depends: str | None 
 
 def _plain_block(function, signature):
     """A block as Numba compiles it by itself; not cached."""
-    dispatcher, library, symbol = _compiled_library(function, signature)
+    dispatcher = numba.njit(**FLAGS)(function)
+    library, symbol = compile_and_keep(dispatcher, signature)
     return MachineCode.elsewhere(library.get_pointer_to_function(symbol), keep=dispatcher)
 
 
 def _lean_block(function, signature, name, depends):
     """A block from the cache, or compiled as a whole, and whether it was compiled."""
-    target = cpu_target.target_context
-    rtsys.initialize(target)  # the symbols of the run-time library
+    prepare_to_load()
     if depends == "" and not function.__module__.startswith(__name__.partition(".")[0] + "."):
         depends = None
-    file = CacheFile(name, (signature, target.codegen().magic_tuple(), depends))
+    file = CacheFile(name, (signature, depends))
     try:
         found = file.read_or_lock(lambda: _Announcer.waiting(function)) if depends is not None else None
         if found is not None:
-            symbol, _, code = found.partition(b"\0")
-            return MachineCode(symbol.decode(), code), False
-        _, library, symbol = _compiled_library(function, signature)
-        if depends is not None and not library.has_dynamic_globals:  # those are addresses in this process
-            file.write(symbol.encode() + b"\0" + library.object_code)
-        return MachineCode(symbol, library.object_code), True
+            before, _, code = found.partition(b"\0")
+            return MachineCode(before.decode(), code), False
+        library, symbol = compile_and_keep(numba.njit(**FLAGS, **BLOCK)(function), signature)
+        code, lasting = object_code(library)
+        if depends is not None and lasting:
+            file.write(symbol.encode() + b"\0" + code)
+        return MachineCode(symbol, code), True
     finally:
         file.release()
 
 
-def _compiled_library(function, signature):
-    """Whoever keeps the code, Numba's code library, and the function's name there."""
-    dispatcher = numba.njit(**FLAGS, **BLOCK)(function)
-    dispatcher.compile(signature)
-    (overload,) = dispatcher.overloads.values()
-    return dispatcher, overload.library, overload.fndesc.llvm_func_name
-
-
-class _Announcer(event.Listener):
+class _Announcer:
     """Says on standard error, once a process, that a long compilation has begun, or that another process is at it."""
 
     functions: ClassVar[weakref.WeakSet[Callable]] = weakref.WeakSet()
@@ -199,15 +205,13 @@ class _Announcer(event.Listener):
     def waiting(cls, function):
         cls._say(function, "waiting for another process that is compiling kernels")
 
-    def on_start(self, event):
+    @classmethod
+    def compiling(cls, function):
         once = "once on this machine" if cache_folder else "again in each process, since no cache folder can be written"
-        self._say(event.data["dispatcher"].py_func, f"compiling kernels for this processor, some seconds, {once}")
-
-    def on_end(self, event):
-        """Nothing to say."""
+        cls._say(function, f"compiling kernels for this processor, some seconds, {once}")
 
 
-event.register("numba:compile", _Announcer())
+on_compile(_Announcer.compiling)
 
 
 def announced(dispatcher: F) -> F:

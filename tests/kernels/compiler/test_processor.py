@@ -13,15 +13,12 @@ def test_tile_fits_the_registers():
 
 
 @pytest.mark.parametrize(("features", "expected"), [("+avx512f", (64, 32)), ("+avx,+avx2", (32, 16)), ("+sse2", (16, 16))])
-def test_registers_follow_the_features_numba_compiles_for(features, expected, monkeypatch):
-    monkeypatch.setattr(processor.numba.config, "CPU_FEATURES", features)
-    monkeypatch.setattr(processor.binding, "get_process_triple", lambda: "x86_64-unknown-linux-gnu")
-    assert processor._registers() == expected
+def test_registers_follow_the_features_numba_compiles_for(features, expected):
+    assert processor._registers("x86_64-unknown-linux-gnu", features) == expected
 
 
-def test_registers_of_arm_are_neon(monkeypatch):
-    monkeypatch.setattr(processor.binding, "get_process_triple", lambda: "aarch64-apple-darwin")
-    assert processor._registers() == (16, 32)
+def test_registers_of_arm_are_neon():
+    assert processor._registers("aarch64-apple-darwin", "+neon,+fp-armv8") == (16, 32)
 
 
 def test_narrow_registers_give_the_same_to_rounding(tmp_path):
@@ -30,6 +27,7 @@ import os, sys
 os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = "generic", "+sse2"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 from fastmlp.kernels.compiler import processor
+assert processor.FEATURES == "+sse2"
 assert processor.REGISTER_BYTES == 16, processor.REGISTER_BYTES
 import numpy as np, fastmlp as fm
 layer = fm.Linear(5, 19, rng=0, dtype=np.float64)
@@ -40,6 +38,6 @@ dy = np.ones((9, 19))
 assert np.abs(layer.backward(dy) - dy @ layer.weight.data).max() < 1e-13
 assert np.abs(layer.weight.grad - dy.T @ x).max() < 1e-13
 """
-    if not processor.binding.get_process_triple().startswith("x86_64"):
+    if not processor.TRIPLE.startswith("x86_64"):
         pytest.skip("these are features of x86")
     run_python(code)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 from helpers import jit, jit_only, run_python
 from numba.core.caching import NullCache
 
-from fastmlp.kernels.compiler import pipeline
+import fastmlp
+from fastmlp.kernels.compiler import numba_private
 from fastmlp.kernels.compiler.jit import inner, kernel
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.updates import HYPER_SIZE, sgd_step
+
+PACKAGE = Path(fastmlp.__file__).parent
 
 TRAIN = """
 import os, sys, warnings
@@ -17,8 +23,8 @@ os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
 {before}
 import numpy as np, fastmlp as fm
 from fastmlp.kernels import losses, updates
-from fastmlp.kernels.compiler import pipeline
-assert pipeline.AVAILABLE == {available}
+from fastmlp.kernels.compiler import numba_private
+assert numba_private.AVAILABLE == {available}
 model = fm.Sequential(fm.Linear(1, 1))
 model.reset_parameters(rng=0)
 criterion, optimizer = fm.MSELoss(), fm.SGD(model.parameters(), lr=0.5)
@@ -63,7 +69,7 @@ def above(x):
 
 @jit_only
 def test_numba_has_the_hooks():
-    assert pipeline.AVAILABLE
+    assert numba_private.AVAILABLE
 
 
 @jit_only
@@ -117,3 +123,70 @@ def test_kernel_called_by_a_users_function_does_as_called_from_python(dtype):
     function(*again, hyper)
     for one, other in zip(arguments, again):
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_numba_does_not_promise_is_used_in_one_file():
+    """`cgutils` and `ir` are what intrinsics are written with, in Numba's own documentation of them too."""
+    allowed = {"numba", "llvmlite", "numba.types", "numba.extending", "numba.core.cgutils", "llvmlite.ir", "llvmlite.binding"}
+    names = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = []
+            if isinstance(node, ast.Import):
+                found = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module in ("numba", "numba.core", "llvmlite"):
+                found = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                found = [node.module or ""]
+            elif isinstance(node, ast.Attribute):
+                assert not ast.unparse(node).startswith("numba.core."), f"{path}, line {node.lineno}"
+            found = [name for name in found if name.partition(".")[0] in ("numba", "llvmlite")]
+            names |= set(found)
+            assert path.name == "numba_private.py" or set(found) <= allowed, f"{path}, line {node.lineno}"
+    assert "numba.np.arrayobj" in names, "nothing was looked at"
+
+
+def test_any_hook_may_be_gone():
+    """Each is taken away in turn, and the module read anew: it says so, and can be imported."""
+    code = """
+import importlib.util
+from fastmlp.kernels.compiler import numba_private
+assert numba_private.AVAILABLE
+
+def read():
+    spec = importlib.util.spec_from_file_location("again", numba_private.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+GONE = object()
+tried = 0
+for owner, names in numba_private.HOOKS:
+    if not isinstance(owner, type):
+        continue
+    for name in names.split():
+        homes = [kind for kind in owner.__mro__ if name in vars(kind)]
+        kept = [(home, vars(home)[name]) for home in homes]
+        for home in homes:
+            delattr(home, name)
+        assert not read().AVAILABLE, name
+        for home, value in kept:
+            setattr(home, name, value)
+        tried += 1
+assert tried > 10
+assert read().AVAILABLE
+from numba.core import caching, codegen, compiler, compiler_lock, event
+needed = (codegen, "JITCodeLibrary"), (caching, "NullCache"), (compiler, "Compiler")
+replaced = (event, "Listener"), (compiler_lock, "global_compiler_lock"), (codegen, "get_host_cpu_features")
+for module, name in needed + replaced:
+    value = getattr(module, name)
+    delattr(module, name)
+    without = read()
+    assert without.AVAILABLE == ((module, name) in replaced), name
+    without.on_compile(print)
+    assert "+" in without.host_features() or without.host_features() == numba_private.host_features()
+    with without.compiler_lock:
+        pass
+    setattr(module, name, value)
+"""
+    run_python(code)

@@ -1,0 +1,242 @@
+"""All of Numba that Numba does not promise, in one place: what each thing is for, and what happens where it is gone.
+
+Numba optimises every function by itself and makes machine code of it before it links a copy into the callers, then
+optimises each caller and its copies again: a function five calls deep goes through LLVM six times, and only the last copy
+runs. Here a *part*, which only other kernels call, is handed on as LLVM IR as it is; the *whole*, an entry point or a block
+with all its parts, goes through the full passes and to machine code once. To the first epoch of a training that was 4.8 s of
+CPU time instead of 8.8, and what comes out is no slower: passes over each function alone, before it is inlined, made the step
+on narrow layers 1.4 times as slow, Numba's cheap passes before the full ones (they serve the pruning of reference counts)
+gained nothing.
+
+All of it is the same from Numba 0.62 to 0.68 at least. Where anything in HOOKS is gone, :data:`AVAILABLE` is false: kernels
+are compiled and cached in Numba's own way, blocks are compiled in each process. The rest falls back by itself, as said there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from llvmlite import binding
+
+__all__ = [
+    "AVAILABLE",
+    "BlockCompiler",
+    "DispatcherCache",
+    "PartCompiler",
+    "WholeCompiler",
+    "around_compile",
+    "borrowed_array",
+    "compile_and_keep",
+    "compiler_lock",
+    "host_features",
+    "lend_part",
+    "object_code",
+    "on_compile",
+    "prepare_to_load",
+]
+
+
+def _find(module: str, name: str) -> Any:
+    """What is called so in one of Numba's modules, or None."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return None
+
+
+# codegen: how LLVM IR becomes machine code; what _Part and _Whole change of it.
+CodeLibrary = _find("numba.core.codegen", "JITCodeLibrary")
+LIBRARY = """_optimize_functions _optimize_final_module _finalize_final_module _finalize_dynamic_globals _ensure_finalized
+             enable_object_caching codegen has_dynamic_globals"""
+Codegen = _find("numba.core.codegen", "CPUCodegen")
+# compiler: where a pipeline gets its code library, and a compilation as something that can be pickled.
+Compiler = _find("numba.core.compiler", "Compiler")
+CompileResult = _find("numba.core.compiler", "CompileResult")
+# caching: what the dispatcher asks before it compiles.
+NullCache = _find("numba.core.caching", "NullCache")
+# What Numba pickles functions and environments with: pickle alone cannot.
+dumps = _find("numba.core.serialize", "dumps")
+# The context of the processor, and the run-time library whose symbols machine code needs.
+target = _find("numba.core.registry", "cpu_target")
+runtime = _find("numba.core.runtime", "rtsys")
+# dispatcher: how other compiled functions get at an entry point.
+Dispatcher = _find("numba.core.registry", "CPUDispatcher")
+
+HOOKS = [
+    (CodeLibrary, LIBRARY),
+    (Codegen, "_module_pass_manager"),
+    (Compiler, "compile_extra"),
+    (CompileResult, "_reduce _rebuild"),
+    (NullCache, "load_overload save_overload"),
+    (dumps, "__call__"),
+    (target, "target_context"),
+    (runtime, "initialize"),
+    (Dispatcher, "get_call_template get_overload compile"),
+]
+
+#: Whether this version of Numba has all that is needed.
+AVAILABLE = all(owner is not None and hasattr(owner, name) for owner, names in HOOKS for name in names.split())
+
+
+class _Part(CodeLibrary or object):  # type: ignore[misc,unused-ignore]
+    """IR that is linked into others, and nothing more."""
+
+    @property
+    def codegen(self):
+        # Asked for one thing: to store the address of the function's environment in its machine code, which there is not. Only
+        # code that raises or calls the interpreter reads it; what Numba loads from its cache has none either.
+        return SimpleNamespace(set_env=lambda *_: None)
+
+    def _optimize_functions(self, module):
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _Whole(CodeLibrary or object):  # type: ignore[misc,unused-ignore]
+    """An entry point and everything it calls."""
+
+    def _optimize_functions(self, module):
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self):
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
+
+class _Block(_Whole):
+    """A whole that becomes object code, as bytes, and is not loaded into Numba's own engine."""
+
+    codegen = _Part.codegen
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self.object_code = self._codegen._tm.emit_object(self._final_module)
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        return 0
+
+
+class PartCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
+    """For functions that only kernels call."""
+
+    def __init__(self, typing, target, library, *rest):
+        super().__init__(typing, target, library or _Part(target.codegen(), "part"), *rest)
+
+
+class WholeCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
+    """For entry points."""
+
+    def __init__(self, typing, target, library, *rest):
+        if library is None:
+            library = _Whole(target.codegen(), "whole")
+            library.enable_object_caching()
+        super().__init__(typing, target, library, *rest)
+
+
+class BlockCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
+    """For functions that are called by their address."""
+
+    def __init__(self, typing, target, library, *rest):
+        super().__init__(typing, target, library or _Block(target.codegen(), "block"), *rest)
+
+
+class DispatcherCache(NullCache or object):  # type: ignore[misc,unused-ignore]
+    """A cache as the dispatcher asks for it, which knows bytes and no more.
+
+    Parameters
+    ----------
+    load : callable
+        Takes a signature, gives what `save` was given once, or None.
+    save : callable
+        Takes a signature and bytes.
+    """
+
+    def __init__(self, load: Callable[[Any], bytes | None], save: Callable[[Any, bytes], None]):
+        self._load, self._save = load, save
+
+    def load_overload(self, sig, target_context):
+        """The compiled overload, or None: then it is compiled."""
+        # Numba would load here all it knows, SciPy's linear algebra included: 0.3 s, of use to the compiler only.
+        prepare_to_load()
+        found = self._load(sig)
+        return None if found is None else CompileResult._rebuild(target_context, *pickle.loads(found))
+
+    def save_overload(self, sig, cres):
+        self._save(sig, dumps(cres._reduce()))
+
+
+def prepare_to_load() -> None:
+    """Make the symbols known that machine code from a cache needs: the run-time library's."""
+    runtime.initialize(target.target_context)
+
+
+def lend_part(dispatcher: Any, part: Any) -> None:
+    """Let other compiled functions have `part` where they call `dispatcher`."""
+    dispatcher.get_call_template, dispatcher.get_overload = part.get_call_template, part.get_overload
+
+
+def around_compile(dispatcher: Any, wrap: Callable[[Callable[[Any], Any]], Callable[[Any], Any]]) -> Any:
+    """Wrap what the dispatcher compiles or loads an overload with; where that has another name, nothing is wrapped."""
+    if hasattr(dispatcher, "compile"):
+        dispatcher.compile = wrap(dispatcher.compile)
+    return dispatcher
+
+
+def compile_and_keep(dispatcher: Any, signature: Any) -> tuple[Any, str]:
+    """Compile for a signature; the code library, and the function's symbol in it."""
+    dispatcher.compile(signature)
+    (overload,) = dispatcher.overloads.values()
+    return overload.library, overload.fndesc.llvm_func_name
+
+
+def object_code(library: Any) -> tuple[bytes, bool]:
+    """What a BlockCompiler has made, and whether it may be kept: an address of this process in it forbids that."""
+    library._ensure_finalized()
+    return library.object_code, not library.has_dynamic_globals
+
+
+#: What Numba holds while it compiles; a lock of ours where it has another name.
+compiler_lock: Any = _find("numba.core.compiler_lock", "global_compiler_lock") or threading.RLock()
+
+
+def on_compile(begun: Callable[[Callable], None]) -> None:
+    """Have `begun` called with each function whose compilation begins; never, where Numba has no such events."""
+    base, register = _find("numba.core.event", "Listener"), _find("numba.core.event", "register")
+    if base is None or register is None:
+        return
+
+    class Listener(base):  # type: ignore[misc,valid-type,unused-ignore]
+        def on_start(self, event):
+            begun(event.data["dispatcher"].py_func)
+
+        def on_end(self, event):
+            pass
+
+    register("numba:compile", Listener())
+
+
+def host_features() -> str:
+    """The processor's features as LLVM lists them; Numba leaves out those that it knows to be broken."""
+    numbas = _find("numba.core.codegen", "get_host_cpu_features")
+    return numbas() if numbas is not None else binding.get_host_cpu_features().flatten()
+
+
+def borrowed_array(context: Any, builder: Any, array_type: Any, data: Any, shape: list, strides: list, itemsize: Any) -> Any:
+    """An array structure that owns nothing: Numba counts no references to it. Needed wherever anything is compiled."""
+    from numba.np.arrayobj import populate_array  # 35 ms, and not needed where the machine code is cached
+
+    view = context.make_array(array_type)(context, builder)
+    populate_array(view, data, shape, strides, itemsize, meminfo=None, parent=None)
+    return view._getvalue()
