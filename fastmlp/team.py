@@ -11,13 +11,9 @@ from functools import cache
 from typing import Any
 
 from fastmlp import checks
+from fastmlp.cores import cores
 
 __all__ = ["cores", "run_together", "team_size"]
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def team_size(wanted: int | None, work: int, work_per_thread: int) -> int:
@@ -57,8 +53,8 @@ def _apart(threads: int) -> Callable[[int, int], None]:
     size = allowed[-1] // 64 * 8 + 8  # of a set of cores: whole words
 
     def go(i: int, helper: int) -> None:
-        for cores in ([allowed[(place + i) % len(allowed)]], others):
-            bits = sum(1 << core for core in cores).to_bytes(size, sys.byteorder)
+        for chosen in ([allowed[(place + i) % len(allowed)]], others):
+            bits = sum(1 << core for core in chosen).to_bytes(size, sys.byteorder)
             library.pthread_setaffinity_np(ctypes.c_ulong(helper), ctypes.c_size_t(size), bits)
 
     return go
