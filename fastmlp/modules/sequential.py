@@ -245,11 +245,11 @@ class Sequential(Module):
         if team == 1:
             forward_pass(space.table, storage.data, space.work, x, y)
         else:
-            self._predict_together(x, y, storage, team)
+            self._predict_together(x, y, storage, team, threads is None)
         self._spare.append(spare)
         return y
 
-    def _predict_together(self, x: np.ndarray, y: np.ndarray, storage: Storage, threads: int) -> None:
+    def _predict_together(self, x: np.ndarray, y: np.ndarray, storage: Storage, threads: int, shared: bool) -> None:
         """Let threads take rows, some at a time, until all are done: a thread that is late or slow takes fewer."""
         rows = len(x)
         threads = min(threads, -(-rows // TILE_ROWS))
@@ -258,14 +258,14 @@ class Sequential(Module):
             chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS
         control = np.zeros(CONTROL_SIZE, np.int64)
 
-        def run(_: int) -> None:
+        def run(*_: int) -> None:
             spare = self._take_spare(storage, x.shape[1])
             assert spare is not None  # the network has been lowered before
             space = spare[2]
             forward_share(space.table, storage.data, space.work, x, y, control, chunk)
             self._spare.append(spare)
 
-        run_together(run, threads, all_needed=False)
+        run_together(run, threads, shared=shared, all_needed=False)
 
     def _take_spare(self, storage: Storage, width: int) -> tuple[Storage, int, Workspace] | None:
         """A workspace that no other thread is using, to be put back; None where a module runs in Python only."""

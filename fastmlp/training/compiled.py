@@ -110,7 +110,7 @@ class CompiledRun(Run):
         def call_off() -> None:
             job.control[ABORT] = 1  # whoever waits at a barrier leaves
 
-        run_together(lambda thread: engine.train_steps(job, thread, self.threads), self.threads, call_off)
+        run_together(lambda thread, threads: engine.train_steps(job, thread, threads), self.threads, call_off)
 
     def _outcome(self) -> tuple[int, list[float]]:
         """How many steps the last call has done, and the sums of their losses by epoch."""
