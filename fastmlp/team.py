@@ -7,26 +7,89 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from fastmlp import checks
+from fastmlp.cores import cores, hardware_cores
 
 __all__ = ["cores", "run_together", "team_size"]
 
+#: More threads than this for each core are never started. Threads that wait for each other on a core they share only lose time,
+#: so even 2 are no help; 4 leave room for a wrong count of the cores, and for tests of many threads on a small machine.
+MOST_PER_CORE = 4
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+#: The number of threads of each team at work in this process.
+_teams: dict[object, int] = {}
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_teams.clear)  # the teams of the parent did not come along
 
 
-def team_size(wanted: int | None, work: int, work_per_thread: int) -> int:
-    """How many threads: as `wanted`, or by default one for each `work_per_thread` flops, at most one a core."""
+def team_size(wanted: int | None, work: int, work_per_thread: int, shares: int = checks.LARGEST_COUNT) -> int:
+    """How many threads to use, at most.
+
+    Parameters
+    ----------
+    wanted : int or None
+        What the user asked for. No variable in the environment limits it, but more than ``MOST_PER_CORE`` (4) threads for each
+        core are not started: a number is capped, not refused, since the results do not depend on it, and since a script from
+        a large machine should run on a small one. None for the default: one thread for each `work_per_thread`, at most
+        :func:`cores`.
+    work : int
+        All there is to do, in flops.
+    work_per_thread : int
+        What is worth a thread more, in flops.
+    shares : int
+        Into how many parts the work can be cut: more threads than parts would find nothing to do.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `wanted` is not a whole number from 1 to 2**62; by default, if ``FASTMLP_NUM_THREADS`` is nonsense.
+    """
     if wanted is not None:
-        return checks.as_size(wanted, "threads")
-    if work < 2 * work_per_thread:
+        count = checks.as_size(wanted, "threads")
+        if count > MOST_PER_CORE:
+            count = min(count, MOST_PER_CORE * hardware_cores())
+    elif work < 2 * work_per_thread:
         return 1
-    return min(cores(), work // work_per_thread)
+    else:
+        count = min(cores(), work // work_per_thread)
+    return max(1, min(count, shares))
+
+
+def _fair_share() -> int:
+    """The threads that a team may have besides the other teams at work: what they leave, but at least one part in as many."""
+    others = list(_teams.values())
+    most = cores()
+    return max(1, most - sum(others), most // (len(others) + 1))
+
+
+def _can_start_threads() -> bool:
+    """Whether a new thread would be one of the operating system's, and run.
+
+    ``monkey.patch_all()`` of gevent, and eventlet's ``monkey_patch()``, put green threads in the place of threads. They take
+    turns on one thread of the system: one that spins at a barrier would never let the others come to it. What starts threads of
+    the system can be had from gevent, but is no help: Numba's compiler lock is then a green one too. Of three runs of `predict`
+    and `fit` on such threads, each with an empty cache, two waited for it for ever and one raised LoopExit (gevent 26.9).
+    """
+    if sys.is_finalizing():
+        return False  # it would wait for the GIL for ever; only from Python 3.12 on is that an error
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    try:
+        return not (
+            (gevent is not None and gevent.is_module_patched("_thread"))
+            or (eventlet is not None and eventlet.is_monkey_patched("thread"))
+        )
+    except Exception:  # of a version that has other names for it
+        return False
 
 
 @cache
@@ -57,60 +120,141 @@ def _apart(threads: int) -> Callable[[int, int], None]:
     size = allowed[-1] // 64 * 8 + 8  # of a set of cores: whole words
 
     def go(i: int, helper: int) -> None:
-        for cores in ([allowed[(place + i) % len(allowed)]], others):
-            bits = sum(1 << core for core in cores).to_bytes(size, sys.byteorder)
+        for chosen in ([allowed[(place + i) % len(allowed)]], others):
+            bits = sum(1 << core for core in chosen).to_bytes(size, sys.byteorder)
             library.pthread_setaffinity_np(ctypes.c_ulong(helper), ctypes.c_size_t(size), bits)
 
     return go
 
 
-def run_together(
-    call: Callable[[int], None], threads: int, call_off: Callable[[], None] = lambda: None, *, all_needed: bool = True
-) -> None:
-    """Call ``call(i)`` for i < `threads`, each on a thread of its own, ``call(0)`` on this one; return when all have.
+class _Helper:
+    """A thread that helps: what it and the thread that called tell each other."""
 
-    Where not all are needed, since whoever comes first does what there is to do, those that have not begun when ``call(0)``
-    returns never will: to wake a core that is asleep can take 0.3 ms.
+    __slots__ = ("begun", "done", "finished", "may_begin")
 
-    `call_off` is called when something goes wrong on a thread (Ctrl-C while the others start, or no memory), so that the others
-    need not wait for it. What went wrong is raised here.
+    def __init__(self) -> None:
+        self.may_begin, self.begun, self.done = (_thread.allocate_lock() for _ in range(3))
+        self.may_begin.acquire()  # until it has been sent to its core
+        self.done.acquire()  # until it has returned; `begun` belongs to whoever comes first
+        self.finished = False
 
-    This thread does not wait for the others to start, as ``threading.Thread`` would, 100 us or more for each.
-    """
-    failures: list[BaseException] = []
-    send_apart = _apart(threads)
-
-    def help_out(i: int, placed: _thread.LockType, begun: _thread.LockType, done: _thread.LockType) -> None:
-        placed.acquire()
-        if not begun.acquire(blocking=False):
+    def run(self, work: Callable[[], None]) -> None:
+        """On the helper's thread: work, unless the thread that called has gone on without it."""
+        self.may_begin.acquire()
+        if not self.begun.acquire(blocking=False):
             return
         try:
-            call(i)
-        except BaseException as failure:  # of whatever kind: it is raised again on the thread that called
-            failures.append(failure)
-            call_off()
+            work()
         finally:
-            done.release()
+            self.finished = True
+            self.done.release()
 
-    under_way = []
+    def let_go(self) -> bool:
+        """Keep it from beginning; False where it has begun."""
+        if not self.begun.acquire(blocking=False):
+            return False
+        with suppress(RuntimeError):  # it has been released before
+            self.may_begin.release()
+        return True
+
+
+def run_together(
+    call: Callable[[int, int], object],
+    threads: int,
+    call_off: Callable[[], object] = lambda: None,
+    shared: bool = False,
+    *,
+    all_needed: bool = True,
+) -> None:
+    """Call ``call(i, count)`` for i < count, each on a thread of its own, ``call(0, count)`` on this one; return when all have.
+
+    Parameters
+    ----------
+    call : callable
+        Takes i and count, the number of threads that take part. It is `threads`, or less: where the system starts no more (a
+        container's limit on processes, an interpreter that shuts down), where it has green threads only, or where cores are
+        shared; then the work is done with the threads there are.
+    threads : int
+        How many are wanted, at least 1.
+    call_off : callable
+        Called when something goes wrong on a thread (Ctrl-C, or no memory), so that the others need not wait for it. What went
+        wrong is raised here, when no thread is at work any more.
+    shared : bool
+        Share the cores with the other teams at work in this process: for a number that nobody has asked for. A run that calls
+        again and again so gets fewer threads when another comes, and more when it has gone.
+    all_needed : bool
+        True for calls that meet at a barrier: no thread begins before their number is known. False where whoever comes first
+        does what there is to do: count is then an upper bound, and those that have not begun when ``call(0, count)`` returns
+        never will, since to wake a core that is asleep can take 0.3 ms.
+
+    Notes
+    -----
+    This thread does not wait for the others to start, as ``threading.Thread`` would, 100 us or more for each.
+    """
+    if shared and threads > 1:
+        threads = min(threads, _fair_share())
+    team = object()
+    try:
+        _teams[team] = threads
+        _run_team(call, threads, call_off, all_needed)
+    finally:
+        _teams.pop(team, None)  # it is gone in a child that was forked meanwhile
+
+
+def _run_team(call: Callable[[int, int], object], threads: int, call_off: Callable[[], object], all_needed: bool) -> None:
+    """As :func:`run_together`, on the cores of this team alone."""
+    if threads > 1 and not _can_start_threads():
+        threads = 1
+    helpers: list[_Helper] = []
+    failures: list[BaseException] = []
+    count = threads
+    send_apart = _apart(threads)
+
+    def help_out(helper: _Helper, i: int) -> None:
+        def work() -> None:
+            try:
+                call(i, count)
+            except BaseException as failure:  # of whatever kind: it is raised again on the thread that called
+                failures.append(failure)
+                call_off()
+
+        helper.run(work)
+
+    wait_for_all = False
     try:
         for i in range(1, threads):
-            placed, begun, done = (_thread.allocate_lock() for _ in range(3))
-            placed.acquire()
-            done.acquire()
-            helper = _thread.start_new_thread(help_out, (i, placed, begun, done))
-            under_way.append((begun, done))
+            helper = _Helper()
+            helpers.append(helper)  # before it starts, so that Ctrl-C leaves no helper that waits for ever
             try:
-                send_apart(i, helper)  # which is there until it has been
-            finally:
-                placed.release()
-        call(0)
+                name = _thread.start_new_thread(help_out, (helper, i))
+            except (RuntimeError, MemoryError):
+                helpers.pop()
+                break
+            send_apart(i, name)  # which is there until it has been
+            if not all_needed:
+                helper.may_begin.release()
+        if all_needed:
+            count = len(helpers) + 1
+            for helper in helpers:
+                helper.may_begin.release()
+        call(0, count)
+        wait_for_all = all_needed
     except BaseException:
         call_off()
         raise
     finally:
-        for begun, done in under_way:
-            if all_needed or not begun.acquire(blocking=False):
-                done.acquire()
+        for helper in helpers:
+            if wait_for_all or not helper.let_go():
+                _wait_for(helper, failures, call_off)
     if failures:
         raise failures[0]
+
+
+def _wait_for(helper: _Helper, failures: list[BaseException], call_off: Callable[[], object]) -> None:
+    """Until it has returned, also after Ctrl-C: it writes to memory that its caller would go on to use."""
+    while not helper.finished:
+        try:
+            helper.done.acquire()
+        except BaseException as failure:  # of a signal's handler
+            failures.insert(0, failure)
+            call_off()

@@ -208,5 +208,3 @@ def _detached_value(value: Any) -> Any:
     if type(value) is dict:
         return {key: _detached_value(item) for key, item in value.items()}
     return value
-
-

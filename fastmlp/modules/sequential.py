@@ -259,7 +259,9 @@ def _check_free(modules: Iterable[Module], network: Module | None) -> None:
     parts = [part for module in modules for part in module.modules()]
     for part in parts:
         if sum(part is other for other in [*own, *parts]) > 1:
-            raise ValueError(f"{checks.describe(part)} stands twice in the network, but it keeps its last input: make a second one")
+            raise ValueError(
+                f"{checks.describe(part)} stands twice in the network, but it keeps its last input: make a second one"
+            )
     for module in modules:
         if module._parent is not None and module._parent() is not None:
             raise ValueError(
@@ -288,5 +290,3 @@ def _chain(modules: Sequence[Module]) -> int | None:
             giver = f"{checks.describe(module)} at {place}"
         width = out
     return first
-
-

@@ -83,9 +83,9 @@ class Stretch:
         """Write the output for `x` into `out`; both are C-contiguous."""
         rows = x.shape[0]
         if rows > self._rows_for_two if threads is None else threads != 1:
-            team = min(team_size(threads, rows * self.flops_per_row, FLOPS_PER_THREAD), -(-rows // TILE_ROWS))
+            team = team_size(threads, rows * self.flops_per_row, FLOPS_PER_THREAD, -(-rows // TILE_ROWS))
             if team > 1:
-                self._predict_together(x, out, team)
+                self._predict_together(x, out, team, shared=threads is None)
                 return
         try:
             job = self._alone.pop()
@@ -97,7 +97,7 @@ class Stretch:
     def _predicting(self, threads: int) -> Job:
         return self._with_parameters(Program.predicting(self._ops(self.width_in), self.dtype, threads=threads), 0)
 
-    def _predict_together(self, x: np.ndarray, out: np.ndarray, threads: int) -> None:
+    def _predict_together(self, x: np.ndarray, out: np.ndarray, threads: int, *, shared: bool) -> None:
         """Let threads take rows, some at a time, until all are done."""
         rows = len(x)
         jobs = self._together.setdefault(threads, [])
@@ -110,7 +110,11 @@ class Stretch:
             chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS
         job.phases[-1].unit = chunk
         job.control[:] = 0
-        run_together(lambda thread: run(job.handle, 0, x, out, thread, threads), threads, all_needed=False)
+
+        def take_part(thread: int, _: int) -> None:
+            run(job.handle, 0, x, out, thread, threads)
+
+        run_together(take_part, threads, shared=shared, all_needed=False)
         jobs.append(job)
 
     def _with_parameters(self, program: Program, rows: int) -> Job:
@@ -118,5 +122,3 @@ class Stretch:
         job.batch = rows
         job.set(params=self.storage.data, grads=self.storage.grad)
         return job
-
-

@@ -39,9 +39,10 @@ class CompiledRun(Run):
         first_epoch: int,
         rates: Rates,
         threads: int,
+        shared: bool,
     ):
         super().__init__(data, first_epoch, rates)
-        self.optimizer, self.threads = optimizer, threads
+        self.optimizer, self.threads, self._shared = optimizer, threads, shared
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
         width = layers[-1].width_out if layers else data.x.shape[1]
@@ -116,9 +117,11 @@ class CompiledRun(Run):
         def call_off() -> None:
             job.control[ABORT] = 1  # whoever waits at a barrier leaves
 
-        run_together(
-            lambda thread: run(job.handle, 0, self.data.x, self._y, thread, self.threads), self.threads, call_off
-        )
+        def take_part(thread: int, threads: int) -> None:
+            run(job.handle, 0, self.data.x, self._y, thread, threads)
+
+        # A call that takes no step compiles, and helpers would only wait for Numba's lock.
+        run_together(take_part, self.threads if steps else 1, call_off, self._shared)
 
     def _outcome(self) -> tuple[int, list[float]]:
         """How many steps the last call has done, and the sums of their losses by epoch."""

@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.checks.arrays import as_array
 from fastmlp.criterion import Criterion
+from fastmlp.kernels.op import UNIT
 from fastmlp.modules import Module, Sequential
 from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.team import team_size
@@ -26,9 +27,6 @@ __all__ = ["fit"]
 #: Work of a step, in flops, that is worth a thread more. Below it the threads would wait for each other longer than they
 #: save: a barrier costs about a microsecond, two of them a step.
 FLOPS_PER_THREAD = 4_000_000
-
-#: Rows of a batch that are shared out together; more threads than there are such shares have nothing to do.
-ROWS_PER_THREAD = 8
 
 #: Rates of a schedule that are asked for before anything is trained.
 RATES_CHECKED = 10_000
@@ -189,8 +187,9 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         layers = route.ops(data.x.shape[1])
         flops = 3 * sum(op.flops for op in layers) * data.batch_size
-        count = min(team_size(threads, flops, FLOPS_PER_THREAD), -(-data.batch_size // ROWS_PER_THREAD))
-        return CompiledRun(layers, model, criterion, optimizer, data, initial_epoch, rates, count)
+        units = max((-(-op.width_in // UNIT) for op in layers if op.has_parameters), default=1)
+        count = team_size(threads, flops, FLOPS_PER_THREAD, max(-(-data.batch_size // UNIT), units))
+        return CompiledRun(layers, model, criterion, optimizer, data, initial_epoch, rates, count, threads is None)
     parts = [*route.python_modules()]
     parts += [part for part in (criterion, optimizer) if not part.runs_in_engine()]
     names = ", ".join(dict.fromkeys(type(part).__name__ for part in parts)) or type(model).__name__

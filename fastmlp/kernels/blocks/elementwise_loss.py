@@ -87,9 +87,7 @@ class ElementwiseLoss(Op):
 
     gives_losses = True
 
-    def __init__(
-        self, width: int, name: str, value: Callable, slope: Callable | None, constants: tuple[float, ...] = ()
-    ):
+    def __init__(self, width: int, name: str, value: Callable, slope: Callable | None, constants: tuple[float, ...] = ()):
         super().__init__(width, width)
         self.name, self.constants = name, constants
         self.block = elementwise_loss_block(f"loss-{name}", value, slope, len(constants))

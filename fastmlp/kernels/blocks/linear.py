@@ -66,7 +66,9 @@ def linear_forward(op, job, rows, at):
     for n in range(rows if op.units > op.width_in else 0):
         x[n, op.width_in] = one
     bias = bias_of(op, job)
-    matmul_above(y, bias, SAME, ADJACENT, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job))
+    matmul_above(
+        y, bias, SAME, ADJACENT, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job)
+    )
 
 
 @inner
@@ -265,4 +267,3 @@ class Linear(Op):
         if record.dx >= 0:
             record.weight_t = memory.take(whole_lines(self.width_out, memory.dtype) * record.x_stride)
         memory.want_scratch(rows * (stride + transposed * self.width_out))
-

@@ -74,7 +74,9 @@ def _apply(formula: Callable, states: int) -> Callable:
 class Update(Op):
     """An optimizer's formula for a group of parameters, or for a span of them."""
 
-    def __init__(self, name: str, update: Callable, states: int, scalars: int, first_scalar: int, first: int = 0, size: int = 0):
+    def __init__(
+        self, name: str, update: Callable, states: int, scalars: int, first_scalar: int, first: int = 0, size: int = 0
+    ):
         super().__init__(0, 0)
         self.name, self.scalars, self.first_scalar = name, scalars, first_scalar
         self.first, self.size = first, size

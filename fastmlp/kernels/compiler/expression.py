@@ -125,7 +125,7 @@ def select(condition, a, b):
         return a if condition else b
     other = next((x for x in (a, b) if isinstance(x, Value)), None)
     if other is None:
-        dt = getattr(a, 'dtype', None) or getattr(b, 'dtype', None) or condition.of
+        dt = getattr(a, "dtype", None) or getattr(b, "dtype", None) or condition.of
         other = Value(condition.builder, dt, constant(dt, condition.lanes, 0))
     a = _as_value(a, other)
     return Value(a.builder, a.dtype, a.builder.select(condition.llvm, a.llvm, a.operand(b)))
@@ -172,9 +172,9 @@ FORMULAS = {}
 def derivative(value):
     def slope(out, y):
         return 2 * (out - y)
+
     return slope
 
 
 def scaled(dy, slope):
     return dy * slope
-

@@ -1,0 +1,147 @@
+"""How many cores this process may use: affinity, cgroup quota, and the limits in the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+__all__ = ["OUR_LIMIT", "cores", "hardware_cores"]
+
+#: The variable that limits the threads of fastmlp alone.
+OUR_LIMIT = "FASTMLP_NUM_THREADS"
+
+#: Variables that limit the threads of others, which we keep too: who runs 8 processes side by side sets one of these, not ours.
+OTHER_LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+
+#: Where Linux tells the cgroups of this process, and where they are mounted.
+PROCESS = "/proc/self"
+
+
+def cores() -> int:
+    """The cores that this process may use.
+
+    The least of :func:`hardware_cores` and the limits in the environment: ``FASTMLP_NUM_THREADS``, ``NUMBA_NUM_THREADS``,
+    ``OMP_NUM_THREADS`` (the first number of a list such as ``4,2``), and ``LOKY_MAX_CPU_COUNT``.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If ``FASTMLP_NUM_THREADS`` is set, not empty, and not a whole number of at least 1. The same in another's variable is
+        ignored: what it means is not for us to say.
+
+    Notes
+    -----
+    No variable raises the number, ``FASTMLP_NUM_THREADS`` neither: the least counts, so that a limit set around a program
+    cannot be lifted further in. More threads are to be had by the argument ``threads=``, which no variable limits.
+
+    Affinity and environment are read at each call, 3 us; the quota once for each process.
+    """
+    least = hardware_cores()
+    own = os.environ.get(OUR_LIMIT)
+    if own and own.strip():
+        limit = _whole_number(own)
+        if limit is None:
+            raise ValueError(f"the environment variable {OUR_LIMIT} must be a whole number of at least 1; got {own!r}")
+        least = min(least, limit)
+    for name in OTHER_LIMITS:
+        text = os.environ.get(name)
+        if text is not None:
+            least = min(least, _whole_number(text.partition(",")[0]) or least)
+    return least
+
+
+def hardware_cores() -> int:
+    """The cores that the system gives this process: the least of its affinity and its cgroup's quota; at least 1."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, _quota(PROCESS) or count)
+
+
+def _whole_number(text: str) -> int | None:
+    """A whole number of at least 1, in plain digits; else None. One too long for ``int`` is a very large one."""
+    text = text.strip()
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return int(text[-18:]) or None if not text[:-18].strip("0") else 10**18
+
+
+@lru_cache(maxsize=1)
+def _quota(process: str) -> int | None:
+    """The CPU quota of the cgroups of a process, in whole cores, rounded up; None where there is none that can be read.
+
+    A container is given, say, 1.5 cores of 64: its threads may run on all 64, until they have used up 1.5 times the length of
+    a period (100 ms), and are then all stopped until the next period.
+    """
+    least = None
+    for directory in _cgroup_directories(Path(process)):
+        for quota, period in (_read_v2(directory), _read_v1(directory)):
+            if quota > 0 and period > 0:
+                cores = -(-quota // period)
+                least = cores if least is None else min(least, cores)
+    return least
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_quota.cache_clear)  # a child may be put into another cgroup
+
+
+def _cgroup_directories(process: Path) -> Iterator[Path]:
+    """The folders of the cgroups that limit the CPU of a process, v1 and v2, from its own up to the root of each mount."""
+    places = {}  # the path of the process's cgroup in each hierarchy
+    for line in _read(process / "cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            places["cgroup2"] = path
+        elif "cpu" in controllers.split(","):
+            places["cgroup"] = path
+    for line in _read(process / "mountinfo").splitlines():
+        mount, _, system = line.partition(" - ")
+        fields, described = mount.split(), system.split()
+        if len(fields) < 5 or len(described) < 3 or described[0] not in places:
+            continue
+        if described[0] == "cgroup" and "cpu" not in described[2].split(","):
+            continue
+        root, top = _unescaped(fields[3]), Path(_unescaped(fields[4]))
+        parts = PurePosixPath(places[described[0]]).parts
+        below = parts[len(PurePosixPath(root).parts) :] if PurePosixPath(*parts).is_relative_to(root) else ()
+        if ".." in parts:  # outside the root of our cgroup namespace: only the mount's own limit can be seen
+            below = ()
+        for depth in range(len(below), -1, -1):
+            yield top.joinpath(*below[:depth])
+
+
+def _unescaped(path: str) -> str:
+    r"""A path as mountinfo writes it, with ``\040`` for a space."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
+
+
+def _read_v2(directory: Path) -> tuple[int, int]:
+    """Quota and period in us, of ``cpu.max``: "150000 100000", or "max 100000" for none."""
+    fields = _read(directory / "cpu.max").split()
+    return (_number(fields[0]), _number(fields[1])) if len(fields) == 2 else (0, 0)
+
+
+def _read_v1(directory: Path) -> tuple[int, int]:
+    """Quota and period in us; a quota of -1 is none."""
+    return _number(_read(directory / "cpu.cfs_quota_us")), _number(_read(directory / "cpu.cfs_period_us"))
+
+
+def _number(text: str) -> int:
+    """A whole number; 0 for anything else."""
+    return _whole_number(text) or 0
+
+
+def _read(file: Path) -> str:
+    """The text of a file; empty where it cannot be read."""
+    try:
+        return file.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from fastmlp import cores as cores_file
+from fastmlp.cores import cores, hardware_cores
+from fastmlp.team import team_size
+
+LIMITS = ("FASTMLP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch):
+    """Eight cores, no quota, no limits, whatever this machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cores_file, "_quota", lambda _: None)
+    for name in LIMITS:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_cores_follow_the_affinity(monkeypatch):
+    assert cores() == hardware_cores() == 8
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert cores() == hardware_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cores() == 8
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_cores_keep_each_limit_of_the_environment(name, monkeypatch):
+    for text, expected in (("3", 3), (" 1 ", 1), ("8", 8), ("9", 8), ("9" * 5000, 8), ("003", 3), ("", 8), (" ", 8)):
+        monkeypatch.setenv(name, text)
+        assert cores() == expected, text
+        assert hardware_cores() == 8
+
+
+def test_cores_are_the_least_of_all_limits(monkeypatch):
+    for name, text in zip(LIMITS, ("6", "5", "3", "4")):
+        monkeypatch.setenv(name, text)
+    assert cores() == 3
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", "2")
+    assert cores() == 2
+    monkeypatch.setattr(cores_file, "_quota", lambda _: 1)
+    assert cores() == hardware_cores() == 1
+
+
+def test_cores_take_the_first_number_of_a_list(monkeypatch):
+    for text, expected in (("4,2", 4), ("2, 8", 2), (",2", 8), ("x,2", 8)):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert cores() == expected, text
+
+
+def test_cores_ignore_nonsense_in_the_variables_of_others(monkeypatch):
+    for name in LIMITS[1:]:
+        for text in ("0", "-1", "1.5", "many", "1e1", "٣", "²", "+2", "1_0"):
+            monkeypatch.setenv(name, text)
+            assert cores() == 8, (name, text)
+        monkeypatch.delenv(name)
+
+
+def test_cores_reject_nonsense_in_our_variable_when_it_is_first_needed(monkeypatch):
+    for text in ("0", "-1", "1.5", "many", "4,2", "٣"):
+        monkeypatch.setenv("FASTMLP_NUM_THREADS", text)
+        with pytest.raises(ValueError, match="FASTMLP_NUM_THREADS must be a whole number of at least 1; got '"):
+            cores()
+        with pytest.raises(ValueError, match="FASTMLP_NUM_THREADS"):
+            team_size(None, 10**9, 100)
+        assert team_size(None, 0, 100) == 1  # one thread whatever it says
+        assert team_size(2, 10**9, 100) == 2
+
+
+# What follows reads folders that are laid out as Linux does.
+
+
+class System:
+    """Where the files of a process and its cgroups would be."""
+
+    def __init__(self, folder):
+        self.folder, self.process = folder, folder / "proc"
+        self.process.mkdir()
+        self.mounts = []
+
+    def mount(self, name, kind, options, root="/"):
+        top = self.folder / name
+        top.mkdir()
+        escaped = str(top).replace(" ", "\\040")
+        self.mounts.append(f"30 23 0:26 {root} {escaped} rw,nosuid shared:4 - {kind} cgroup {options}\n")
+        (self.process / "mountinfo").write_text("".join(self.mounts))
+        return top
+
+    def quota(self, cgroup):
+        (self.process / "cgroup").write_text(cgroup)
+        return cores_file._quota.__wrapped__(str(self.process))
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    if sys.platform == "win32":
+        pytest.skip("paths of Linux")
+    monkeypatch.undo()  # the quota that is read, not the one that eight_cores has put in its place
+    return System(tmp_path)
+
+
+def write(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_quota_of_cgroup_v2_is_rounded_up(system):
+    top = system.mount("cgroup", "cgroup2", "rw,nsdelegate")
+    for text, expected in (
+        ("max 100000\n", None),
+        ("100000 100000\n", 1),
+        ("150000 100000\n", 2),
+        ("1000 100000\n", 1),
+        ("350000 50000\n", 7),
+        ("200001 100000\n", 3),
+        ("0 100000\n", None),
+        ("100000 0\n", None),
+        ("max\n", None),
+        ("", None),
+        ("nonsense nonsense", None),
+    ):
+        write(top / "user.slice/job", cpu__max=text)
+        assert system.quota("0::/user.slice/job\n") == expected, text
+
+
+def test_quota_of_cgroup_v2_is_the_least_on_the_way_up(system):
+    top = system.mount("cgroup with space", "cgroup2", "rw")
+    write(top / "a/b/c", cpu__max="max 100000")
+    assert system.quota("0::/a/b/c\n") is None
+    write(top / "a", cpu__max="300000 100000")
+    assert system.quota("0::/a/b/c\n") == 3
+    write(top / "a/b", cpu__max="500000 100000")
+    assert system.quota("0::/a/b/c\n") == 3
+    write(top / "a/b/c", cpu__max="200000 100000")
+    assert system.quota("0::/a/b/c\n") == 2
+    assert system.quota("0::/a/b\n") == 3
+    assert system.quota("0::/elsewhere\n") is None
+    write(top, cpu__max="100000 100000")
+    assert system.quota("0::/a/b/c\n") == 1
+
+
+def test_quota_of_cgroup_v1(system):
+    other = system.mount("memory", "cgroup", "rw,memory")
+    top = system.mount("cpu,cpuacct", "cgroup", "rw,cpu,cpuacct")
+    unified = system.mount("unified", "cgroup2", "rw")
+    cgroup = "5:memory:/mem\n4:cpu,cpuacct:/docker/abc\n3:cpuset:/x\n1:name=systemd:/y\n0::/z\n"
+    write(other / "mem", cpu__cfs_quota_us="100000", cpu__cfs_period_us="100000")  # another controller's folder
+    write(unified / "z")
+    write(top, cpu__cfs_quota_us="-1\n", cpu__cfs_period_us="100000\n")
+    write(top / "docker/abc", cpu__cfs_quota_us="-1\n", cpu__cfs_period_us="100000\n")
+    assert system.quota(cgroup) is None
+    write(top / "docker/abc", cpu__cfs_quota_us="250000\n")
+    assert system.quota(cgroup) == 3
+    write(top / "docker", cpu__cfs_quota_us="100000\n", cpu__cfs_period_us="50000\n")
+    assert system.quota(cgroup) == 2
+    (top / "docker/cpu.cfs_period_us").unlink()
+    assert system.quota(cgroup) == 3
+
+
+def test_quota_in_a_container_that_sees_the_paths_of_its_host(system):
+    top = system.mount("cgroup", "cgroup", "rw,cpu", root="/docker/abc")
+    write(top, cpu__cfs_quota_us="200000", cpu__cfs_period_us="100000")
+    write(top / "inner", cpu__cfs_quota_us="100000", cpu__cfs_period_us="100000")
+    for path, expected in (("/docker/abc", 2), ("/docker/abc/inner", 1), ("/docker/other", 2), ("/", 2), ("/../x", 2)):
+        assert system.quota(f"4:cpu:{path}\n") == expected, path
+
+
+def test_quota_that_cannot_be_read_is_none(system, tmp_path):
+    assert cores_file._quota.__wrapped__(str(tmp_path / "no such folder")) is None
+    assert system.quota("0::/\n") is None  # no mountinfo
+    write(system.process, mountinfo="nonsense\n\n30 23 0:26 / /x rw - \n30 23 - cgroup2 cgroup rw\n")
+    assert system.quota("0::/\n\nnonsense\n::\n") is None
+    top = system.mount("cgroup", "cgroup2", "rw")
+    (top / "cpu.max").mkdir()  # not a file
+    assert system.quota("0::/\n") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_quota_is_read_once_and_again_in_a_forked_child(system, monkeypatch):
+    top = system.mount("cgroup", "cgroup2", "rw")
+    write(system.process, cgroup="0::/\n")
+    write(top, cpu__max="300000 100000")
+    monkeypatch.setattr(cores_file, "PROCESS", str(system.process))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    cores_file._quota.cache_clear()
+    try:
+        assert hardware_cores() == 3
+        write(top, cpu__max="200000 100000")
+        assert hardware_cores() == 3
+        child = os.fork()
+        if child == 0:
+            os._exit(hardware_cores())
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    finally:
+        cores_file._quota.cache_clear()
