@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from fastmlp import checks
+from fastmlp.checks.scalars import LARGEST_COUNT
 from fastmlp.cores import cores, hardware_cores
 
 __all__ = ["cores", "run_together", "team_size"]
@@ -27,7 +28,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_teams.clear)  # the teams of the parent did not come along
 
 
-def team_size(wanted: int | None, work: int, work_per_thread: int, shares: int = checks.LARGEST_COUNT) -> int:
+def team_size(wanted: int | None, work: int, work_per_thread: int, shares: int = LARGEST_COUNT) -> int:
     """How many threads to use, at most.
 
     Parameters
