@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -53,6 +54,12 @@ COMPILING = not numba.config.DISABLE_JIT
 #: What this process has made ready, in order.
 history: list[Entry] = []
 
+
+# A child that is forked while another thread compiles would find Numba's lock held for ever, and LLVM's own too: fork waits.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=compiler_lock.acquire, after_in_parent=compiler_lock.release, after_in_child=compiler_lock.release
+    )
 
 # The two wrappers for Python and for C are a third of the compile time of a function that neither calls.
 PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True} | ({"pipeline_class": PartCompiler} if AVAILABLE else {})
