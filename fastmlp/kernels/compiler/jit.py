@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import numba
 import numpy as np
 
-from fastmlp.kernels.compiler.cache import CacheFile, KernelCache, cache_folder
+from fastmlp.kernels.compiler.cache import CacheFile, KernelCache, cache_folder, cache_is_writable
 from fastmlp.kernels.compiler.machine import MachineCode
 from fastmlp.kernels.compiler.numba_private import (
     AVAILABLE,
@@ -26,8 +26,9 @@ from fastmlp.kernels.compiler.numba_private import (
     on_compile,
     prepare_to_load,
 )
+from fastmlp.kernels.compiler.say import say
 
-__all__ = ["COMPILING", "Entry", "announced", "compile_block", "history", "inner", "instead", "kernel"]
+__all__ = ["COMPILING", "Entry", "announced", "compile_block", "history", "inner", "instead", "kernel", "say"]
 
 F = TypeVar("F", bound=Callable)
 
@@ -53,6 +54,12 @@ COMPILING = not numba.config.DISABLE_JIT
 #: What this process has made ready, in order.
 history: list[Entry] = []
 
+
+# A child that is forked while another thread compiles would find Numba's lock held for ever, and LLVM's own too: fork waits.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=compiler_lock.acquire, after_in_parent=compiler_lock.release, after_in_child=compiler_lock.release
+    )
 
 # The two wrappers for Python and for C are a third of the compile time of a function that neither calls.
 PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True} | ({"pipeline_class": PartCompiler} if AVAILABLE else {})
@@ -94,7 +101,7 @@ def _plain(function):
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = cache_folder  # Numba chooses the place while it decorates
     try:
-        return numba.njit(**FLAGS, cache=bool(cache_folder))(function)
+        return numba.njit(**FLAGS, cache=cache_is_writable)(function)
     finally:
         numba.config.CACHE_DIR = before
 
@@ -178,8 +185,8 @@ def _lean_block(function, signature, name, depends):
     try:
         found = file.read_or_lock(lambda: _Announcer.waiting(function)) if depends is not None else None
         if found is not None:
-            before, _, code = found.partition(b"\0")
-            return MachineCode(before.decode(), code), False
+            kept, _, code = found.partition(b"\0")
+            return MachineCode(kept.decode(), code), False
         library, symbol = compile_and_keep(numba.njit(**FLAGS, **BLOCK)(function), signature)
         code, lasting = object_code(library)
         if depends is not None and lasting:
@@ -199,7 +206,7 @@ class _Announcer:
     def _say(cls, function, text):
         if function in cls.functions and not cls.said:
             cls.said = True
-            print(f"fastmlp: {text} ...", file=sys.stderr, flush=True)
+            say(f"fastmlp: {text} ...")
 
     @classmethod
     def waiting(cls, function):
@@ -207,7 +214,7 @@ class _Announcer:
 
     @classmethod
     def compiling(cls, function):
-        once = "once on this machine" if cache_folder else "again in each process, since no cache folder can be written"
+        once = "once on this machine" if cache_is_writable else "again in each process, since no cache folder can be written"
         cls._say(function, f"compiling kernels for this processor, some seconds, {once}")
 
 

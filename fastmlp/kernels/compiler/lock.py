@@ -57,7 +57,7 @@ class Lock:
         """Wait for the lock, a minute at most, and say whether somebody else held it meanwhile."""
         end = None
         with contextlib.suppress(OSError):  # no such folder, or no locks here
-            self._file = self._path.open("ab")
+            self._file = self._open()
             while not _try(self._file):
                 if end is None:
                     end = time.monotonic() + LIMIT_SECONDS
@@ -66,6 +66,12 @@ class Lock:
                     break
                 time.sleep(POLL_SECONDS)
         return end is not None
+
+    def _open(self) -> IO:
+        try:
+            return self._path.open("ab")
+        except PermissionError:  # another user has made it, in a folder that several write to
+            return self._path.open("rb")
 
     def release(self) -> None:
         """Let go of it, if it was held; the file stays, since somebody may be waiting at it."""

@@ -171,7 +171,10 @@ class DispatcherCache(NullCache or object):  # type: ignore[misc,unused-ignore]
         # Numba would load here all it knows, SciPy's linear algebra included: 0.3 s, of use to the compiler only.
         prepare_to_load()
         found = self._load(sig)
-        return None if found is None else CompileResult._rebuild(target_context, *pickle.loads(found))
+        try:
+            return None if found is None else CompileResult._rebuild(target_context, *pickle.loads(found))
+        except Exception:  # whole, but not what this Numba can read: somebody has patched it; written anew
+            return None
 
     def save_overload(self, sig, cres):
         self._save(sig, dumps(cres._reduce()))

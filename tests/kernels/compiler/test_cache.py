@@ -21,7 +21,7 @@ from fastmlp.kernels.compiler.jit import kernel
 from fastmlp.kernels.compiler.lock import Lock
 
 PACKAGE = Path(fastmlp.__file__).parent
-SOURCES = sorted((PACKAGE / "kernels").glob("*.py"))
+SOURCES = sorted(path for folder in ("kernels", "modules", "criterion", "optim") for path in (PACKAGE / folder).rglob("*.py"))
 
 # A process with a cache of its own, which prints what it has made ready.
 PREPARE = """
@@ -51,6 +51,8 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "0123456789abcdef"
     folder.mkdir()
     monkeypatch.setattr(cache, "cache_folder", str(folder))
+    monkeypatch.setattr(cache, "cache_is_writable", True)
+    monkeypatch.setattr(cache.CacheFile, "complained", False)
     monkeypatch.setattr(jit, "history", [])
     return folder
 
@@ -85,12 +87,113 @@ def test_file_that_was_cut_off_is_written_anew(folder, left):
 
 
 @jit_only
+def test_damaged_file_is_compiled_and_written_anew(folder):
+    kernel(twice)(1.0)
+    (file,) = folder.glob("*.nbc")
+    whole = file.read_bytes()
+    places = [0, cache.CHECK_BYTES - 1, cache.CHECK_BYTES, *range(100, len(whole), len(whole) // 8), len(whole) - 1]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        file.write_bytes(damaged)
+        assert kernel(twice)(1.0) == 2
+        assert kernel(twice)(1.0) == 2
+    assert [entry.compiled for entry in jit.history] == [True] + len(places) * [True, False]
+
+
+def test_each_byte_of_a_file_counts(folder):
+    file = cache.CacheFile("a name", "key")
+    file.write(b"machine code")
+    assert file.read() == b"machine code"
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in (1, 128):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            assert file.read() is None
+        path.write_bytes(whole[:place])
+        assert file.read() is None
+    for content in (whole + b"x", b"x" * 1000):
+        path.write_bytes(content)
+        assert file.read() is None
+    path.unlink()
+    path.mkdir()
+    assert file.read() is None
+
+
+def test_file_of_another_kernel_is_not_taken(folder):
+    one, other = cache.CacheFile("one", "key"), cache.CacheFile("one", "other key")
+    one.write(b"code of one")
+    (path,) = folder.iterdir()
+    other.write(b"code of the other")
+    (other_path,) = set(folder.iterdir()) - {path}
+    other_path.write_bytes(path.read_bytes())
+    assert one.read() == b"code of one"
+    assert other.read() is None
+
+
+@jit_only
+def test_whole_file_that_numba_cannot_read_is_written_anew(folder):
+    kernel(twice)(1.0)
+    (path,) = folder.glob("*.nbc")
+    payload = b"no pickle"
+    path.write_bytes(cache._check_sum(path.name, payload) + payload)
+    assert [kernel(twice)(1.0) for _ in range(2)] == [2, 2]
+    assert [entry.compiled for entry in jit.history] == [True, True, False]
+
+
+@jit_only
+@pytest.mark.skipif(os.name == "nt", reason="folders have other permissions there")
+def test_cache_that_may_only_be_read_is_read(tmp_path):
+    """Also where root runs the tests: without the right to overrule permissions."""
+    assert run_python(PREPARE + SHOW, tmp_path).strip() == "[True]"
+    (lock_file,) = tmp_path.rglob("*.lock")
+    lock_file.chmod(0)
+    for path in [*tmp_path.rglob("*"), tmp_path]:
+        if path.is_dir():
+            path.chmod(0o555)
+    drop = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root can write everywhere")
+        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    again = """
+assert not cache.cache_is_writable
+assert loss_sum(np.ones(3, np.float32)) == 3  # not there: compiled, and not kept
+"""
+    command = [*drop, sys.executable, "-W", "error", "-c", PREPARE + SHOW + again, str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        path.chmod(0o755)
+    assert (done.stdout.strip(), done.stderr) == ("[False]", "")
+
+
+@jit_only
+def test_cache_folder_stays_where_it_was_when_the_program_began(tmp_path):
+    code = """
+import os, sys
+os.chdir(sys.argv[1])
+os.environ["NUMBA_CACHE_DIR"] = "cache"
+import numpy as np
+from fastmlp.kernels.compiler import cache, jit
+os.mkdir("elsewhere")
+os.chdir("elsewhere")
+from fastmlp.kernels.losses import loss_sum
+loss_sum(np.ones(3))
+assert os.path.isabs(cache.cache_folder)
+"""
+    run_python(code, tmp_path)
+    assert len(list((tmp_path / "cache").rglob("*.nbc"))) == 1
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@jit_only
 def test_disk_that_takes_nothing_does_not_end_the_program(folder, capsys):
     folder.rmdir()
     folder.write_text("")  # a file where the folder was: not even root can write there
 
-    assert kernel(twice)(1.0) == 2
-    assert "cannot keep compiled kernels" in capsys.readouterr().err
+    assert [kernel(twice)(value) for value in (1.0, 1)] == [2, 2]
+    assert capsys.readouterr().err.count("cannot keep compiled kernels") == 1
 
 
 @jit_only
@@ -152,7 +255,7 @@ def test_user_is_told_once_that_another_process_compiles(folder, capsys, monkeyp
 @jit_only
 def test_user_is_told_once_that_there_is_no_cache(capsys, monkeypatch):
     monkeypatch.setattr(cache, "cache_folder", "")
-    monkeypatch.setattr(jit, "cache_folder", "")
+    monkeypatch.setattr(jit, "cache_is_writable", False)
     monkeypatch.setattr(jit._Announcer, "said", False)
     monkeypatch.setattr(jit._Announcer, "functions", {twice})
     dispatcher = kernel(twice)
@@ -164,15 +267,19 @@ def test_user_is_told_once_that_there_is_no_cache(capsys, monkeypatch):
     assert "no cache folder can be written" in said
 
 
-def test_fingerprint_depends_on_every_source(tmp_path, monkeypatch):
-    for path in SOURCES:
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+def test_fingerprint_depends_on_every_source_that_is_compiled(tmp_path, monkeypatch):
+    shutil.copytree(PACKAGE, tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "fastmlp/kernels/compiler/cache.py"))
     seen = {cache._fingerprint()}
-    for path in sorted(tmp_path.glob("*.py")):
-        path.write_text(path.read_text() + "\n# changed\n")
+    (tmp_path / "fastmlp/team.py").write_text("# nothing in here is compiled")
+    assert cache._fingerprint() in seen
+    for path in SOURCES:
+        copy = tmp_path / path.relative_to(PACKAGE.parent)
+        copy.write_text(copy.read_text() + "\n# changed\n")
         seen.add(cache._fingerprint())
     assert len(seen) == len(SOURCES) + 1
+    copy.rename(copy.with_name("renamed.py"))
+    assert cache._fingerprint() not in seen
 
 
 def test_fingerprint_depends_on_numba_and_its_settings(monkeypatch):
@@ -187,7 +294,7 @@ def test_fingerprint_depends_on_numba_and_its_settings(monkeypatch):
 def test_package_without_sources_is_not_cached(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "__file__", str(tmp_path / "kernels" / "compiler" / "cache.pyc"))
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert cache._writable_cache_folder() == ""
+    assert cache._place() == ("", False)
 
 
 @jit_only

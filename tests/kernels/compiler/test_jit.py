@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
+import os
+import weakref
 from pathlib import Path
 
 import numba
@@ -191,3 +194,47 @@ with contextlib.redirect_stderr(io.StringIO()) as said:
 print(said.getvalue().count("fastmlp: compiling kernels"))
 """
     assert [run_python(code, tmp_path) for _ in range(2)] == ["1\n", "0\n"]
+
+
+@jit_only
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_child_that_is_forked_while_a_thread_compiles_can_compile():
+    code = """
+import os, signal, threading, time, warnings
+warnings.simplefilter("ignore")  # of Python, about fork and threads
+from fastmlp.kernels.compiler.jit import compile_block, kernel
+from fastmlp.kernels.compiler.numba_private import compiler_lock
+
+begun = threading.Event()
+def compile():
+    with compiler_lock:
+        begun.set()
+        time.sleep(0.3)
+thread = threading.Thread(target=compile)
+thread.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    assert kernel(lambda x: x + x)(2) == 4
+    os._exit(0)
+assert kernel(lambda x: x + x)(2) == 4
+thread.join()
+assert os.waitpid(child, 0)[1] == 0, "it hung"
+grandchild = os.fork()
+if grandchild == 0:
+    os._exit(0)
+assert os.waitpid(grandchild, 0)[1] == 0
+"""
+    run_python(code)
+
+
+@jit_only
+def test_nothing_keeps_a_kernels_function():
+    function = jit.announced(jit.kernel(lambda x: x + x))
+    assert function(2) == 4
+    gone = weakref.ref(function.py_func)
+    assert gone() in jit._Announcer.functions
+    del function
+    gc.collect()
+    assert gone() is None

@@ -98,6 +98,26 @@ def test_forked_child_does_not_keep_it(path):
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_lock_that_another_user_has_made_is_kept_too(path, monkeypatch):
+    path.touch()
+    opened, plain = [], type(path).open
+
+    def refuse(self, mode="r", *more):
+        opened.append(mode)
+        if mode != "rb":
+            raise PermissionError(13, "Permission denied")
+        return plain(self, mode, *more)
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    monkeypatch.setattr(lock, "LIMIT_SECONDS", 0.05)
+    one, other = Lock(path), Lock(path)
+    assert not one.acquire()
+    assert other.acquire()
+    assert opened == ["ab", "rb"] * 2
+    other.release()
+    one.release()
+
+
 @pytest.mark.parametrize("reason", ["no folder", "no locks"])
 def test_where_there_are_no_locks_nobody_waits(path, reason, monkeypatch):
     if reason == "no folder":

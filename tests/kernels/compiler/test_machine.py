@@ -41,6 +41,7 @@ def record_block(record, n):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "cache_folder", str(tmp_path))
+    monkeypatch.setattr(cache, "cache_is_writable", True)
     monkeypatch.setattr(jit, "history", [])
     return tmp_path
 
@@ -99,6 +100,19 @@ def test_blocks_with_one_symbol_do_not_meet():
     for code in (one, two, again):
         call(code, x)
     np.testing.assert_array_equal(x, 3)
+
+
+@jit_only
+def test_damaged_block_is_compiled_anew(folder):
+    compile_block(block, SIGNATURE, "test.block", "v1")
+    (file,) = folder.glob("*.nbc")
+    whole = file.read_bytes()
+    for place in range(0, len(whole), len(whole) // 10):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        x = np.arange(5.0)
+        call(compile_block(block, SIGNATURE, "test.block", "v1"), x)
+        np.testing.assert_array_equal(x, 2 * np.arange(5.0) + 1)
+    assert all(entry.compiled for entry in jit.history)
 
 
 @jit_only

@@ -1,0 +1,79 @@
+"""Messages on a standard error that may be anything."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+from helpers import jit_only, run_python
+
+from fastmlp.kernels.compiler.say import is_terminal, say
+
+
+class Logger:
+    """As logging frameworks put in the place of standard error."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+
+class Broken(Logger):
+    def write(self, text):
+        raise BrokenPipeError
+
+    def isatty(self):
+        raise OSError
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize(
+    "stream", [None, Logger(), Broken(), closed(), 7], ids=["None", "logger", "broken", "closed", "number"]
+)
+def test_message_never_ends_a_program(stream, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", stream)
+    say("a message")
+    assert not is_terminal()
+    assert capsys.readouterr().out == ""
+    if type(stream) is Logger:
+        assert stream.text == "a message\n"
+
+
+def test_message_is_a_line_on_standard_error(capsys):
+    say("a message")
+    assert capsys.readouterr().err == "a message\n"
+
+
+def test_terminal_is_recognised(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert not is_terminal()
+    stream.isatty = lambda: True
+    assert is_terminal()
+
+
+@jit_only
+@pytest.mark.parametrize("stream", ["None", "closed"])
+def test_compilation_is_announced_or_not_but_done(stream, tmp_path):
+    code = f"""
+import io, os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+from fastmlp.kernels.compiler.jit import announced, kernel
+closed = io.StringIO()
+closed.close()
+sys.stderr = {stream}
+@announced
+@kernel
+def twice(x):
+    return x + x
+assert twice(2) == 4
+"""
+    assert run_python(code, tmp_path) == ""
