@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.moves import copy_rows, gather_rows
-from fastmlp.kernels.compiler.expression import derivative, scaled
+from fastmlp.kernels.compiler.derivative import derivative, scaled
 from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
