@@ -29,7 +29,7 @@ DTYPES = {types.float32: F32, types.float64: F64}
 
 
 def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int = 0) -> Callable:
-    """A function for kernels: ``run(size, in0, at0, ..., out0, at0, ..., c0, ...)`` computes `size` entries of each output.
+    """A function for kernels: ``run(size, in0, at0, ..., out0, at0, ..., c, at)`` computes `size` entries of each output.
 
     Parameters
     ----------
@@ -37,16 +37,18 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
         ``formula(*inputs, *constants)`` gives the output, or a tuple of them, of numbers (see :mod:`.expression`).
     inputs, outputs, constants
         How many of each. An array is flat and C-contiguous, of float32 or float64, all of one dtype T, and is followed by the
-        entry where the pass begins. Constants are numbers of dtype T. An output may be the memory of an input, entry for entry;
-        they must not overlap otherwise. `size` is a multiple of the entries of a line.
+        entry where the pass begins. Constants are adjacent entries of the last array, loaded once; where there are none, it may
+        be any. An output may be the memory of an input, entry for entry; they must not overlap otherwise. `size` is a multiple of
+        the entries of a line.
     """
     arrays = inputs + outputs
 
     def run(size, *arguments):
         places = zip(arguments[0 : 2 * arrays : 2], arguments[1 : 2 * arrays : 2])
         parts = [array[at : at + size] for array, at in places]
+        numbers = [arguments[-2][arguments[-1] + k] for k in range(constants)]
         with np.errstate(all="ignore"):  # as machine code
-            results = as_tuple(formula(*parts[:inputs], *arguments[2 * arrays :]))
+            results = as_tuple(formula(*parts[:inputs], *numbers))
         results = [np.array(x) for x in results]  # an input may be among them
         for part, result in zip(parts[inputs:], results):
             part[...] = result
@@ -64,13 +66,11 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
             if dtype not in DTYPES:
                 return None
             array = types.Array(dtype, 1, "C")
-            expected = [types.intp, *[array, types.intp] * arrays, *[dtype] * constants]
-            if any(given != array for given in arguments[0 : 2 * arrays : 2]):
+            if any(given != array for given in arguments[0::2]):
                 return None
-            return types.void(*expected)
+            return types.void(types.intp, *[array, types.intp] * (arrays + 1))
 
-        names = ["size", *chain.from_iterable((f"array{k}", f"at{k}") for k in range(arrays))]
-        names += [f"c{k}" for k in range(constants)]
+        names = ["size", *chain.from_iterable((f"array{k}", f"at{k}") for k in range(arrays + 1))]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         signature.pysig = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
         return signature
@@ -81,26 +81,25 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
     def emit(context, builder, signature, args):
         scalar, dtype = signature.args[1].dtype, DTYPES[signature.args[1].dtype]
         starts = []
-        for k in range(1, 2 * arrays, 2):
+        for k in range(1, 2 * arrays + 2, 2):
             data = context.make_array(signature.args[k])(context, builder, args[k]).data
             starts.append(builder.gep(data, [args[k + 1]], source_etype=context.get_data_type(scalar)))
-        numbers = args[1 + 2 * arrays :]
-        types_ = [INDEX, *[POINTER] * arrays, *[x.type for x in numbers]]
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), types_), f"{name}_f{8 * dtype.itemsize}"
+            builder.module, ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * (arrays + 1)]), f"{name}_f{8 * dtype.itemsize}"
         )
         if function.is_declaration:
             function.linkage = "internal"
             write(function, dtype)
-        builder.call(function, [args[0], *starts, *numbers])
+        builder.call(function, [args[0], *starts])
         return context.get_dummy_value()
 
     def write(function, dtype):
         itemsize, lanes, vectors = dtype.itemsize, REGISTER_BYTES // dtype.itemsize, LINE_BYTES // REGISTER_BYTES
         vector = ir.VectorType(LLVM[dtype], lanes)
-        size, *rest = function.args
-        starts, builder = rest[:arrays], ir.IRBuilder(function.append_basic_block("entry"))
-        repeated = [Value(builder, dtype, _splat(builder, x, vector)) for x in rest[arrays:]]
+        size, *starts, numbers = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        at = [builder.gep(numbers, [INDEX(k)], source_etype=vector.element) for k in range(constants)]
+        repeated = [Value(builder, dtype, _splat(builder, builder.load(x, typ=vector.element), vector)) for x in at]
         # One line in an iteration: LLVM unrolls a short loop, such as a ReLU's, four times; where a formula is long, the
         # processor has several iterations under way anyway.
         with cgutils.for_range(builder, builder.sdiv(size, INDEX(LINE_BYTES // itemsize))) as loop:
