@@ -55,7 +55,7 @@ class LRScheduler:
         self.last_epoch += epochs
         self._put_into_force()
 
-    def rates(self, epoch: int) -> list[float]:
+    def _rates(self, epoch: int) -> list[float]:
         """The learning rates of an epoch (or step), one for each group of the optimizer."""
         rate = checks.as_rate(self.rate(epoch), self, epoch)
         groups = self.optimizer.param_groups
@@ -63,7 +63,7 @@ class LRScheduler:
         return [rate * (group["initial_lr"] / first) if group is not groups[0] and first else rate for group in groups]
 
     def _put_into_force(self) -> None:
-        for group, rate in zip(self.optimizer.param_groups, self.rates(self.last_epoch)):
+        for group, rate in zip(self.optimizer.param_groups, self._rates(self.last_epoch)):
             group["lr"] = rate
 
     def get_last_lr(self) -> list[float]:
