@@ -19,7 +19,7 @@ __all__ = ["Elementwise"]
 
 @cache
 def elementwise_block(name: str, value: Callable, slope: Callable | None, saves: str, constants: int) -> Block:
-    """The block of a formula ``value(x, *constants)``, whose slope reads `saves`, "x" or "y", and is derived where it is None."""
+    """The block of ``value(x, *constants)``; `slope` reads what `saves` says, "x" or "y", and is derived where it is None."""
     slope = slope or derivative(value)
     reads_x = saves == "x"
 

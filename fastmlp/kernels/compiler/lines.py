@@ -38,8 +38,8 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
     inputs, outputs, constants
         How many of each. An array is flat and C-contiguous, of float32 or float64, all of one dtype T, and is followed by the
         entry where the pass begins. Constants are adjacent entries of the last array, loaded once; where there are none, it may
-        be any. An output may be the memory of an input, entry for entry; they must not overlap otherwise. `size` is a multiple of
-        the entries of a line.
+        be any. An output may be the memory of an input, entry for entry; they must not overlap otherwise. `size` is a multiple
+        of the entries of a line.
     """
     arrays = inputs + outputs
 
