@@ -61,7 +61,7 @@ def elementwise_loss_block(name: str, value: Callable, slope: Callable | None, c
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=1 + constants)
 
     # Offsets; each thread has constants of its own, with the scale before them.
-    @block(name, targets=np.int64, constants=np.int64, constants_size=np.int64)
+    @block(name, forward, backward, targets=np.int64, constants=np.int64, constants_size=np.int64)
     def elementwise_loss(task, op, job, row, rows, at):
         start, size = at * op.x_stride, rows * op.x_stride
         out, targets, delta = op.x + start, op.targets + start, op.dx + start

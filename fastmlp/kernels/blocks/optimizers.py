@@ -24,7 +24,7 @@ def update_block(name: str, update: Callable, states: int, scalars: int) -> Bloc
     formula = lines_pass(update, inputs=2 + states, outputs=1 + states, constants=scalars)
     apply = _apply(formula, states)
 
-    @block(name, first=np.int64, scalars=np.int64)  # of its span; of its scalars in the row of a step
+    @block(name, formula, first=np.int64, scalars=np.int64)  # of its span; of its scalars in the row of a step
     def optimizer(task, op, job, row, rows, at):
         scalars_at = job.step * job.run.scalars + op.scalars
         if task == UPDATE:
