@@ -152,9 +152,13 @@ class ElementwiseLoss(Criterion):
     def _numbers(self) -> tuple[float, ...]:
         return tuple(getattr(self, name) for name in self.constants)
 
+    def _checked(self, name: str, value: Any) -> float:
+        """What a constant becomes; a subclass refuses what it cannot be."""
+        return checks.as_number(value, name, least=-float("inf"))
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.constants:
-            value = checks.as_number(value, name, least=-float("inf"))
+            value = self._checked(name, value)
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:

@@ -46,19 +46,25 @@ class Activation(Module):
 
     def _ops(self, width: int) -> list[Op]:
         saves = self.saves if self.slope is not None else "x"
-        return [Elementwise(width, self._formula, self.value, self.slope, saves, self._numbers(), self.floor)]
+        name = type(self).__name__.lower()
+        return [Elementwise(width, name, self._formula(), self.slope, saves, self._numbers(), self.floor)]
 
-    @property
-    def _formula(self) -> str:
-        """The name of the formula; it differs where the options of a class choose between several."""
-        return type(self).__name__.lower()
+    def _formula(self) -> Callable[..., Any]:
+        """The formula: `value`, unless the options of a class choose between several."""
+        return self.value
 
     def _numbers(self) -> tuple[float, ...]:
         return tuple(getattr(self, name) for name in self.constants)
 
-    def _check_attribute(self, name: str, value: Any) -> None:
-        if name in self.constants:
-            checks.as_number(value, name, least=-float("inf"))
+    def _options(self) -> tuple[Any, ...]:
+        return self._formula(), self._numbers()
+
+    def _checked(self, name: str, value: Any) -> Any:
+        return checks.as_number(value, name, least=-float("inf")) if name in self.constants else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name != "training":
             structure.changed()
 
     def __repr__(self) -> str:

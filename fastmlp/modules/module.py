@@ -164,7 +164,7 @@ class Module:
                     f"that Parameter already belongs to {checks.describe(owner)}; tied parameters are not supported: "
                     f"copy its numbers, .{name}.data = other.data"
                 )
-        self._check_attribute(name, value)
+        value = self._checked(name, value)
         if isinstance(value, (Parameter, Module, list, tuple, dict)) or isinstance(present, (Parameter, Module)):
             structure.changed()
         if isinstance(present, Parameter) and present is not value:
@@ -180,8 +180,13 @@ class Module:
             present.leave()
         structure.changed()
 
-    def _check_attribute(self, name: str, value: Any) -> None:
-        """Refuse what an attribute cannot be."""
+    def _checked(self, name: str, value: Any) -> Any:
+        """What an attribute becomes; a subclass refuses what it cannot be."""
+        return value
+
+    def _options(self) -> tuple[Any, ...]:
+        """What the ops depend on beside the parameters and the width."""
+        return ()
 
     # The flat vector that the parameters lie in.
 

@@ -77,6 +77,7 @@ class Route:
     def __init__(self, module: Module, storage: Storage | None):
         self.storage = storage
         self.modules = _row_of(module)
+        self._options = [part._options() for part in self.modules]
         self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
         for part in self.modules:
             if part is not module and not runs_in_engine(part):
@@ -93,7 +94,8 @@ class Route:
 
     def fits(self, module: Module) -> bool:
         """Whether the module still consists of the same parts."""
-        return self.modules == _row_of(module)
+        modules = _row_of(module)
+        return self.modules == modules and self._options == [part._options() for part in modules]
 
     def python_modules(self) -> list[Module]:
         """The parts that are written in Python."""
