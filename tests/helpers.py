@@ -266,7 +266,7 @@ def ran_updates(ops, params, grads, state=(), scalars=()):
     job.run.params = params.size
     nowhere = np.zeros((1, 1), dtype)
     run_job(job, nowhere, nowhere)
-    return Ran(job.program, job, params=job.params, state=job.state.reshape(len(state), -1))
+    return Ran(job.program, job, params=job.params, state=job.state.reshape(len(state), params.size))
 
 
 def linear_op(weight, bias=None, *, gap=None):
