@@ -15,6 +15,7 @@ from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
+from fastmlp.kernels.products.matmul import clear_padding
 
 __all__ = ["ElementwiseLoss"]
 
@@ -38,15 +39,6 @@ def sum_rows(losses, values, O):
         for j in range(1, O):
             total += values[n, j]
         losses[n] = total
-
-
-@inner
-def clear_padding(values, O):
-    """Zero beyond the first O entries of each row."""
-    zero = values.dtype.type(0)
-    for n in range(values.shape[0]):
-        for j in range(O, values.shape[1]):
-            values[n, j] = zero
 
 
 @cache
