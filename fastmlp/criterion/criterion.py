@@ -58,8 +58,9 @@ class Criterion:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
         loss = job.sums.item() / (rows * self._terms(width))
-        before = self._saved
+        before = self.__dict__.pop("_saved", None)  # at once: of several threads, one alone gives the workspace back
         self.__dict__["_saved"] = job, (rows, width)
+        job.way_back = 1
         if before is not None:
             before[0].spare.append(before[0])
         return loss
@@ -78,7 +79,8 @@ class Criterion:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward: compute a loss first")
         job, shape = self._saved
         dout = np.empty(shape, job.work.dtype)
-        run(job.handle, 1, dout, dout, 0, 1)
+        run(job.handle, job.way_back, dout, dout, 0, 1)
+        job.way_back = 2  # the gradient is there already, and a block may have written it over what it was made of
         return dout
 
     def _terms(self, width: int) -> int:
