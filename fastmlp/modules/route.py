@@ -113,6 +113,10 @@ class Route:
         if found is None:
             modules = self._parts[place]
             assert isinstance(modules, list)
+            expected = _width_in(modules)
+            if place and expected is not None and expected != width:
+                giver, taker = checks.describe(self._parts[place - 1]), checks.describe(modules[0])
+                raise ValueError(f"{giver} must return (N, {expected}), as {taker} expects; got (N, {width})")
             storage = self.storage if self.storage is not None else Storage.empty(dtype)
             found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype)
         return found
@@ -177,6 +181,16 @@ class Route:
                     y = _python_forward(copies[part], y.copy() if y.base is not None else y)
             results.append(y)
         return np.concatenate(results)
+
+
+def _width_in(modules: Sequence[Module]) -> int | None:
+    """The width that modules in a row expect, None where any will do."""
+    for module in modules:
+        if (width := module._width_in()) is not None:
+            return width
+        if module._width_out(1) != 1:
+            return None
+    return None
 
 
 def _numbers_of(modules: Sequence[Module]) -> list[tuple[float, ...]]:
