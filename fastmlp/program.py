@@ -148,7 +148,7 @@ class Program:
 
     @classmethod
     def of_loss(cls, loss: Op, dtype: np.dtype, *, batch: int) -> Program:
-        """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs."""
+        """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs; pass 2: that gradient once more."""
         memory = Memory(dtype, batch, 1, backward=True)
         program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
         program._start()
@@ -158,6 +158,10 @@ class Program:
         program._start()
         program._loop()
         program._phase(ROWS, [program._backward(BACKWARD)], pool=POOL)
+        program._end()
+        program._start()
+        program._loop()
+        program._phase(ROWS, [program._forward(BACKWARD, program.ops[:1])], pool=POOL)
         program._end()
         return program
 

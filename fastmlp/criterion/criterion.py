@@ -24,6 +24,16 @@ TRANSIENT = ("_saved", "_jobs")
 KEPT = 8
 
 
+class _Saved:
+    """What a loss keeps for its gradient."""
+
+    __slots__ = ("job", "shape", "spare", "way_back")
+
+    def __init__(self, job: Job, spare: list[Job], shape: tuple[int, int]):
+        self.job, self.spare, self.shape = job, spare, shape
+        self.way_back = 1  # the pass
+
+
 class Criterion:
     """A loss: ``loss = criterion(out, y)``, then ``dout = criterion.backward()``.
 
@@ -43,7 +53,7 @@ class Criterion:
     takes_labels = False
     #: What the engine is to do, for outputs of this width: ``_op(width)``.
     _op: Callable[[int], Op] | None = None
-    _saved: Any = None
+    _saved: _Saved | None = None
 
     def forward(self, out: np.ndarray, y: Any) -> float:
         """The mean loss of the batch."""
@@ -58,10 +68,10 @@ class Criterion:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
         loss = job.sums.item() / (rows * self._terms(width))
-        before = self._saved
-        self.__dict__["_saved"] = job, spare, (rows, width)
+        before = self.__dict__.pop("_saved", None)  # at once: of several threads, one alone gives the workspace back
+        self.__dict__["_saved"] = _Saved(job, spare, (rows, width))
         if before is not None:
-            before[1].append(before[0])
+            before.spare.append(before.job)
         return loss
 
     def backward(self) -> np.ndarray:
@@ -76,9 +86,10 @@ class Criterion:
             raise NotImplementedError(f"{type(self).__name__} has no backward()")
         if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward: compute a loss first")
-        job, _, shape = self._saved
-        dout = np.empty(shape, job.work.dtype)
-        run(job.handle, 1, dout, dout, 0, 1)
+        saved = self._saved
+        dout = np.empty(saved.shape, saved.job.work.dtype)
+        run(saved.job.handle, saved.way_back, dout, dout, 0, 1)
+        saved.way_back = 2  # the gradient is there already, and a block may have written it over what it was made of
         return dout
 
     def _terms(self, width: int) -> int:

@@ -58,7 +58,7 @@ class Block:
 def block(name: str, *passes: Callable, **fields: type) -> Callable[[Callable], Block]:
     """Decorate the function of a block.
 
-    `passes` are those of a formula (:func:`~.lines.lines_pass`) that it calls, `fields` those that its ops have behind the header.
+    `passes` are those of formulas that it calls (:func:`~.lines.lines_pass`), `fields` what its ops have behind the header.
     """
     return lambda function: Block(function, name, op_record(**fields), passes)
 

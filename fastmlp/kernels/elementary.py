@@ -290,7 +290,7 @@ def erf(x):
     return copysign(select(a < ERF_NEAR[dtype], near, far), x)
 
 
-# Phi(-z) = exp(-z^2 / 2) G(z) for z >= 0, with G(z) = t (1/2 + u P(u)), u = z / (z + 3.5) and t = 1 - u = 3.5 / (z + 3.5), so that
+# Phi(-z) = exp(-z^2 / 2) G(z) for z >= 0, with G(z) = t (1/2 + u P(u)), u = z / (z + 3.5), t = 1 - u = 3.5 / (z + 3.5), so that
 # the left tail is as accurate as the middle. The square would be off by many units in the last place of the result, so z is
 # split: h are the upper bits of it, half of them, and h^2 is exact; the rest, (z - h) (z + h) / 2 < 0.06, is added where the
 # reduction of exp has left little.

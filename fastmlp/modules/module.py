@@ -67,7 +67,8 @@ class Module:
         if not self.training:
             return route.predict(x)
         out, trace = route.forward(x)
-        before, self.__dict__["_trace"] = self._trace, trace
+        before = self.__dict__.pop("_trace", None)  # at once: of several threads, one alone gives the workspace back
+        self.__dict__["_trace"] = trace
         if before is not None:
             before.release()
         return out
@@ -92,7 +93,7 @@ class Module:
             raise RuntimeError(
                 f"{type(self).__name__}.backward was called before forward{hint}: call the module on an input first"
             )
-        return trace.backward(checks.as_delta(dy, trace.shape, self._dtype_for(dy), self))
+        return trace.backward(checks.as_delta(dy, trace.shape, trace.dtype, self))
 
     #: What the engine is to do, for inputs of this width: ``_ops(width)``.
     _ops: Callable[[int], list[Op]] | None = None

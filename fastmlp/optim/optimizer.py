@@ -194,7 +194,8 @@ class Optimizer:
         """Look up where the parameters lie, after some network has changed."""
         version = structure.version()
         self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in self._spans()]
-        self._steps_now = [self._step_of(storage) for storage in dict.fromkeys(p.storage for p in self.params)]
+        storages = dict.fromkeys(p.storage for p in self.params) if hasattr(type(self), "update") else ()
+        self._steps_now = [self._step_of(storage) for storage in storages]
         self._settings, self._version = [], version
 
     def _look_ahead(self, settings: list[Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.compiler.derivative import derivative, scaled
+from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory, Op
@@ -24,7 +25,8 @@ def elementwise_block(name: str, value: Callable, slope: Callable | None, saves:
     reads_x = saves == "x"
 
     def gradient(dy: Any, saved: Any, *constants: Any) -> Any:
-        return scaled(dy, slope(saved, *constants))
+        # Where there is no delta there is none to pass on, be the slope infinite: in the padding, say.
+        return select(dy != 0, scaled(dy, slope(saved, *constants)), 0)
 
     forward = lines_pass(value, inputs=1, outputs=1, constants=constants)
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=constants)

@@ -21,7 +21,7 @@ from fastmlp.kernels.op import (
     Memory,
     Op,
 )
-from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_padding, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_padding, clear_unwritten, matmul, matmul_above
 from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["Linear", "linear_backward_input", "linear_backward_params", "linear_forward"]
@@ -139,7 +139,7 @@ def linear_backward_params(op, job, gradient, scratch_at, row):
         transpose(gradient, turned, zero, SAME, op.width_out, rows)
     else:
         matmul(gradient, zero, SAME, x_part, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
-        clear_padding(gradient, op.width_out)
+        clear_unwritten(gradient, op.width_out)
 
 
 @inner
@@ -172,7 +172,7 @@ def linear_update(op, job, first, last):
     if first == 0 and last > 0 and op.bias_apart:
         gradient = matrix(job.work, scratch_at, 1, stride)
         bias_backward(op, job, gradient, zeros_of(op, job))
-        clear_padding(gradient, op.width_out)
+        clear_unwritten(gradient, op.width_out)
         call(job.ops[op.bias_optimizer], UPDATE, job, op.bias, stride, scratch_at)
 
 

@@ -37,8 +37,8 @@ def derivative(formula: Callable) -> Callable:
 def scaled(dy: Any, slope: Any) -> Any:
     """The product ``dy * slope``, where a select in the slope selects the products.
 
-    So a factor of 1 costs no multiplication, and one of 0 gives 0 whatever `dy` is: with a slope of ``select(y > 0, 1, a)`` this is
-    ``select(y > 0, dy, a * dy)``.
+    So a factor of 1 costs no multiplication, and one of 0 gives 0 whatever `dy` is: with a slope of ``select(y > 0, 1, a)`` this
+    is ``select(y > 0, dy, a * dy)``.
     """
     product = _product(dy, slope)
     if isinstance(dy, np.ndarray | np.generic):
