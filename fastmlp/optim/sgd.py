@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -62,6 +62,15 @@ class SGD(Optimizer):
     >>> criterion(model(x), [[1.0]]) < before
     True
     """
+
+    cases: ClassVar[tuple[dict[str, Any], ...]] = (
+        {},
+        {"lr": 0.05, "weight_decay": 0.02},
+        {"lr": 0.05, "momentum": 0.9},
+        {"lr": 0.05, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02},
+        {"lr": 0.05, "momentum": 0.9, "nesterov": True},
+        {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.02, "nesterov": True},
+    )
 
     def __init__(
         self,
