@@ -52,16 +52,16 @@ class Criterion:
         out = checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
         rows, width = out.shape
         targets = self._check_targets(y, width, out.dtype, rows, "y", finite=False)
-        job = self._job_for(rows, width, out.dtype)
+        job, spare = self._job_for(rows, width, out.dtype)
         job.sums[0] = 0
         if self.takes_labels:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
         loss = job.sums.item() / (rows * self._terms(width))
         before = self._saved
-        self.__dict__["_saved"] = job, (rows, width)
+        self.__dict__["_saved"] = job, spare, (rows, width)
         if before is not None:
-            before[0].spare.append(before[0])
+            before[1].append(before[0])
         return loss
 
     def backward(self) -> np.ndarray:
@@ -76,7 +76,7 @@ class Criterion:
             raise NotImplementedError(f"{type(self).__name__} has no backward()")
         if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward: compute a loss first")
-        job, shape = self._saved
+        job, _, shape = self._saved
         dout = np.empty(shape, job.work.dtype)
         run(job.handle, 1, dout, dout, 0, 1)
         return dout
@@ -102,8 +102,8 @@ class Criterion:
         """The constants of the loss."""
         return ()
 
-    def _job_for(self, rows: int, width: int, dtype: np.dtype) -> Job:
-        """A job that no pass needs at the moment."""
+    def _job_for(self, rows: int, width: int, dtype: np.dtype) -> tuple[Job, list[Job]]:
+        """A job that no pass needs at the moment, and the list of those that it came from."""
         key = (width, dtype.itemsize, *self._numbers())
         spare = self.__dict__.setdefault("_jobs", {}).setdefault(key, [])
         try:
@@ -112,9 +112,9 @@ class Criterion:
             job = None
         if job is None or not rows <= job.batch <= KEPT * rows:
             job = Program.of_loss(self._op(width), dtype, batch=rows).job()  # type: ignore[misc]
-            job.batch, job.spare = rows, spare
+            job.batch = rows
             job.set(labels=np.zeros(rows if self.takes_labels else 1, np.int64))
-        return job
+        return job, spare
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}

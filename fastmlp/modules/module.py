@@ -26,7 +26,7 @@ class Module:
     To write one of your own, subclass it and give it two methods on NumPy arrays: ``forward(x)``, which keeps what
     ``backward(dy)`` will need, and ``backward(dy)``, which adds to the gradients of the module's parameters and returns the
     gradient with respect to ``x``. Attributes that are Parameters or Modules are found by name, also in lists, tuples and
-    dictionaries. Such a module works everywhere, :func:`fastmlp.fit` included, only slower: each step then comes back to Python.
+    dictionaries. Such a module works everywhere, :func:`fastmlp.fit` included, only slower: each step comes back to Python.
 
     Shape: ``(N, I)`` to ``(N, O)``.
 

@@ -143,8 +143,9 @@ class Route:
         return x.copy() if x is given else x, Trace(parts, (x.shape[0], x.shape[1]))
 
     def predict(self, x: np.ndarray, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
-        """The output for `x`; keeps nothing. The modules in Python are shallow copies in evaluation mode, so that the modules
-        themselves keep what they have.
+        """The output for `x`; keeps nothing.
+
+        The modules in Python are shallow copies in evaluation mode, so that the modules themselves keep what they have.
         """
         stretch = self._whole(x)
         if stretch is not None:
@@ -179,7 +180,7 @@ class Route:
 def _ops_of(modules: Sequence[Module], width: int) -> list[Op]:
     ops: list[Op] = []
     for module in modules:
-        described = module._ops(width)
+        described = module._ops(width)  # type: ignore[misc]
         ops += described
         width = described[-1].width_out if described else width
     return ops

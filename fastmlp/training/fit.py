@@ -159,8 +159,8 @@ def fit(
         at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
         if at != initial_epoch:
             raise ValueError(
-                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its own "
-                f"place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
+                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its "
+                f"own place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
             )
     rates.check(epochs - initial_epoch, RATES_CHECKED)
     run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.moves import copy_rows, gather_rows
-from fastmlp.kernels.compiler.expression import derivative, scaled
+from fastmlp.kernels.compiler.derivative import derivative, scaled
 from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
@@ -61,7 +61,7 @@ def elementwise_loss_block(name: str, value: Callable, slope: Callable | None, c
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=1 + constants)
 
     # Offsets; each thread has constants of its own, with the scale before them.
-    @block(name, targets=np.int64, constants=np.int64, constants_size=np.int64)
+    @block(name, forward, backward, targets=np.int64, constants=np.int64, constants_size=np.int64)
     def elementwise_loss(task, op, job, row, rows, at):
         start, size = at * op.x_stride, rows * op.x_stride
         out, targets, delta = op.x + start, op.targets + start, op.dx + start

@@ -1,0 +1,203 @@
+"""A formula over flat arrays is what NumPy computes, in vectors, in place, and stays within its lines."""
+
+from __future__ import annotations
+
+import time
+
+import numba
+import numpy as np
+import pytest
+from helpers import assert_same_bits, jit, jit_only, lanes
+
+from fastmlp.kernels.compiler.expression import maximum, muladd, select
+from fastmlp.kernels.compiler.lines import lines_pass
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+from fastmlp.kernels.elementary import exp, tanh
+
+
+def relu(x):
+    return select(x > 0, x, 0)
+
+
+def leaky(x, slope):
+    return select(x > 0, x, slope * x)
+
+
+def momentum(p, g, m, rate, factor):
+    m = factor * m + g
+    return p - rate * m, m
+
+
+def swap(a, b):
+    return b, a
+
+
+def nothing(x):
+    return 0
+
+
+def clamp(x, low):
+    return maximum(x, low) / 3
+
+
+RELU, LEAKY, CLAMP = lines_pass(relu, 1), lines_pass(leaky, 1, constants=1), lines_pass(clamp, 1, constants=1)
+MOMENTUM, SWAP, NOTHING = lines_pass(momentum, 3, 2, 2), lines_pass(swap, 2, 2), lines_pass(nothing, 1)
+TANH = lines_pass(tanh, 1)
+
+
+@jit
+def run_relu(size, x, x_at, y, y_at):
+    RELU(size, x, x_at, y, y_at)
+
+
+@jit
+def run_leaky(size, x, x_at, y, y_at, slope):
+    LEAKY(size, x, x_at, y, y_at, slope)
+
+
+@jit
+def run_clamp(size, x, x_at, y, y_at, low):
+    CLAMP(size, x, x_at, y, y_at, low)
+
+
+@jit
+def run_momentum(size, p, g, m, new_p, new_m, at, rate, factor):
+    MOMENTUM(size, p, at, g, at, m, at, new_p, at, new_m, at, rate, factor)
+
+
+@jit
+def run_swap(size, a, b, at):
+    SWAP(size, a, at, b, at, a, at, b, at)
+
+
+@jit
+def run_nothing(size, x, at):
+    NOTHING(size, x, at, x, at)
+
+
+@jit
+def run_tanh(size, x, at, y):
+    TANH(size, x, at, y, at)
+
+
+SIZES = [0, 1, 2, 3, 5, 8, 9, 33]  # in lines
+
+
+def numbers(rng, size, dtype):
+    x = rng.standard_normal(size).astype(dtype)
+    x[::7] = np.nan
+    x[3::11] = -0.0
+    return x
+
+
+def test_pass_matches_numpy_and_keeps_to_its_lines(dtype, rng):
+    line = lanes(dtype)
+    slope = dtype.type(0.01)
+    for lines in SIZES:
+        size = lines * line
+        for at in (0, line, line + 3):
+            x, y = numbers(rng, size + 3 * line, dtype), numbers(rng, size + 3 * line, dtype)
+            part = x[at : at + size]
+            for run, constants, result in (
+                (run_relu, (), np.where(part > 0, part, dtype.type(0))),
+                (run_leaky, (slope,), np.where(part > 0, part, slope * part)),
+                (run_clamp, (slope,), np.maximum(part, slope) / dtype.type(3)),
+            ):
+                expected = y.copy()
+                expected[line : line + size] = result
+                run(size, x, at, y, line, *constants)
+                assert_same_bits(y, expected)
+
+
+def test_pass_with_several_outputs_in_place(dtype, rng):
+    line = lanes(dtype)
+    rate, factor = dtype.type(0.1), dtype.type(0.9)
+    for lines in SIZES:
+        size = lines * line
+        p, g, m = (numbers(rng, size + 2 * line, dtype) for _ in range(3))
+        inside = slice(line, line + size)
+        new_p, new_m = p.copy(), m.copy()
+        new_m[inside] = factor * m[inside] + g[inside]
+        new_p[inside] = p[inside] - rate * new_m[inside]
+        run_momentum(size, p, g, m, p, m, line, rate, factor)
+        assert_same_bits(p, new_p)
+        assert_same_bits(m, new_m)
+
+
+def test_pass_loads_a_line_before_it_stores(dtype, rng):
+    size = 5 * lanes(dtype)
+    a, b = numbers(rng, size, dtype), numbers(rng, size, dtype)
+    expected = b.copy(), a.copy()
+    run_swap(size, a, b, 0)
+    assert_same_bits(a, expected[0])
+    assert_same_bits(b, expected[1])
+
+
+def test_pass_of_a_formula_that_gives_a_python_number(dtype, rng):
+    x = numbers(rng, 3 * lanes(dtype), dtype)
+    run_nothing(lanes(dtype), x, lanes(dtype))
+    assert not x[lanes(dtype) : 2 * lanes(dtype)].any()
+    assert x[: lanes(dtype)].any()
+
+
+def test_vectors_compute_the_bits_of_scalars(dtype, rng):
+    x = numbers(rng, 9 * lanes(dtype), dtype) * dtype.type(3)
+    y = np.empty_like(x)
+    run_tanh(x.size, x, 0, y)
+
+    @jit
+    def loop(y, x):
+        for i in range(x.size):
+            y[i] = tanh(x[i])
+
+    expected = np.empty_like(x)
+    loop(expected, x)
+    np.testing.assert_array_equal(y, expected)
+
+
+@jit_only
+def test_pass_is_emitted_as_vectors(dtype):
+    @jit
+    def kernel(x, slope):
+        LEAKY(x.size, x, 0, x, 0, slope)
+
+    began = time.perf_counter()
+    kernel(np.zeros(2 * lanes(dtype), dtype), dtype.type(0.5))
+    print(f"compiled in {1e3 * (time.perf_counter() - began):.0f} ms")
+    vector = f"<{REGISTER_BYTES // dtype.itemsize} x {'float' if dtype == np.float32 else 'double'}>"
+    code = kernel.inspect_llvm(kernel.signatures[0])
+    assert f"load {vector}" in code
+    assert f"store {vector}" in code
+    assert f"fmul {vector}" in code
+
+
+@jit_only
+def test_pass_rejects_arrays_of_two_dtypes():
+    with pytest.raises(numba.TypingError):
+        run_relu(16, np.zeros(16, np.float32), 0, np.zeros(16, np.float64), 0)
+
+
+def test_pass_rejects_a_formula_with_another_number_of_outputs():
+    run = lines_pass(lambda x: (x, x), 1)
+
+    @jit
+    def kernel(x):
+        run(x.size, x, 0, x, 0)
+
+    with pytest.raises(TypeError, match="is to give 1 numbers; got 2"):
+        kernel(np.zeros(16, np.float32))
+
+
+def test_formula_may_use_weak_numbers_and_elementary_functions(dtype, rng):
+    run = lines_pass(lambda x, c: muladd(0.5, exp(x), c) - 1 / (1 + x * x), 1, constants=1)
+
+    @jit
+    def kernel(x, y, c):
+        run(x.size, x, 0, y, 0, c)
+
+    x = rng.standard_normal(4 * lanes(dtype)).astype(dtype)
+    y = np.empty_like(x)
+    kernel(x, y, dtype.type(3))
+    exact = x.astype(np.float64)
+    exact = 0.5 * np.exp(exact) + 3 - 1 / (1 + exact * exact)
+    assert (np.abs(y - exact) <= 4 * np.finfo(dtype).eps * (np.abs(exact) + 3)).all()
