@@ -17,8 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from fastmlp.kernels.compiler.expression import F32, F64, LLVM, Value, as_llvm
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
 __all__ = ["lines_pass"]
 
@@ -41,8 +41,11 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
         they must not overlap otherwise. `size` is a multiple of the entries of a line.
     """
     arrays = inputs + outputs
+    pairs = [(f"{kind}{k}", f"at_{kind}{k}") for kind, n in (("in", inputs), ("out", outputs)) for k in range(n)]
+    names = ["size", *chain.from_iterable(pairs), *(f"c{k}" for k in range(constants))]
 
     def run(size, *arguments):
+        check(arguments)
         places = zip(arguments[0 : 2 * arrays : 2], arguments[1 : 2 * arrays : 2])
         parts = [array[at : at + size] for array, at in places]
         with np.errstate(all="ignore"):  # as machine code
@@ -50,6 +53,10 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
         results = [np.array(x) for x in results]  # an input may be among them
         for part, result in zip(parts[inputs:], results):
             part[...] = result
+
+    def check(arguments):
+        if 1 + len(arguments) != len(names):
+            raise TypeError(f"this pass takes {len(names)} arguments, {', '.join(names)}; got {1 + len(arguments)}")
 
     def as_tuple(results):
         results = results if isinstance(results, tuple) else (results,)
@@ -60,17 +67,17 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
     @type_callable(run)
     def typed(context):
         def signature(size, *arguments):
-            dtype = getattr(arguments[0], "dtype", None)
-            if dtype not in DTYPES:
+            check(arguments)
+            given = arguments[0 : 2 * arrays : 2]
+            if not all(isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" for array in given):
+                return None  # Numba says that there is no such function
+            dtype = given[0].dtype
+            if dtype not in DTYPES or any(array.dtype != dtype for array in given):
                 return None
-            array = types.Array(dtype, 1, "C")
-            expected = [types.intp, *[array, types.intp] * arrays, *[dtype] * constants]
-            if any(given != array for given in arguments[0 : 2 * arrays : 2]):
+            if not all(array.mutable for array in given[inputs:]):
                 return None
-            return types.void(*expected)
+            return types.void(types.intp, *chain.from_iterable((x, types.intp) for x in given), *[dtype] * constants)
 
-        names = ["size", *chain.from_iterable((f"array{k}", f"at{k}") for k in range(arrays))]
-        names += [f"c{k}" for k in range(constants)]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         signature.pysig = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
         return signature
@@ -85,10 +92,8 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
             data = context.make_array(signature.args[k])(context, builder, args[k]).data
             starts.append(builder.gep(data, [args[k + 1]], source_etype=context.get_data_type(scalar)))
         numbers = args[1 + 2 * arrays :]
-        types_ = [INDEX, *[POINTER] * arrays, *[x.type for x in numbers]]
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), types_), f"{name}_f{8 * dtype.itemsize}"
-        )
+        function_type = ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * arrays, *[LLVM[dtype]] * constants])
+        function = cgutils.get_or_insert_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
         if function.is_declaration:
             function.linkage = "internal"
             write(function, dtype)
