@@ -3,12 +3,13 @@
 from fastmlp import datasets
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, MSELoss
-from fastmlp.modules import Activation, Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.modules import GELU, Activation, Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
+    "GELU",
     "SGD",
     "Activation",
     "CosineAnnealingLR",

@@ -1,6 +1,7 @@
 """Networks and their parts."""
 
 from fastmlp.modules.activation import Activation
+from fastmlp.modules.gelu import GELU
 from fastmlp.modules.identity import Identity
 from fastmlp.modules.linear import Linear
 from fastmlp.modules.module import Module
@@ -9,4 +10,4 @@ from fastmlp.modules.sequential import Sequential
 from fastmlp.modules.sigmoid import Sigmoid
 from fastmlp.modules.tanh import Tanh
 
-__all__ = ["Activation", "Identity", "Linear", "Module", "ReLU", "Sequential", "Sigmoid", "Tanh"]
+__all__ = ["GELU", "Activation", "Identity", "Linear", "Module", "ReLU", "Sequential", "Sigmoid", "Tanh"]
