@@ -3,7 +3,7 @@
 from fastmlp import datasets
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, MSELoss
-from fastmlp.modules import GELU, Activation, Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
@@ -19,6 +19,7 @@ __all__ = [
     "History",
     "Identity",
     "LRScheduler",
+    "LeakyReLU",
     "Linear",
     "MSELoss",
     "Module",
