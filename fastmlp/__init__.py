@@ -2,7 +2,7 @@
 
 from fastmlp import datasets
 from fastmlp._version import __version__
-from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, MSELoss
+from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, L1Loss, MSELoss
 from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
@@ -18,6 +18,7 @@ __all__ = [
     "ElementwiseLoss",
     "History",
     "Identity",
+    "L1Loss",
     "LRScheduler",
     "LeakyReLU",
     "Linear",

@@ -2,6 +2,7 @@
 
 from fastmlp.criterion.criterion import Criterion, ElementwiseLoss
 from fastmlp.criterion.cross_entropy import CrossEntropyLoss
+from fastmlp.criterion.l1 import L1Loss
 from fastmlp.criterion.mse import MSELoss
 
-__all__ = ["Criterion", "CrossEntropyLoss", "ElementwiseLoss", "MSELoss"]
+__all__ = ["Criterion", "CrossEntropyLoss", "ElementwiseLoss", "L1Loss", "MSELoss"]
