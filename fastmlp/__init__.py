@@ -2,7 +2,7 @@
 
 from fastmlp import datasets
 from fastmlp._version import __version__
-from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, L1Loss, MSELoss
+from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
 from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
@@ -17,6 +17,7 @@ __all__ = [
     "CrossEntropyLoss",
     "ElementwiseLoss",
     "History",
+    "HuberLoss",
     "Identity",
     "L1Loss",
     "LRScheduler",
