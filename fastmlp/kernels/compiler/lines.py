@@ -7,6 +7,7 @@ loop beside; this emits the vectors.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable
 from itertools import chain, count
@@ -39,6 +40,12 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
         How many of each. An array is flat and C-contiguous, of float32 or float64, all of one dtype T, and is followed by the
         entry where the pass begins. Constants are numbers of dtype T. An output may be the memory of an input, entry for entry;
         they must not overlap otherwise. `size` is a multiple of the entries of a line.
+
+    Notes
+    -----
+    ``run.fingerprint(dtype)`` is a hash of what is emitted, so of all that the formula depends on: closures, globals and the
+    functions that it calls. It takes milliseconds, and is the name under which a cache may keep the machine code of formulas
+    that are not the package's own.
     """
     arrays = inputs + outputs
     pairs = [(f"{kind}{k}", f"at_{kind}{k}") for kind, n in (("in", inputs), ("out", outputs)) for k in range(n)]
@@ -92,13 +99,15 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
             data = context.make_array(signature.args[k])(context, builder, args[k]).data
             starts.append(builder.gep(data, [args[k + 1]], source_etype=context.get_data_type(scalar)))
         numbers = args[1 + 2 * arrays :]
-        function_type = ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * arrays, *[LLVM[dtype]] * constants])
-        function = cgutils.get_or_insert_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
+        function = cgutils.get_or_insert_function(builder.module, function_type(dtype), f"{name}_f{8 * dtype.itemsize}")
         if function.is_declaration:
             function.linkage = "internal"
             write(function, dtype)
         builder.call(function, [args[0], *starts, *numbers])
         return context.get_dummy_value()
+
+    def function_type(dtype):
+        return ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * arrays, *[LLVM[dtype]] * constants])
 
     def write(function, dtype):
         itemsize, lanes, vectors = dtype.itemsize, REGISTER_BYTES // dtype.itemsize, LINE_BYTES // REGISTER_BYTES
@@ -120,6 +129,12 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
                     builder.store(value, place, align=itemsize)
         builder.ret_void()
 
+    def fingerprint(dtype):
+        module = ir.Module()
+        write(ir.Function(module, function_type(np.dtype(dtype)), "lines"), np.dtype(dtype))
+        return hashlib.sha256(str(module).encode()).hexdigest()
+
+    run.fingerprint = fingerprint  # type: ignore[attr-defined]
     return run
 
 
