@@ -176,6 +176,19 @@ def test_pass_is_emitted_as_vectors(dtype):
     assert f"fmul {vector}" in code
 
 
+def test_fingerprint_tells_formulas_apart_by_what_they_compute():
+    def scale(factor):
+        return lambda x: factor * x
+
+    def fingerprint(formula, dtype=np.float32, **counts):
+        return lines_pass(formula, 1, **counts).fingerprint(dtype)
+
+    assert fingerprint(scale(2)) == fingerprint(scale(2)) == fingerprint(lambda x: 2.0 * x)
+    others = [scale(2), scale(3), lambda x: x * x, tanh, relu]
+    prints = {fingerprint(formula) for formula in others} | {fingerprint(scale(2), np.float64)}
+    assert len(prints | {fingerprint(leaky, constants=1)}) == len(others) + 2
+
+
 @jit_only
 def test_pass_rejects_other_arrays():
     x = np.ones(32, np.float32)
