@@ -7,7 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BATCH_SIZE", "EPOCHS", "KEPT", "LAYERS", "RATE", "RATES", "SHAPES", "WIDTHS", "outputs", "steps", "targets", "training", "values"]
+__all__ = [
+    "BATCH_SIZE",
+    "EPOCHS",
+    "KEPT",
+    "LAYERS",
+    "RATE",
+    "RATES",
+    "SHAPES",
+    "WIDTHS",
+    "outputs",
+    "steps",
+    "targets",
+    "training",
+    "values",
+]
 
 #: Of the network that every activation, loss and optimizer is trained in; more rows than whole batches have.
 WIDTHS, ROWS, EPOCHS, BATCH_SIZE = (3, 5, 2), 11, 2, 4
@@ -32,7 +46,35 @@ def values(dtype: type) -> tuple[np.ndarray, np.ndarray]:
     Zeros, edges where piecewise functions have their kinks (1/2, 1, 3, 6, 20), where exponentials saturate, subnormal and
     largest numbers, infinities, NaN.
     """
-    common = [1e-30, 1e-8, 1e-3, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 50, 88, 105, 750, 1e4, 1e30]
+    common = [
+        1e-30,
+        1e-8,
+        1e-3,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1,
+        1.5,
+        2,
+        2.5,
+        3,
+        4,
+        5,
+        6,
+        8,
+        10,
+        15,
+        20,
+        25,
+        30,
+        50,
+        88,
+        105,
+        750,
+        1e4,
+        1e30,
+    ]
     info = np.finfo(dtype)
     positive = np.array([0, info.smallest_subnormal, info.tiny, *np.float32(common), info.max, np.inf], dtype)
     x = np.concatenate([positive, -positive, [dtype(np.nan)]])[None]

@@ -119,7 +119,9 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
         model = nn.Sequential(nn.Linear(wide, middle), getattr(nn, act)(**act_case), nn.Linear(middle, narrow)).double()
         _load(model, start)
         steps = getattr(torch.optim, opt)(model.parameters(), **opt_case)
-        record["losses"].append(_steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size))
+        record["losses"].append(
+            _steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size)
+        )
         record["trained"].append(_vector(model.parameters()))
     return record | {"trained": np.stack(record["trained"]), "losses": np.array(record["losses"])}
 

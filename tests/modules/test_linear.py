@@ -179,8 +179,16 @@ def test_linear_rejects_bad_gradient():
     with pytest.raises(RuntimeError, match=r"Linear\.backward was called before forward"):
         layer.backward(np.zeros((5, 3)))
     layer(np.zeros((5, 2)))
-    for shape, hint in (((5, 2), ""), ((4, 3), ""), ((3, 5), ": transpose it, dy.T"), ((15,), ": dy.reshape"), ((), ": not the loss")):
-        with pytest.raises(ValueError, match=re.escape(f"Linear(2, 3) expects the shape of the last output, (5, 3); got {shape}{hint}")):
+    for shape, hint in (
+        ((5, 2), ""),
+        ((4, 3), ""),
+        ((3, 5), ": transpose it, dy.T"),
+        ((15,), ": dy.reshape"),
+        ((), ": not the loss"),
+    ):
+        with pytest.raises(
+            ValueError, match=re.escape(f"Linear(2, 3) expects the shape of the last output, (5, 3); got {shape}{hint}")
+        ):
             layer.backward(np.zeros(shape))
     assert not layer.weight.grad.any()
 
@@ -222,7 +230,9 @@ def test_linear_rejects_what_cannot_be_its_parameters():
         with pytest.raises(ValueError, match=r"bias of Linear\(2, 3\) must have the shape \(3,\); got \(2,\)"):
             layer.bias = fm.Parameter((2,))
         for value in (np.zeros((3, 2)), [[1]], 1.0):
-            with pytest.raises(TypeError, match=r"weight of Linear is a Parameter; assign a Parameter, or its numbers: .weight.data"):
+            with pytest.raises(
+                TypeError, match=r"weight of Linear is a Parameter; assign a Parameter, or its numbers: .weight.data"
+            ):
                 layer.weight = value
         with pytest.raises(TypeError, match="weight of a Linear must be a Parameter; got None"):
             layer.weight = None
