@@ -111,7 +111,7 @@ def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[floa
 
 
 def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths, epochs: int, batch_size: int) -> dict:
-    """The parameters after training Linear, activation, Linear, for each trial: (name, arguments) of activation, loss, optimizer."""
+    """Parameters and losses of Linear, activation, Linear, for each trial: (name, case) of activation, loss, optimizer."""
     record = {"start": start, "x": x, "y": y, "trained": [], "losses": []}
     wide, middle, narrow = widths
     for (act, act_case), (loss, loss_case), (opt, opt_case) in trials:

@@ -56,24 +56,6 @@ def test_linear_matches_finite_difference(rng):
     assert_within(layer.bias.grad, central_differences(loss, layer.bias.data), DIFFERENCE_BOUND)
 
 
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
-def test_linear_matches_torch(bias, dtype, rng):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    layer = fm.Linear(13, 17, bias=bias, dtype=dtype, rng=0)
-    twin = torch.nn.Linear(13, 17, bias=bias, dtype=getattr(torch, dtype.name))
-    twin.load_state_dict({name: torch.from_numpy(array) for name, array in layer.state_dict().items()})
-    x, dy = normal(rng, (9, 13), dtype), normal(rng, (9, 17), dtype)
-    given = torch.from_numpy(x).requires_grad_()
-    out = twin(given)
-    out.backward(torch.from_numpy(dy))
-    size = 6 * eps(dtype) * 17
-    assert_within(layer(x), out.detach().numpy(), size * 3)
-    assert_within(layer.backward(dy), given.grad.numpy(), size * 3)
-    assert_within(layer.weight.grad, twin.weight.grad.numpy(), size * 9)
-    if bias:
-        assert_within(layer.bias.grad, twin.bias.grad.numpy(), size * 9)
-
-
 def test_linear_accumulates_gradients(dtype, rng):
     layer = fm.Linear(3, 4, dtype=dtype, rng=0)
     x, dy = np.ones((2, 3), dtype), np.ones((2, 4), dtype)
