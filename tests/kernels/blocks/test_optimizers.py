@@ -25,13 +25,14 @@ def sgd(momentum, size, first_scalar=0, first=0):
 
 
 def test_sgd_matches_reference(dtype, rng):
-    for size, (momentum, keep, decay, nesterov) in itertools.product(small([16, 32, 1040], [16]), CASES):
+    for size, case in itertools.product(small([16, 32, 1040], [16]), CASES):
         params, velocity, grads = (normal(rng, size, dtype) for _ in range(3))
         before = grads.copy()
-        op, states = sgd(momentum, size)
+        momentum, keep, decay, nesterov = case
         numbers = np.array([-0.1, decay, momentum, keep, nesterov], dtype)
+        op, states = sgd(momentum, size)
         ran = ran_updates([op], params, grads, [velocity][:states], numbers)
-        minus_lr, decay, momentum, keep, _ = numbers.tolist()
+        minus_lr, decay, momentum, keep, nesterov = numbers.tolist()  # as rounded
         p, v = params.astype(np.float64), velocity.astype(np.float64)
         g = grads + decay * p
         v = momentum * v + keep * g
