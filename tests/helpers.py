@@ -158,7 +158,7 @@ def assert_padding_is_zero(model):
     """The flat vector holds nothing but the parameters."""
     for flat in (model.storage.data, model.storage.grad):
         rest = flat.copy()
-        for parameter in model._stored_parameters():
+        for parameter in model.parameters():
             parameter.view_of(rest)[...] = 0
         assert not rest.any()
 
