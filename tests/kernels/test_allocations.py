@@ -57,7 +57,7 @@ def training_job(widths, activation, loss, options, dtype, threads, steps):
         state=optimizer._state_of(model.storage),
         order=np.arange(rows),
         labels=y if y.ndim == 1 else np.zeros(1, np.int64),
-        scalars=np.tile(np.array([-0.01, 0, 0.5, 1, 1], dtype), steps),
+        scalars=np.tile(np.array([-0.01, 0, 0.5, 1, 1][: updates[0].scalars], dtype), steps),
         sums=np.zeros(steps),
     )
     plan = job.run

@@ -24,6 +24,7 @@ from helpers import (
 )
 
 import fastmlp as fm
+from fastmlp import registry
 from fastmlp.kernels import blocks, engine
 from fastmlp.kernels.block import block
 from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
@@ -50,11 +51,7 @@ def test_the_engine_names_no_layer_loss_or_optimizer():
             imported |= {getattr(node, "module", None) or "", *(alias.name for alias in node.names)}
     used |= {part for name in imported for part in name.split(".")}
     files = {path.stem for path in Path(blocks.__file__).parent.glob("*.py")} - {"__init__"}
-    kinds = {
-        name
-        for name, kind in vars(fm).items()
-        if isinstance(kind, type) and issubclass(kind, (fm.Module, fm.Criterion, fm.Optimizer, fm.LRScheduler))
-    }
+    kinds = {*registry.entries(), *(kind.__name__ for kind in (fm.Linear, fm.Identity, fm.Sequential, fm.Module))}
     tasks = set(TASKS)
     assert not used & tasks, "what an op is asked for is the program's to say"
     forbidden = files | {words(name) for name in kinds} | {name.lower() for name in kinds}

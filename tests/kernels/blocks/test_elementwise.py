@@ -120,6 +120,12 @@ def test_nan_and_infinity_come_through(dtype):
     for name, values in expected.items():
         y = ran_both_ways([FORMULAS[name][0](3)], x, np.ones((1, 3), dtype)).y
         np.testing.assert_array_equal(y, np.array([values], dtype), name)
+    for make, *_ in FORMULAS.values():
+        dy = np.array([[np.nan, np.inf, 1]], dtype)
+        dx = ran_both_ways([make(3)], np.full((1, 3), 0.75, dtype), dy).dx
+        assert np.isnan(dx[0, 0])
+        assert dx[0, 1] == np.inf
+        assert np.isfinite(dx[0, 2])
 
 
 def test_rows_along_the_vectors_agree_to_the_bit(dtype, rng):
