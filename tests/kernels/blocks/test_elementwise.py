@@ -48,6 +48,10 @@ def double(x):
     return x + x
 
 
+def softsign(x):
+    return x / (1 + abs(x))
+
+
 def built_in(kind):
     return lambda width: kind()._ops(width)[0]
 
@@ -72,6 +76,12 @@ FORMULAS = {
         lambda x: np.clip(x, -0.5, 1),
         lambda x: (x > -0.5) & (x < 1),
         1,
+    ),
+    "derived": (
+        lambda width: Elementwise(width, "softsign", softsign, None, "x"),
+        lambda x: x / (1 + np.abs(x)),
+        lambda x: 1 / (1 + np.abs(x)) ** 2,
+        4,
     ),
     "reads x": (lambda width: Elementwise(width, "square", square, double, "x"), np.square, lambda x: 2 * x, 2),
 }
