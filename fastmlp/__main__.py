@@ -15,14 +15,15 @@ import numpy as np
 
 from fastmlp._version import __version__
 from fastmlp.kernels.compiler.cache import cache_folder
-from fastmlp.kernels.compiler.jit import COMPILING, history
+from fastmlp.kernels.compiler.jit import COMPILING, announce_nothing, history
 from fastmlp.kernels.compiler.processor import PROCESSOR, REGISTER_BYTES, REGISTERS
 from fastmlp.team import cores
-from fastmlp.warmup import STEPS, warm_up
+from fastmlp.warmup import warm_up
 
 __all__ = ["main"]
 
 DTYPES = ("float32", "float64")
+WIDTH = 28  # of the column of names
 NO_FOLDER = "none: no folder for it can be written; NUMBA_CACHE_DIR can name one"
 
 
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warmup = commands.add_parser(
         "warmup",
         help="compile the kernels now rather than at their first use",
-        description="Compile everything that fit, predict and the modules need, and keep it for all processes of this user. "
-        "NUMBA_CACHE_DIR chooses the folder.",
+        description="Compile everything that fit, predict and the modules need, block by block, and keep it for all processes "
+        "of this user. NUMBA_CACHE_DIR chooses the folder.",
     )
     warmup.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES, help="for these dtypes (default: both)")
     commands.add_parser("info", help="say versions, processor, and where compiled kernels are kept")
@@ -50,15 +51,16 @@ def _warmup(dtypes: Sequence[str]) -> int:
     if not cache_folder:
         print(f"fastmlp: a cache is what warmup fills; there is {NO_FOLDER}", file=sys.stderr)
         return 1
+    announce_nothing()  # the table says what is compiled
     began, before = time.perf_counter(), len(history)
-    print(f"{'kernel':40} {'for':8} {'seconds':>8}", flush=True)
     for dtype in dict.fromkeys(dtypes):
-        for step in STEPS:
-            known = len(history)
-            warm_up(step, np.dtype(dtype))
+        print(dtype, flush=True)
+        known = len(history)
+        for _ in warm_up(np.dtype(dtype)):
             for entry in history[known:]:
                 origin = "" if entry.compiled else "  from the cache"
-                print(f"{entry.name:40} {dtype:8} {entry.seconds:8.2f}{origin}", flush=True)
+                print(f"  {entry.name:{WIDTH}} {entry.seconds:6.2f} s{origin}", flush=True)
+            known = len(history)
     compiled = sum(entry.compiled for entry in history[before:])
     cached = len(history) - before - compiled
     print(f"\n{compiled} compiled, {cached} from the cache, in {time.perf_counter() - began:.1f} s")
@@ -72,7 +74,7 @@ def _info() -> int:
         "Python": f"{platform.python_version()} ({platform.system()}, {platform.machine()})",
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "llvmlite")),
         "processor": f"{PROCESSOR}, {REGISTERS} vector registers of {REGISTER_BYTES} bytes",
-        "threads": f"at most {cores()}",
+        "threads": _threads(),
         "kernels": "compiled" if COMPILING else "plain Python: NUMBA_DISABLE_JIT is set",
         "cache": _folder(),
     }
@@ -81,11 +83,18 @@ def _info() -> int:
     return 0
 
 
+def _threads() -> str:
+    try:
+        return f"at most {cores()}"
+    except ValueError as nonsense:  # in the environment
+        return str(nonsense)
+
+
 def _folder() -> str:
     if not cache_folder:
         return NO_FOLDER
-    files = [path.stat().st_size for path in Path(cache_folder).glob("*.nbc")]
-    return f"{cache_folder} ({len(files)} kernels, {sum(files) / 2**20:.1f} MB)"
+    sizes = [path.stat().st_size for path in Path(cache_folder).glob("*.nbc")]
+    return f"{cache_folder} ({len(sizes)} file{'s' * (len(sizes) != 1)}, {sum(sizes) / 2**20:.1f} MB)"
 
 
 if __name__ == "__main__":

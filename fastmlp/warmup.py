@@ -1,41 +1,57 @@
-"""Everything that training and prediction need, called once on next to nothing, so that it is compiled."""
+"""Everything that ``fit``, ``predict`` and the modules need for one dtype, made ready block by block."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-from fastmlp.criterion import CrossEntropyLoss, MSELoss
+import fastmlp
+from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss
+from fastmlp.kernels.blocks.moves import Input, Output
+from fastmlp.kernels.op import Op
 from fastmlp.kernels.shuffle import epoch_order
-from fastmlp.modules import Linear, ReLU, Sequential, Sigmoid, Tanh
-from fastmlp.optim import SGD
+from fastmlp.modules import Activation, Linear, Module, Sequential
+from fastmlp.optim import SGD, Optimizer
 from fastmlp.training import fit
 
-__all__ = ["STEPS", "warm_up"]
+__all__ = ["warm_up"]
+
+#: Of the public classes those that are there to be subclassed.
+OPEN = (Module, Activation, Criterion, ElementwiseLoss, Optimizer)
 
 
-def warm_up(step: str, dtype: np.dtype) -> None:
-    """Do one of the STEPS, for one dtype. One engine serves all widths, losses and options."""
-    X = np.ones((2, 2), dtype)
-    model = Sequential(Linear(2, 2), ReLU(), Linear(2, 2), Tanh(), Linear(2, 2), Sigmoid(), dtype=dtype)
-    optimizer = SGD(model.parameters(), lr=0.1)
-    if step == "fit":
-        fit(model, CrossEntropyLoss(), optimizer, X, [0, 1], epochs=1, progress=False)
-        epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
-    elif step == "predict":
-        model.predict(X)
-        model.predict(X, threads=2)
-    elif step == "module by module":
-        out = X
-        for module in model:
-            out = module(out)
-        for module in reversed(list(model)):
-            out = module.backward(out)
-    else:
-        for criterion, target in ((CrossEntropyLoss(), [0, 1]), (MSELoss(), X)):
-            criterion(model(X), target)
-            model.backward(criterion.backward())
-            optimizer.step()
+def warm_up(dtype: np.dtype) -> Iterator[None]:
+    """Compile, or load from the cache, what one dtype needs; pauses after each block, for the caller to say what it was."""
+    for op in _ops(dtype):
+        op.block.address(dtype)
+        yield
+    # What Python calls is compiled when it is called: on next to nothing.
+    X, model = np.ones((2, 2), dtype), Sequential(Linear(2, 2), dtype=dtype)
+    fit(model, CrossEntropyLoss(), SGD(model.parameters()), X, [0, 1], epochs=1, threads=1, progress=False)
+    yield
+    model.predict(X, threads=1)
+    epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
+    yield
 
 
-#: Between two of them the caller may say what has been compiled.
-STEPS = ("fit", "predict", "step by step", "module by module")
+def _ops(dtype: np.dtype) -> Iterator[Op]:
+    """An op of each block: of the layers, then of all activations, losses and optimizers, in all their forms."""
+    layer = Linear(2, 2, dtype=dtype)
+    yield from (Input(2), *layer._ops(2), Output(2))
+    for activation in _made(Activation):
+        yield from activation._ops(2)
+    for criterion in _made(Criterion):
+        yield criterion._op(2)
+    for optimizer in _made(Optimizer, list(layer.parameters())):
+        yield from optimizer._updates()
+
+
+def _made(base: type, *arguments: Any) -> Iterator[Any]:
+    """The public subclasses of a class, each with all of its `cases`: an option may choose another formula."""
+    for name in fastmlp.__all__:
+        kind = getattr(fastmlp, name)
+        if isinstance(kind, type) and issubclass(kind, base) and kind not in OPEN:
+            for case in kind.cases:  # type: ignore[attr-defined]
+                yield kind(*arguments, **case)

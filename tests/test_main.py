@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,10 +15,17 @@ from helpers import JIT, jit_only, run_python
 import fastmlp
 from fastmlp import __main__ as command
 
+PACKAGE = Path(fastmlp.__file__).parent
+
+#: What is called from Python, and the blocks that are no formula.
 KERNELS = {
     f"{path.stem}.{name}"
-    for path in (Path(fastmlp.__file__).parent / "kernels").glob("*.py")
+    for path in (PACKAGE / "kernels").rglob("*.py")
     for name in re.findall(r"^@kernel\ndef (\w+)", path.read_text(), re.MULTILINE)
+} | {
+    name
+    for path in (PACKAGE / "kernels" / "blocks").glob("*.py")
+    for name in re.findall(r'^@block\(\s*"(\w+)"', path.read_text(), re.MULTILINE)
 }
 
 WARM_UP = """
@@ -34,20 +42,30 @@ import os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
 import numpy as np, fastmlp as fm
 from fastmlp.kernels.compiler import jit
+from fastmlp.warmup import OPEN
 X, y = fm.datasets.make_disc(40, rng=0)
 X.flags.writeable = False
-for criterion, targets in ((fm.CrossEntropyLoss(), y), (fm.MSELoss(), np.asfortranarray(X))):
-    model = fm.Sequential(fm.Linear(2, 5), fm.Sigmoid(), fm.Linear(5, 3, bias=False), fm.Identity(), fm.Linear(3, 2), fm.Tanh())
-    model.reset_parameters(rng=0)
-    optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+def made(base, *arguments):
+    kinds = [kind for kind in vars(fm).values() if isinstance(kind, type) and issubclass(kind, base) and kind not in OPEN]
+    return [kind(*arguments, **case) for kind in kinds for case in kind.cases]
+activations, criteria = made(fm.Activation), made(fm.Criterion)
+parts = [part for activation in activations for part in (fm.Linear(4, 4), activation)]
+model = fm.Sequential(fm.Linear(2, 4), fm.Identity(), *made(fm.Activation), *parts, fm.Linear(4, 2, bias=False))
+model.reset_parameters(rng=0)
+optimizers = made(fm.Optimizer, list(model.parameters()))
+assert len(activations) > 2 and len(criteria) > 1 and len(optimizers) > 2
+for i in range(max(len(criteria), len(optimizers))):
+    criterion, optimizer = criteria[i % len(criteria)], optimizers[i % len(optimizers)]
+    targets = y if criterion.takes_labels else np.asfortranarray(X)
     schedule = fm.CosineAnnealingLR(optimizer, T_max=2)
     fm.fit(model, criterion, optimizer, X, targets, epochs=2, threads=2, schedule=schedule, validation=(X[::2], targets[::2]))
     fm.fit(model, criterion, optimizer, X[::-1], targets.tolist(), epochs=1, shuffle=False, drop_last=True)
-    model.predict(X.astype(float), out=np.empty((40, 2), np.float32), threads=2)
     criterion(model(X[:7]), targets[:7])
     model.backward(criterion.backward())
-    model[4].backward(model[4](model[2](model[0](X))))
     optimizer.step()
+model.predict(X.astype(float), out=np.empty((40, 2), np.float32), threads=2)
+for part in activations + parts:
+    part.backward(part(np.ones((3, 4), np.float32)))
 model = fm.Sequential(fm.Linear(2, 2))
 try:
     fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters(), lr=1e38), X, X, epochs=9)
@@ -103,18 +121,42 @@ def test_module_runs():
     assert done.stdout.strip() == fastmlp.__version__
 
 
+def test_info_says_what_is_wrong_with_the_limit_of_threads(capsys, monkeypatch):
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", "x")
+    assert command.main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^threads +the environment variable FASTMLP_NUM_THREADS must be .* got 'x'$", out, re.MULTILINE)
+
+
 @jit_only
 def test_after_warmup_nothing_is_compiled(tmp_path):
     """Nor is what Numba's compiler needs even loaded: half of the time to the first epoch."""
     first, second = (run_python(WARM_UP, tmp_path) for _ in range(2))
+    count = 0
     for out, compiled in ((first, True), (second, False)):
-        names = re.findall(r"^(\w+\.\w+) +float32 +\d+\.\d\d", out, re.MULTILINE)
-        assert set(names) == KERNELS
-        assert len(names) == len(KERNELS)
-        assert out.count("  from the cache\n") == (0 if compiled else len(KERNELS))
-        counts = f"{len(KERNELS) * compiled} compiled, {len(KERNELS) * (not compiled)} from the cache"
-        assert counts in out
+        names = re.findall(r"^  ([\w.-]+) +\d+\.\d\d s", out, re.MULTILINE)
+        count = len(names)
+        assert set(names) >= KERNELS | {"elementwise-tanh", "loss-mseloss", "update-sgd-0", "update-sgd-1"}
+        assert len(set(names)) == count
+        assert out.startswith("float32\n")
+        assert out.count(" s  from the cache\n") == (0 if compiled else count)
+        assert f"{count * compiled} compiled, {count * (not compiled)} from the cache" in out
         assert str(tmp_path) in out
-        assert f"({len(KERNELS)} kernels, " in out
+        assert f"({count} files, " in out
         assert out.endswith(f"{compiled}\n")
     assert run_python(USE, tmp_path) == "[] False\n"
+
+
+@jit_only
+def test_warmup_says_nothing_beside_its_table(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "fastmlp", "warmup", "--dtype", "float64"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.startswith("float64\n")

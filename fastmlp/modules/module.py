@@ -26,7 +26,7 @@ class Module:
     To write one of your own, subclass it and give it two methods on NumPy arrays: ``forward(x)``, which keeps what
     ``backward(dy)`` will need, and ``backward(dy)``, which adds to the gradients of the module's parameters and returns the
     gradient with respect to ``x``. Attributes that are Parameters or Modules are found by name, also in lists, tuples and
-    dictionaries. Such a module works everywhere, :func:`fastmlp.fit` included, only slower: each step then comes back to Python.
+    dictionaries. Such a module works everywhere, :func:`fastmlp.fit` included, only slower: each step comes back to Python.
 
     Shape: ``(N, I)`` to ``(N, O)``.
 
@@ -105,10 +105,6 @@ class Module:
         """Whether `forward` and `backward` of the class Module have something to run."""
         return cls._ops is not None or cls._row is not None
 
-    def _numbers(self) -> tuple[float, ...]:
-        """Constants of the ops."""
-        return ()
-
     def _width_in(self) -> int | None:
         """The width of the input, None where any will do."""
         return None
@@ -162,7 +158,7 @@ class Module:
                 f"{name} of {type(self).__name__} is a Parameter; assign a Parameter, or its numbers: .{name}.data = ... "
                 f"(got a {type(value).__name__})"
             )
-        self._check_attribute(name, value)
+        value = self._checked(name, value)
         if isinstance(value, HOLDERS) or isinstance(present, HOLDERS):
             self._check_parts(name, value)
             self._let_go(name)
@@ -213,8 +209,13 @@ class Module:
             if module._network() is self:
                 module.__dict__.pop("_parent")
 
-    def _check_attribute(self, name: str, value: Any) -> None:
-        """Refuse what an attribute cannot be."""
+    def _checked(self, name: str, value: Any) -> Any:
+        """What an attribute becomes; a subclass refuses what it cannot be."""
+        return value
+
+    def _options(self) -> tuple[Any, ...]:
+        """What the ops depend on beside the parameters and the width."""
+        return ()
 
     # The flat vector that the parameters lie in.
 

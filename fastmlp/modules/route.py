@@ -79,7 +79,7 @@ class Route:
         """With `as_whole`, the module is one part, run by the arithmetic of its own class."""
         self.storage = storage
         self.modules = [module] if as_whole else _row_of(module)
-        self._numbers = _numbers_of(self.modules)
+        self._options = [part._options() for part in self.modules]
         self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
         for part in self.modules:
             if (as_whole or part is not module) and not runs_in_engine(part):
@@ -95,9 +95,9 @@ class Route:
         self.compiled = len(self._parts) == 1 and isinstance(self._parts[0], list)
 
     def fits(self, module: Module) -> bool:
-        """Whether the module still consists of the same parts, with the same constants."""
+        """Whether the module still consists of the same parts."""
         modules = _row_of(module)
-        return self.modules == modules and self._numbers == _numbers_of(modules)
+        return self.modules == modules and self._options == [part._options() for part in modules]
 
     def python_modules(self) -> list[Module]:
         """The parts that are written in Python."""
@@ -154,8 +154,9 @@ class Route:
         return x.copy() if x is given else x, Trace(parts, (x.shape[0], x.shape[1]), x.dtype)
 
     def predict(self, x: np.ndarray, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
-        """The output for `x`; keeps nothing. The modules in Python are shallow copies in evaluation mode, so that the modules
-        themselves keep what they have.
+        """The output for `x`; keeps nothing.
+
+        The modules in Python are shallow copies in evaluation mode, so that the modules themselves keep what they have.
         """
         stretch = self._whole(x)
         if stretch is not None:
@@ -197,15 +198,10 @@ def _width_in(modules: Sequence[Module]) -> int | None:
     return None
 
 
-def _numbers_of(modules: Sequence[Module]) -> list[tuple[float, ...]]:
-    """The constants that have been laid out in programs."""
-    return [module._numbers() for module in modules]
-
-
 def _ops_of(modules: Sequence[Module], width: int) -> list[Op]:
     ops: list[Op] = []
     for module in modules:
-        described = module._ops(width)
+        described = module._ops(width)  # type: ignore[misc]
         ops += described
         width = described[-1].width_out if described else width
     return ops

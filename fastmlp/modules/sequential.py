@@ -40,9 +40,9 @@ class Sequential(Module):
 
     Notes
     -----
-    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, and a slice is a Sequential of the same
-    modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of the row, as in PyTorch.
-    A module is free for another network when its network is gone.
+    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, a slice is a Sequential of the
+    same modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of the row, as in
+    PyTorch. A module is free for another network when its network is gone.
 
     Forward and backward are one compiled call each, unless a module is written in Python: then there is one for each stretch
     between such modules.
@@ -61,6 +61,9 @@ class Sequential(Module):
     (10, 2)
     """
 
+    _modules: dict[str, Module]
+    _width: int | None
+    _dtype: np.dtype
     _as_built = True  # its arithmetic is that of this class
 
     def __init_subclass__(cls, **keywords: Any) -> None:

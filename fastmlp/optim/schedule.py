@@ -12,12 +12,13 @@ __all__ = ["CosineAnnealingLR", "LRScheduler"]
 
 
 class LRScheduler:
-    """A learning rate for each epoch, or for each step: by hand ``schedule.step()`` after each one, in :func:`fastmlp.fit`
-    ``schedule=``.
+    """A learning rate for each epoch, or for each step.
 
-    To write one of your own, subclass it and give it ``rate(t)``, the learning rate of epoch t (or of step t), counted from 0; the
-    optimizer's own learning rate is ``self.base_lr``. What `rate` needs is set before ``super().__init__(optimizer)``, which
-    puts the rate of epoch 0 into force.
+    By hand ``schedule.step()`` comes after each one; in :func:`fastmlp.fit` there is ``schedule=``.
+
+    To write one of your own, subclass it and give it ``rate(t)``, the learning rate of epoch t (or of step t), counted from 0;
+    the optimizer's own learning rate is ``self.base_lr``. What `rate` needs is set before ``super().__init__(optimizer)``,
+    which puts the rate of epoch 0 into force.
 
     Attributes
     ----------

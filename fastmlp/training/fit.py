@@ -160,8 +160,8 @@ def fit(
         at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
         if at != initial_epoch:
             raise ValueError(
-                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its own "
-                f"place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
+                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its "
+                f"own place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
             )
     rates.check(epochs - initial_epoch, RATES_CHECKED)
     run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
@@ -218,7 +218,7 @@ def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress
                 history.loss = run.losses
                 if held_out is not None and run.epoch > before:
                     with interrupts_held():  # the losses of one epoch belong together
-                        history.validation_loss.append(_loss_of(model, criterion, *held_out, threads))
+                        history.validation_loss.append(_loss_of(model, criterion, held_out[0], held_out[1], threads))
             steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
             loss = history.loss[-1] if history.loss else None
             bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
