@@ -179,14 +179,14 @@ class Module:
         others = {key: other for key, other in self.__dict__.items() if key != name}
         here = {id(parameter) for _, parameter in _named(others, Parameter)}
         for _, parameter in _named({name: value}, Parameter):
-            owner = parameter.owner
-            if owner is not None and (owner is not self or id(parameter) in here):
+            owner = parameter.owner or self
+            if owner is not self or id(parameter) in here:
                 raise ValueError(
                     f"that Parameter already belongs to {checks.describe(owner)}; tied parameters are not supported: "
                     f"copy its numbers, .{name}.data = other.data"
                 )
             here.add(id(parameter))
-        for _, module in _named({name: value}, Module) if self._network() is not None else ():
+        for _, module in _named({name: value}, Module) if self._in_network() else ():
             if module._network() not in (None, self):
                 raise ValueError(
                     f"{checks.describe(module)} already has a place in a network: make another one, or copy.deepcopy it"
@@ -197,7 +197,7 @@ class Module:
         held = {name: self.__dict__[name]}
         for _, parameter in _named(held, Parameter):
             parameter.enter(self)
-        for _, module in _named(held, Module) if self._network() is not None else ():
+        for _, module in _named(held, Module) if self._in_network() else ():
             module.__dict__["_parent"] = weakref.ref(self)
 
     def _let_go(self, name: str) -> None:
@@ -222,6 +222,10 @@ class Module:
     def _network(self) -> Module | None:
         """The module in whose network this one is a part; None where it is free, as it is when that network is gone."""
         return None if self._parent is None else self._parent()
+
+    def _in_network(self) -> bool:
+        """Whether it is a network or a part of one."""
+        return self._row is not None or self._network() is not None
 
     def _root(self) -> Module:
         """The outermost network that this module is a part of."""

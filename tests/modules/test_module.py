@@ -297,7 +297,6 @@ def test_parameter_may_be_replaced(dtype, rng):
         if run_before:
             model(x), model.predict(x)
         model[2].weight = given
-        assert given.dtype == dtype or not run_before or model(x) is None or given.dtype == dtype
         hidden = np.tanh(x @ model[0].weight.data.T + model[0].bias.data)
         right = hidden @ np.array([[1, 2, 3]]).T + model[2].bias.data
         one_by_one = x
@@ -351,6 +350,8 @@ def test_parameter_of_two_modules_is_refused():
         scale.again = scale._scale
     with pytest.raises(ValueError, match="tied parameters are not supported"):
         scale.several = [scale._scale]
+    with pytest.raises(ValueError, match="tied parameters are not supported"):
+        fm.Linear(2, 2).own = [other := fm.Parameter((1,)), (other,)]
     with pytest.raises(ValueError, match="tied parameters are not supported"):
         second.more = {"first": [first.weight]}
     assert [name for name, _ in scale.named_parameters()] == ["_scale"]
@@ -421,19 +422,20 @@ def test_a_part_pickles_and_copies_alone():
     assert both[1] is both[0][0]
 
 
-def test_private_names_of_a_module_are_its_own():
+class Own(fm.Module):
+    def __init__(self):
+        self.size, self.shape, self.name, self.state, self.data, self.rows = range(6)
+        self.parts, self.device, self.code, self.width, self.route, self.version = range(6)
+
+    def forward(self, x):
+        return x + self.size
+
+    def backward(self, dy):
+        return dy
+
+
+def test_names_of_a_module_are_its_own():
     """What the base class keeps has names of its own, and is not found as a part."""
-
-    class Own(fm.Module):
-        def __init__(self):
-            self.size, self.shape, self.name, self.state, self.data, self.rows = range(6)
-            self.parts, self.device, self.code, self.width, self.route, self.version = range(6)
-
-        def forward(self, x):
-            return x + self.size
-
-        def backward(self, dy):
-            return dy
 
     model = fm.Sequential(fm.Linear(2, 2), Own())
     assert_same_bits(model.predict([[1, 2]]), model([[1, 2]]))
