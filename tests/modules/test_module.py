@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net, normal
+from helpers import assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net, normal, small
 
 import fastmlp as fm
 
@@ -407,8 +407,8 @@ def test_module_may_be_replaced_in_another(dtype):
 def test_a_part_pickles_and_copies_alone():
     """Not the network that it is a part of, nor what was computed with it."""
     model = make_net([500, 400, 3])
-    model(np.ones((1000, 500)))
-    model.predict(np.ones((1000, 500)))
+    model(np.ones((small(1000, 1), 500)))
+    model.predict(np.ones((small(1000, 1), 500)))
     small = model[2]
     for part in (small, small.weight, small.bias, fm.SGD(small.parameters(), momentum=0.9), model[1]):
         assert len(pickle.dumps(part)) < 16_000
