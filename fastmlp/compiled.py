@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 __all__ = ["runs_compiled"]
 
 
-@cache
 def runs_compiled(kind: type, entry: str, *arithmetic: str) -> bool:
     """Whether a class brings what the engine runs: a method `entry`, with none of the methods `arithmetic` in a class below.
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -54,8 +55,8 @@ Call = tuple[int, int]
 class Program:
     """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
-    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_loss` and :meth:`of_updates`. Each lays
-    out memory for `batch` rows and gives the program with its job, which still lacks the arrays of the caller.
+    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_loss` and :meth:`of_updates`. Each
+    lays out memory for `batch` rows; :meth:`job` makes the table, which still lacks the arrays of the caller.
     """
 
     def __init__(self, ops: Sequence[Op], dtype: np.dtype, memory: Memory, *, input_delta: bool = False):
@@ -147,7 +148,7 @@ class Program:
 
     @classmethod
     def of_loss(cls, loss: Op, dtype: np.dtype, *, batch: int) -> Program:
-        """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs."""
+        """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs; pass 2: that gradient once more."""
         memory = Memory(dtype, batch, 1, backward=True)
         program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
         program._start()
@@ -157,6 +158,10 @@ class Program:
         program._start()
         program._loop()
         program._phase(ROWS, [program._backward(BACKWARD)], pool=POOL)
+        program._end()
+        program._start()
+        program._loop()
+        program._phase(ROWS, [program._forward(BACKWARD, program.ops[:1])], pool=POOL)
         program._end()
         return program
 
@@ -232,7 +237,7 @@ class Program:
         self.passes[-1] = first, loop, len(self.phases)
 
     def _phase(self, kind: int, calls: list[list[Call]], other: list[list[Call]] | None = None, **fields: int) -> None:
-        joined, alternative = sum(calls, []), sum(other or [], [])
+        joined, alternative = list(chain.from_iterable(calls)), list(chain.from_iterable(other or []))
         first = len(self.calls)
         self.calls += joined + alternative
         middle, last = first + len(joined), len(self.calls)
@@ -256,7 +261,6 @@ class Program:
         for row, op, filled in zip(rows, self.ops, self.records):
             filled.block = op.block.address(self.dtype)
             row.view(op.block.record)[0] = filled
-        self.blocks = [op.block for op in self.ops]
         work = zeros(self.memory.size, self.dtype)
         work[self._plan["one"]] = 1
         for start, values in self.memory.values:
@@ -267,7 +271,7 @@ class Program:
             control=np.zeros(CONTROL_SIZE, np.int64),
             sums=np.zeros(1),
         )
-        job.program = self
+        job.program = self  # whose blocks hold the machine code
         return job
 
     @property

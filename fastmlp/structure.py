@@ -7,15 +7,14 @@ from __future__ import annotations
 
 __all__ = ["changed", "version"]
 
-_version = 0
+_changes = [0]
 
 
 def changed() -> None:
     """Note that a module or a parameter has been assigned, replaced or removed."""
-    global _version
-    _version += 1
+    _changes[0] += 1
 
 
 def version() -> int:
     """The number of changes so far."""
-    return _version
+    return _changes[0]

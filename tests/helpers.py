@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 
 import numba
@@ -12,8 +13,13 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
+from fastmlp.kernels.blocks.linear import Linear as LinearOp
 from fastmlp.kernels.compiler.jit import FLAGS
+from fastmlp.kernels.engine import run
+from fastmlp.kernels.layout import row_stride
+from fastmlp.kernels.layout import zeros as aligned_zeros
 from fastmlp.kernels.shuffle import epoch_order
+from fastmlp.program import Program
 
 JIT = not numba.config.DISABLE_JIT
 
@@ -152,9 +158,134 @@ def assert_padding_is_zero(model):
     """The flat vector holds nothing but the parameters."""
     for flat in (model.storage.data, model.storage.grad):
         rest = flat.copy()
-        for parameter in model._stored_parameters():
+        for parameter in model.parameters():
             parameter.view_of(rest)[...] = 0
         assert not rest.any()
+
+
+# One block by itself: a program of a few ops, gone through by the engine.
+
+
+class Ran:
+    """A job after the engine has gone through it, and what came out: `y`, `dx`, `grads`, `losses`, `params`, ..."""
+
+    def __init__(self, program, job, **results):
+        self.program, self.job = program, job
+        self.__dict__.update(results)
+
+    def rows_at(self, offset, width, rows):
+        """A matrix in the workspace, padding included."""
+        stride = row_stride(width, self.job.work.dtype)
+        return self.job.work[offset : offset + rows * stride].reshape(rows, stride)
+
+
+def in_threads(work, threads):
+    """``work(thread)`` in so many threads at once, each of which is to end."""
+    if threads == 1:
+        work(0)
+        return
+    failed = []
+
+    def noting(thread):
+        try:
+            work(thread)
+        except BaseException as error:
+            failed.append(error)
+
+    helpers = [threading.Thread(target=noting, args=(i,), daemon=True) for i in range(threads)]
+    for helper in helpers:
+        helper.start()
+    for helper in helpers:
+        helper.join(60)
+        assert not helper.is_alive()
+    assert not failed, failed
+
+
+def run_job(job, x, y, *, number=0, threads=1):
+    """Go through a pass as so many threads."""
+    job.control[:] = 0
+    in_threads(lambda thread: run(job.handle, number, x, y, thread, threads), threads)
+
+
+def kept_job(program, dtype, **arrays):
+    """The job of a program, with empty arrays where none are given."""
+    job = program.job()
+    missing = {name: aligned_zeros(0, dtype) for name in ("params", "grads", "state", "scalars") if name not in arrays}
+    whole = {"order": np.zeros(1, np.int64), "labels": np.zeros(1, np.int64)}
+    job.set(**missing, **(whole | arrays))
+    return job
+
+
+def ran_both_ways(ops, x, dy, params=None, grads=None):
+    """Forward and back through ops: `y`, `dx`, and `grads`, which the way back adds to."""
+    program = Program.both_ways(ops, x.dtype, batch=len(x))
+    arrays = {} if params is None else {"params": params, "grads": np.zeros_like(params) if grads is None else grads}
+    job = kept_job(program, x.dtype, **arrays)
+    y, dx = np.full((len(x), dy.shape[1]), np.nan, x.dtype), np.full_like(x, np.nan)
+    run_job(job, x, y)
+    run_job(job, dx, dy.copy(), number=1)
+    return Ran(program, job, y=y, dx=dx, grads=job.grads)
+
+
+def ran_predicting(ops, x, width_out, params=None, *, threads=1, narrow=None):
+    """Forward without keeping anything; `narrow` forbids or forces rows along the vectors."""
+    program = Program.predicting(ops, x.dtype, threads=threads)
+    job = kept_job(program, x.dtype, **({} if params is None else {"params": params}))
+    if narrow is not None:
+        phase = job.phases[0]
+        assert not narrow or phase.other_last > phase.other_first
+        phase.lane_cost, phase.row_cost = (1, 1000) if narrow else (0, 0)
+    y = np.full((len(x), width_out), np.nan, x.dtype)
+    run_job(job, x, y, threads=threads)
+    return Ran(program, job, y=y)
+
+
+def ran_loss(op, out, y):
+    """The `losses` of the rows, their `total`, and the gradient `dout`; `y` are targets, or labels (one dimension)."""
+    program = Program.of_loss(op, out.dtype, batch=len(out))
+    labels = y.ndim == 1
+    job = kept_job(program, out.dtype, **({"labels": y} if labels else {}))
+    dout = np.full_like(out, np.nan)
+    run_job(job, out, out if labels else y)
+    run_job(job, dout, dout, number=1)
+    losses = job.work[job.run.losses : job.run.losses + len(out)].copy()
+    return Ran(program, job, losses=losses, total=job.sums.item(), dout=dout)
+
+
+def ran_updates(ops, params, grads, state=(), scalars=()):
+    """A step of the optimizer: new `params`, and arrays of `state`."""
+    dtype = params.dtype
+    job = kept_job(
+        Program.of_updates(ops, dtype),
+        dtype,
+        params=params.copy(),
+        grads=grads,
+        state=np.concatenate([np.zeros(0, dtype), *state]),
+        scalars=np.array(scalars, dtype),
+    )
+    job.run.params = params.size
+    nowhere = np.zeros((1, 1), dtype)
+    run_job(job, nowhere, nowhere)
+    return Ran(job.program, job, params=job.params, state=job.state.reshape(len(state), params.size))
+
+
+def linear_op(weight, bias=None, *, gap=None):
+    """A Linear op for a weight (I, O), and the flat parameters: the bias right behind the weight, or `gap` lines further."""
+    width_in, width_out = weight.shape
+    stride, line = row_stride(width_out, weight.dtype), lanes(weight.dtype)
+    place = (width_in * stride + (gap or 0) * line) if bias is not None else -1
+    flat = aligned_zeros(max(width_in * stride, place + stride), weight.dtype)
+    flat[: width_in * stride].reshape(width_in, stride)[:, :width_out] = weight
+    if bias is not None:
+        flat[place : place + width_out] = bias
+    return LinearOp(width_in, width_out, 0, place), flat
+
+
+def linear_parts(op, flat):
+    """Weight and bias (padding included) of :func:`linear_op`, or what lies in their places; views."""
+    stride = row_stride(op.width_out, flat.dtype)
+    bias = flat[op.bias : op.bias + stride] if op.bias >= 0 else None
+    return flat[: op.width_in * stride].reshape(op.width_in, stride), bias
 
 
 def run_python(code, *arguments, jit=None, timeout=240):

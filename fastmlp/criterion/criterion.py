@@ -24,6 +24,16 @@ TRANSIENT = ("_saved", "_jobs")
 KEPT = 8
 
 
+class _Saved:
+    """What a loss keeps for its gradient."""
+
+    __slots__ = ("job", "shape", "spare", "way_back")
+
+    def __init__(self, job: Job, spare: list[Job], shape: tuple[int, int]):
+        self.job, self.spare, self.shape = job, spare, shape
+        self.way_back = 1  # the pass
+
+
 class Criterion:
     """A loss: ``loss = criterion(out, y)``, then ``dout = criterion.backward()``.
 
@@ -43,7 +53,7 @@ class Criterion:
     takes_labels = False
     #: What the engine is to do, for outputs of this width: ``_op(width)``.
     _op: Callable[[int], Op] | None = None
-    _saved: Any = None
+    _saved: _Saved | None = None
 
     def forward(self, out: np.ndarray, y: Any) -> float:
         """The mean loss of the batch."""
@@ -52,16 +62,16 @@ class Criterion:
         out = checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
         rows, width = out.shape
         targets = self._check_targets(y, width, out.dtype, rows, "y", finite=False)
-        job = self._job_for(rows, width, out.dtype)
+        job, spare = self._job_for(rows, width, out.dtype)
         job.sums[0] = 0
         if self.takes_labels:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
         loss = job.sums.item() / (rows * self._terms(width))
-        before = self._saved
-        self.__dict__["_saved"] = job, (rows, width)
+        before = self.__dict__.pop("_saved", None)  # at once: of several threads, one alone gives the workspace back
+        self.__dict__["_saved"] = _Saved(job, spare, (rows, width))
         if before is not None:
-            before[0].spare.append(before[0])
+            before.spare.append(before.job)
         return loss
 
     def backward(self) -> np.ndarray:
@@ -76,9 +86,10 @@ class Criterion:
             raise NotImplementedError(f"{type(self).__name__} has no backward()")
         if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward: compute a loss first")
-        job, shape = self._saved
-        dout = np.empty(shape, job.work.dtype)
-        run(job.handle, 1, dout, dout, 0, 1)
+        saved = self._saved
+        dout = np.empty(saved.shape, saved.job.work.dtype)
+        run(saved.job.handle, saved.way_back, dout, dout, 0, 1)
+        saved.way_back = 2  # the gradient is there already, and a block may have written it over what it was made of
         return dout
 
     def _terms(self, width: int) -> int:
@@ -102,8 +113,8 @@ class Criterion:
         """The constants of the loss."""
         return ()
 
-    def _job_for(self, rows: int, width: int, dtype: np.dtype) -> Job:
-        """A job that no pass needs at the moment."""
+    def _job_for(self, rows: int, width: int, dtype: np.dtype) -> tuple[Job, list[Job]]:
+        """A job that no pass needs at the moment, and the list of those that it came from."""
         key = (width, dtype.itemsize, *self._numbers())
         spare = self.__dict__.setdefault("_jobs", {}).setdefault(key, [])
         try:
@@ -112,9 +123,9 @@ class Criterion:
             job = None
         if job is None or not rows <= job.batch <= KEPT * rows:
             job = Program.of_loss(self._op(width), dtype, batch=rows).job()  # type: ignore[misc]
-            job.batch, job.spare = rows, spare
+            job.batch = rows
             job.set(labels=np.zeros(rows if self.takes_labels else 1, np.int64))
-        return job
+        return job, spare
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}
@@ -152,9 +163,13 @@ class ElementwiseLoss(Criterion):
     def _numbers(self) -> tuple[float, ...]:
         return tuple(getattr(self, name) for name in self.constants)
 
+    def _checked(self, name: str, value: Any) -> float:
+        """What a constant becomes; a subclass refuses what it cannot be."""
+        return checks.as_number(value, name, least=-float("inf"))
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.constants:
-            value = checks.as_number(value, name, least=-float("inf"))
+            value = self._checked(name, value)
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:

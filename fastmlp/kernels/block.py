@@ -3,14 +3,15 @@
 ``block(task, op, job, row, rows, at)`` does a task of an op for `rows` rows of the batch from `row` on, whose place in the
 workspace is `at`, or for as many units. So the engine is compiled without any layer in it, and a new layer without the engine.
 
-A call by address costs a few nanoseconds. Rejected: first-class functions of Numba (a wrapper for each signature, and a check at
-each call); all blocks linked into the engine (one item more, and everybody compiles everything).
+A call by address costs a few nanoseconds. Rejected: first-class functions of Numba (a wrapper for each signature, and a check
+at each call); all blocks linked into the engine (one item more, and everybody compiles everything).
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from llvmlite import ir
@@ -32,10 +33,10 @@ class Block:
     """One function ``(task, op, job, row, rows, at)``, and the record of the ops that it serves."""
 
     #: In plain Python an address is a number in here.
-    known: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
+    known: ClassVar[weakref.WeakValueDictionary[int, Block]] = weakref.WeakValueDictionary()
 
-    def __init__(self, function: Callable, name: str, record: np.dtype):
-        self.function, self.name, self.record = function, name, record
+    def __init__(self, function: Callable, name: str, record: np.dtype, passes: tuple[Callable, ...] = ()):
+        self.function, self.name, self.record, self.passes = function, name, record, passes
         self._compiled: dict[np.dtype, MachineCode] = {}
 
     def address(self, dtype: np.dtype) -> int:
@@ -45,16 +46,21 @@ class Block:
             return id(self)
         if dtype not in self._compiled:
             signature = types.void(*_arguments(record_type(self.record), JobType(from_dtype(dtype))))
-            self._compiled[dtype] = compile_block(self.function, signature, self.name)
+            # A formula may be anybody's, and two may have one name.
+            depends = "".join(one.instructions(dtype) for one in self.passes)  # type: ignore[attr-defined]
+            self._compiled[dtype] = compile_block(self.function, signature, self.name, depends)
         return self._compiled[dtype].address
 
     def __repr__(self) -> str:
         return f"<block {self.name}>"
 
 
-def block(name: str, **fields: type) -> Callable[[Callable], Block]:
-    """Decorate the function of a block: `fields` are those that its ops have behind the header."""
-    return lambda function: Block(function, name, op_record(**fields))
+def block(name: str, *passes: Callable, **fields: type) -> Callable[[Callable], Block]:
+    """Decorate the function of a block.
+
+    `passes` are those of formulas that it calls (:func:`~.lines.lines_pass`), `fields` what its ops have behind the header.
+    """
+    return lambda function: Block(function, name, op_record(**fields), passes)
 
 
 def _arguments(record, job):

@@ -26,8 +26,8 @@ __all__ = ["run"]
 def share(size, unit, pool, thread, threads):
     """Split range(`size`) between threads in whole units: (first, last) of this thread, and where the pool begins.
 
-    One in `pool` units is nobody's: :func:`next_task` hands it out (dynamic load balancing), since the cores of a busy or virtual
-    machine differ by a tenth from one step to the next, and all would wait for the slowest.
+    One in `pool` units is nobody's: :func:`next_task` hands it out (dynamic load balancing), since the cores of a busy or
+    virtual machine differ by a tenth from one step to the next, and all would wait for the slowest.
     """
     if threads == 1:  # saves the divisions of every layer, which a batch of one row feels
         return np.int64(0), size, size
@@ -55,7 +55,7 @@ def carry(job, phase, start, stop):
 
 @inner
 def share_rows(job, phase, threads, asked):
-    """This thread's part of a phase that is shared by rows; `asked`, grown by what all threads have asked the pool for."""
+    """Take part in a phase that is shared by rows; return `asked`, grown by what all threads have asked the pool for."""
     first, last, pool = share(job.rows, phase.unit, phase.pool, job.thread, threads)
     carry(job, phase, first, last)
     if threads == 1:
@@ -71,7 +71,7 @@ def share_rows(job, phase, threads, asked):
 
 @inner
 def share_units(job, phase, threads, asked):
-    """The same for a phase that is shared by units, those of each op by themselves."""
+    """Take part in a phase that is shared by units, those of each op by themselves; return as :func:`share_rows`."""
     for c in range(phase.first, phase.last):
         chosen = job.calls[c]
         op = job.ops[chosen.op]
@@ -96,7 +96,7 @@ def share_units(job, phase, threads, asked):
 
 @inner
 def take_part(job, phase, threads, asked):
-    """This thread's part of a phase."""
+    """Take part in a phase, as one of `threads`; return as :func:`share_rows`."""
     if phase.kind == ROWS:
         return share_rows(job, phase, threads, asked)
     return share_units(job, phase, threads, asked)
@@ -107,8 +107,8 @@ def take_part(job, phase, threads, asked):
 def run(table, number, x, y, thread, threads):
     """Go through pass `number` of a program as one of `threads` threads; each calls this with the same arrays.
 
-    ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. Thread 0 writes the steps done and the sums of
-    the losses. A run ends early, before the update, at a batch whose loss is not finite (`not_finite` becomes 1).
+    ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. Thread 0 writes the steps done and the
+    sums of the losses. A run ends early, before the update, at a batch whose loss is not finite (`not_finite` becomes 1).
     """
     job = begin(table, x, y, thread)
     plan, chosen = job.run, job.passes[number]

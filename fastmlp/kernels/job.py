@@ -65,11 +65,29 @@ class Job:
     control   int64 (CONTROL_SIZE), zero on entry
     """
 
+    run: Any
+    passes: Any
+    phases: Any
+    calls: Any
+    ops: Any
+    params: np.ndarray
+    grads: np.ndarray
+    state: np.ndarray
+    scalars: np.ndarray
+    work: np.ndarray
+    integers: np.ndarray
+    order: np.ndarray
+    labels: np.ndarray
+    sums: np.ndarray
+    control: np.ndarray
+    batch = 0  # rows that there is room for
+    program: Any  # whose table this is
+
     def __init__(self, table: np.ndarray):
         self.table = table
         #: What the engine takes: the table, or in plain Python the job itself.
         self.handle: Any = table if COMPILING else self
-        self.run: Any = table[RUN_AT : RUN_AT + RUN.itemsize // 8].view(_attributes(RUN))[0]
+        self.run = table[RUN_AT : RUN_AT + RUN.itemsize // 8].view(_attributes(RUN))[0]
         at = [self.run.passes_at, self.run.phases_at, self.run.calls_at, self.run.ops_at, table.size]
         for (name, record), first, last in zip(list(RECORDS.items())[1:], at, at[1:]):
             setattr(self, name, table[first:last].view(_attributes(record)))
@@ -90,8 +108,9 @@ def _attributes(record: np.dtype) -> np.dtype:
 
 @cache
 def record_type(record: np.dtype) -> types.Record:
-    """The type of a record in compiled code, under a short name: Numba's own spells out all fields, in the name of each function
-    that takes one, which made the first `fit` 0.1 s slower.
+    """The type of a record in compiled code, under a short name.
+
+    Numba's own name spells out all fields, in the name of each function that takes one: the first `fit` took 0.1 s more.
     """
     made = from_dtype(record)
     made.name = f"Record{hashlib.sha256(made.name.encode()).hexdigest()[:8]}"
@@ -145,7 +164,7 @@ def _getter(name):
     def get(context, builder, job_type, job):
         if name in MOMENT:
             return builder.load(_field(builder, job, name, INT))
-        kind = _type_of(job_type, name)
+        kind: Any = _type_of(job_type, name)
         if name == "run":
             return builder.load(_field(builder, job, name, context.get_value_type(kind)))
         array = context.make_array(kind)(context, builder)

@@ -1,7 +1,7 @@
 """What a program is made of, as records in one table of 64-bit integers: ops, calls, phases, passes.
 
 ==========  ==================================================================================================================
-op          an entry of a program: a layer, the input, a loss, an optimizer; a header that all ops have, then fields of its block
+op          an entry of a program (a layer, the input, a loss, an optimizer): a header that all have, then its block's fields
 task        what a call asks an op for: FORWARD, BACKWARD, UPDATE, ...
 call        a task of an op
 phase       calls without a barrier between them, shared between threads by rows or by units
@@ -13,7 +13,7 @@ An *offset* is into the workspace, and a *stride* is a padded width, both counte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,8 +47,8 @@ __all__ = [
 ]
 
 #: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
-#: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies in
-#: the workspace, in STEP in `grads`.
+#: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies
+#: in the workspace, in STEP in `grads`.
 TASKS = ("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE")
 FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE = range(len(TASKS))
 
@@ -181,7 +181,7 @@ class Op:
     """An entry of a program before any memory is laid out for it: a block, widths, and what the laying out has to know."""
 
     block: Block
-    name: ClassVar[str] | str = ""
+    name = ""
     #: What its way back reads: the input and the output, as they were on the way forward.
     reads_x_backward = False
     reads_y_backward = False
@@ -194,6 +194,8 @@ class Op:
     scalars = first_scalar = 0
     #: Flops for each row on the way forward, where they count.
     flops = 0
+    #: Where it is max(x, floor) of each number: what an op before it may absorb.
+    floor: float | None = None
 
     def __init__(self, width_in: int, width_out: int):
         self.width_in, self.width_out = width_in, width_out
@@ -203,7 +205,7 @@ class Op:
         return False
 
     def costs(self, lanes: int) -> tuple[int, float] | None:
-        """Vectors of multiply-adds: of a row, with its features along the vectors, and of a vector of rows. None: not possible."""
+        """Vectors of multiply-adds: of a row, features along the vectors, and of a vector of rows. None: not possible."""
         return 0, 0.0
 
     def tasks(self, record: Any) -> set[int]:

@@ -1,8 +1,12 @@
 """Networks and their parts."""
 
-from fastmlp.modules.activation import Activation, Identity, ReLU, Sigmoid, Tanh
+from fastmlp.modules.activation import Activation
+from fastmlp.modules.identity import Identity
 from fastmlp.modules.linear import Linear
 from fastmlp.modules.module import Module
+from fastmlp.modules.relu import ReLU
 from fastmlp.modules.sequential import Sequential
+from fastmlp.modules.sigmoid import Sigmoid
+from fastmlp.modules.tanh import Tanh
 
 __all__ = ["Activation", "Identity", "Linear", "Module", "ReLU", "Sequential", "Sigmoid", "Tanh"]

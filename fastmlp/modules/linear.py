@@ -83,14 +83,15 @@ class Linear(Module):
         if self.bias is not None:
             self.bias.data = generator.uniform(-bound, bound, self.bias.shape)
 
-    def _check_attribute(self, name: str, value: Any) -> None:
+    def _checked(self, name: str, value: Any) -> Any:
         shapes = {"weight": self._shape, "bias": self._shape[:1]} if name in ("weight", "bias") else {}
         if name not in shapes or (name == "bias" and value is None):
-            return
+            return value
         if not isinstance(value, Parameter):
             raise TypeError(f"{name} of a Linear must be a Parameter{' or None' * (name == 'bias')}; got {value!r}")
         if value.shape != shapes[name]:
             raise ValueError(f"{name} of {self!r} must have the shape {shapes[name]}; got {value.shape}")
+        return value
 
     def __delattr__(self, name: str) -> None:
         if name == "bias":

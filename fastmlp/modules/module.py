@@ -26,7 +26,7 @@ class Module:
     To write one of your own, subclass it and give it two methods on NumPy arrays: ``forward(x)``, which keeps what
     ``backward(dy)`` will need, and ``backward(dy)``, which adds to the gradients of the module's parameters and returns the
     gradient with respect to ``x``. Attributes that are Parameters or Modules are found by name, also in lists, tuples and
-    dictionaries. Such a module works everywhere, :func:`fastmlp.fit` included, only slower: each step then comes back to Python.
+    dictionaries. Such a module works everywhere, :func:`fastmlp.fit` included, only slower: each step comes back to Python.
 
     Shape: ``(N, I)`` to ``(N, O)``.
 
@@ -67,7 +67,8 @@ class Module:
         if not self.training:
             return route.predict(x)
         out, trace = route.forward(x)
-        before, self.__dict__["_trace"] = self._trace, trace
+        before = self.__dict__.pop("_trace", None)  # at once: of several threads, one alone gives the workspace back
+        self.__dict__["_trace"] = trace
         if before is not None:
             before.release()
         return out
@@ -92,7 +93,7 @@ class Module:
             raise RuntimeError(
                 f"{type(self).__name__}.backward was called before forward{hint}: call the module on an input first"
             )
-        return trace.backward(checks.as_delta(dy, trace.shape, self._dtype_for(dy), self))
+        return trace.backward(checks.as_delta(dy, trace.shape, trace.dtype, self))
 
     #: What the engine is to do, for inputs of this width: ``_ops(width)``.
     _ops: Callable[[int], list[Op]] | None = None
@@ -164,7 +165,7 @@ class Module:
                     f"that Parameter already belongs to {checks.describe(owner)}; tied parameters are not supported: "
                     f"copy its numbers, .{name}.data = other.data"
                 )
-        self._check_attribute(name, value)
+        value = self._checked(name, value)
         if isinstance(value, (Parameter, Module, list, tuple, dict)) or isinstance(present, (Parameter, Module)):
             structure.changed()
         if isinstance(present, Parameter) and present is not value:
@@ -180,8 +181,13 @@ class Module:
             present.leave()
         structure.changed()
 
-    def _check_attribute(self, name: str, value: Any) -> None:
-        """Refuse what an attribute cannot be."""
+    def _checked(self, name: str, value: Any) -> Any:
+        """What an attribute becomes; a subclass refuses what it cannot be."""
+        return value
+
+    def _options(self) -> tuple[Any, ...]:
+        """What the ops depend on beside the parameters and the width."""
+        return ()
 
     # The flat vector that the parameters lie in.
 

@@ -49,20 +49,21 @@ def _row_of(module: Module) -> list[Module]:
 class Trace:
     """What a pass forward in training mode has kept: for each stretch its workspace, for each module in Python its shapes."""
 
-    __slots__ = ("parts", "shape")
+    __slots__ = ("dtype", "parts", "shape")
 
-    def __init__(self, parts: list[tuple[Module | None, Any]], shape: tuple[int, int]):
-        self.parts, self.shape = parts, shape
+    def __init__(self, parts: list[tuple[Module | None, Any]], shape: tuple[int, int], dtype: np.dtype):
+        self.parts, self.shape, self.dtype = parts, shape, dtype
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """The gradient of the input for that of the output."""
+        given = dy
         for module, kept in reversed(self.parts):
             if module is None:
                 dy = kept.backward(dy)
             else:
-                returned = type(module).backward(module, dy)
-                dy = checks.as_returned(returned, kept, dy.dtype, module, "backward")
-        return dy
+                returned = type(module).backward(module, dy.copy() if dy is given else dy)
+                dy = checks.as_returned(returned, kept, dy.dtype, module, "backward").copy()  # it may be its own memory
+        return dy.copy() if dy is given else dy
 
     def release(self) -> None:
         """Let another pass have the workspaces."""
@@ -77,6 +78,7 @@ class Route:
     def __init__(self, module: Module, storage: Storage | None):
         self.storage = storage
         self.modules = _row_of(module)
+        self._options = [part._options() for part in self.modules]
         self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
         for part in self.modules:
             if part is not module and not runs_in_engine(part):
@@ -93,7 +95,8 @@ class Route:
 
     def fits(self, module: Module) -> bool:
         """Whether the module still consists of the same parts."""
-        return self.modules == _row_of(module)
+        modules = _row_of(module)
+        return self.modules == modules and self._options == [part._options() for part in modules]
 
     def python_modules(self) -> list[Module]:
         """The parts that are written in Python."""
@@ -110,6 +113,10 @@ class Route:
         if found is None:
             modules = self._parts[place]
             assert isinstance(modules, list)
+            expected = _width_in(modules)
+            if place and expected is not None and expected != width:
+                giver, taker = checks.describe(self._parts[place - 1]), checks.describe(modules[0])
+                raise ValueError(f"{giver} must return (N, {expected}), as {taker} expects; got (N, {width})")
             storage = self.storage if self.storage is not None else Storage.empty(dtype)
             found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype)
         return found
@@ -140,11 +147,12 @@ class Route:
                 shape = x.shape
                 x = _python_forward(part, x.copy() if x is given else x)
                 parts.append((part, shape))
-        return x.copy() if x is given else x, Trace(parts, (x.shape[0], x.shape[1]))
+        return x.copy() if x is given else x, Trace(parts, (x.shape[0], x.shape[1]), x.dtype)
 
     def predict(self, x: np.ndarray, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
-        """The output for `x`; keeps nothing. The modules in Python are shallow copies in evaluation mode, so that the modules
-        themselves keep what they have.
+        """The output for `x`; keeps nothing.
+
+        The modules in Python are shallow copies in evaluation mode, so that the modules themselves keep what they have.
         """
         stretch = self._whole(x)
         if stretch is not None:
@@ -176,18 +184,28 @@ class Route:
         return np.concatenate(results)
 
 
+def _width_in(modules: Sequence[Module]) -> int | None:
+    """The width that modules in a row expect, None where any will do."""
+    for module in modules:
+        if (width := module._width_in()) is not None:
+            return width
+        if module._width_out(1) != 1:
+            return None
+    return None
+
+
 def _ops_of(modules: Sequence[Module], width: int) -> list[Op]:
     ops: list[Op] = []
     for module in modules:
-        described = module._ops(width)
+        described = module._ops(width)  # type: ignore[misc]
         ops += described
         width = described[-1].width_out if described else width
     return ops
 
 
 def _python_forward(module: Module, x: np.ndarray) -> np.ndarray:
-    """What a module in Python makes of `x`, checked and laid out for the kernels."""
-    return checks.as_returned(type(module).__call__(module, x), (x.shape[0], None), x.dtype, module, "forward")
+    """What a module in Python makes of `x`, checked and laid out for the kernels; a copy, for it may be its own memory."""
+    return checks.as_returned(type(module).__call__(module, x), (x.shape[0], None), x.dtype, module, "forward").copy()
 
 
 def _detached(module: Module) -> Module:

@@ -39,9 +39,9 @@ class Sequential(Module):
 
     Notes
     -----
-    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, and a slice is a Sequential of the same
-    modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of the row, as in PyTorch.
-    A module is free for another network when its network is gone.
+    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, a slice is a Sequential of the
+    same modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of the row, as in
+    PyTorch. A module is free for another network when its network is gone.
 
     Forward and backward are one compiled call each, unless a module is written in Python: then there is one for each stretch
     between such modules.
@@ -59,6 +59,10 @@ class Sequential(Module):
     >>> model(np.zeros((10, 2))).shape
     (10, 2)
     """
+
+    _modules: dict[str, Module]
+    _width: int | None
+    _dtype: np.dtype
 
     def __init__(self, *modules: Module, dtype=None):
         if len(modules) == 1 and isinstance(modules[0], (list, tuple)):

@@ -31,12 +31,12 @@ SHARES = 8
 class Kept:
     """What a pass forward keeps for the way back: the job with its workspace, and the rows that are in it."""
 
-    __slots__ = ("_job", "_stretch", "shape")
+    __slots__ = ("_job", "_stretch", "dtype", "shape")
 
     def __init__(self, stretch: Stretch, job: Job, rows: int):
         self._stretch, self._job = stretch, job
-        #: That of the output.
-        self.shape = rows, stretch.width_out
+        #: Those of the output.
+        self.shape, self.dtype = (rows, stretch.width_out), stretch.dtype
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """The gradient of the input for that of the output, C-contiguous; those of the parameters are added to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from fastmlp.program import Program
 __all__ = ["Optimizer"]
 
 #: Attributes that belong to a moment: looked up anew after pickle and copy.
-MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_step_jobs", "_zeroed", "_used")
+MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_steps_now", "_zeroed", "_used")
 
 #: Steps whose scalars are computed at a time: NumPy takes as long for one as for many, ten times as long as the step of a small
 #: network.
@@ -27,6 +27,14 @@ AHEAD = 64
 
 #: A row of a 2-D array of no consequence, for an engine that expects one.
 NOWHERE = {np.dtype(kind): np.zeros((1, 1), kind) for kind in (np.float32, np.float64)}
+
+
+class _OneStep(NamedTuple):
+    """A program that updates the parameters in one storage."""
+
+    job: Job
+    scalars: np.ndarray  # of the step
+    nowhere: np.ndarray
 
 
 class Optimizer:
@@ -84,7 +92,7 @@ class Optimizer:
         self.steps = 0
         self._arrays: dict[Storage, np.ndarray] = {}
         self._places: dict[Parameter, tuple[np.ndarray, int]] = {}
-        self._jobs: dict[Storage, tuple[tuple, Job]] = {}
+        self._jobs: dict[Storage, tuple[tuple, _OneStep]] = {}
         self._forget()
         for group in _as_groups(params):
             self.add_param_group(group)
@@ -92,9 +100,10 @@ class Optimizer:
     def _forget(self) -> None:
         """Look everything up anew at the next step."""
         self._jobs.clear()
-        self._version, self._settings, self._state_then = -1, [], self.state if self.param_groups else ()
+        self._version, self._state_then = -1, self.state if self.param_groups else ()
+        self._settings: list[Any] = []
         self._ahead: list[np.ndarray] = []
-        self._step_jobs: list[Job] = []
+        self._steps_now: list[_OneStep] = []
         self._zeroed: list[tuple[np.ndarray, int, int]] = []
         self._used = 0
 
@@ -130,8 +139,9 @@ class Optimizer:
         return group | {"lr": checks.as_number(group["lr"], "lr")}
 
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
-        """What `update` gets behind the state, for steps number `t` (from 1) with learning rates `lr`: numbers, or arrays like
-        `t`.
+        """What `update` gets behind the state, for steps number `t` (from 1) with learning rates `lr`.
+
+        Each is a number, or an array like `t`.
         """
         raise NotImplementedError(f"{type(self).__name__} has neither step() nor scalars(group, t, lr) and update(p, g, ...)")
 
@@ -174,9 +184,9 @@ class Optimizer:
         if settings != here["_settings"] or here["_used"] == len(here["_ahead"][0]):
             self._look_ahead(settings)
         used = here["_used"]
-        for job, rows in zip(here["_step_jobs"], here["_ahead"]):
-            job.row_of_scalars[:] = rows[used]
-            run(job.handle, 0, job.nowhere, job.nowhere, 0, 1)
+        for step, rows in zip(here["_steps_now"], here["_ahead"]):
+            step.scalars[:] = rows[used]
+            run(step.job.handle, 0, step.nowhere, step.nowhere, 0, 1)
         here["_used"] = used + 1
         here["steps"] += 1
 
@@ -184,7 +194,8 @@ class Optimizer:
         """Look up where the parameters lie, after some network has changed."""
         version = structure.version()
         self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in self._spans()]
-        self._step_jobs = [self._job_for(storage) for storage in dict.fromkeys(p.storage for p in self.params)]
+        storages = dict.fromkeys(p.storage for p in self.params) if hasattr(type(self), "update") else ()
+        self._steps_now = [self._step_of(storage) for storage in storages]
         self._settings, self._version = [], version
 
     def _look_ahead(self, settings: list[Any]) -> None:
@@ -193,8 +204,8 @@ class Optimizer:
         if self.state != self._state_then:  # an option that needs another array
             self._find_parameters()
         self._ahead = []
-        for job in self._step_jobs:
-            rows = np.zeros((len(t), job.row_of_scalars.size), job.row_of_scalars.dtype)
+        for step in self._steps_now:
+            rows = np.zeros((len(t), step.scalars.size), step.scalars.dtype)
             self._fill_scalars(rows, t, None)
             self._ahead.append(rows)
         self._settings, self._used = settings, 0
@@ -214,7 +225,7 @@ class Optimizer:
                 spans.append((storage, start, end, number))
         return spans
 
-    def _job_for(self, storage: Storage) -> Job:
+    def _step_of(self, storage: Storage) -> _OneStep:
         """What takes a step of the parameters in one storage."""
         spans = [span for span in self._spans() if span[0] is storage]
         key = (self.state, *spans)
@@ -232,17 +243,16 @@ class Optimizer:
         ]
         program = Program.of_updates(updates, storage.data.dtype)
         job = program.job()
-        job.nowhere = NOWHERE[storage.data.dtype]
-        job.row_of_scalars = np.zeros(starts[-1], storage.data.dtype)
+        step = _OneStep(job, np.zeros(starts[-1], storage.data.dtype), NOWHERE[storage.data.dtype])
         job.run.params = storage.data.size
         job.set(
             params=storage.data,
             grads=storage.grad,
             state=self._state_of(storage),
-            scalars=job.row_of_scalars,
+            scalars=step.scalars,
         )
-        self._jobs[storage] = key, job
-        return job
+        self._jobs[storage] = key, step
+        return step
 
     @property
     def _formula(self) -> str:
@@ -319,8 +329,9 @@ class Optimizer:
         return {"steps": self.steps, "state": state, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what ``state_dict`` gave, from an optimizer of parameters of the same shapes. All is checked before anything is
-        changed.
+        """Take over what ``state_dict`` gave, from an optimizer of parameters of the same shapes.
+
+        All is checked before anything is changed.
 
         Raises
         ------
@@ -344,7 +355,7 @@ class Optimizer:
         self.__dict__["param_groups"] = groups  # `state` may depend on them
         try:
             names = self.state
-            values = []
+            values: list[list[np.ndarray] | None] = []
             for i, parameter in enumerate(self.params):
                 entry = state["state"].get(i)
                 if entry is None:

@@ -12,12 +12,13 @@ __all__ = ["CosineAnnealingLR", "LRScheduler"]
 
 
 class LRScheduler:
-    """A learning rate for each epoch, or for each step: by hand ``schedule.step()`` after each one, in :func:`fastmlp.fit`
-    ``schedule=``.
+    """A learning rate for each epoch, or for each step.
 
-    To write one of your own, subclass it and give it ``rate(t)``, the learning rate of epoch t (or of step t), counted from 0; the
-    optimizer's own learning rate is ``self.base_lr``. What `rate` needs is set before ``super().__init__(optimizer)``, which
-    puts the rate of epoch 0 into force.
+    By hand ``schedule.step()`` comes after each one; in :func:`fastmlp.fit` there is ``schedule=``.
+
+    To write one of your own, subclass it and give it ``rate(t)``, the learning rate of epoch t (or of step t), counted from 0;
+    the optimizer's own learning rate is ``self.base_lr``. What `rate` needs is set before ``super().__init__(optimizer)``,
+    which puts the rate of epoch 0 into force.
 
     Attributes
     ----------
@@ -55,7 +56,7 @@ class LRScheduler:
         self.last_epoch += epochs
         self._put_into_force()
 
-    def rates(self, epoch: int) -> list[float]:
+    def _rates(self, epoch: int) -> list[float]:
         """The learning rates of an epoch (or step), one for each group of the optimizer."""
         rate = checks.as_rate(self.rate(epoch), self, epoch)
         groups = self.optimizer.param_groups
@@ -63,7 +64,7 @@ class LRScheduler:
         return [rate * (group["initial_lr"] / first) if group is not groups[0] and first else rate for group in groups]
 
     def _put_into_force(self) -> None:
-        for group, rate in zip(self.optimizer.param_groups, self.rates(self.last_epoch)):
+        for group, rate in zip(self.optimizer.param_groups, self._rates(self.last_epoch)):
             group["lr"] = rate
 
     def get_last_lr(self) -> list[float]:

@@ -101,21 +101,23 @@ class SGD(Optimizer):
         return ("velocity",) if any(group["momentum"] for group in self.param_groups) else ()
 
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
-        momentum = group["momentum"]
+        if not self.state:
+            return -lr, group["weight_decay"]
+        momentum = group["momentum"]  # 0 in one of several groups, perhaps; then there is no dampening either
         keep = np.where(t == 1, 1, 1 - group["dampening"]) if momentum else 1
         return -lr, group["weight_decay"], momentum, keep, float(group["nesterov"])
 
     @property
     def update(self) -> Callable[..., Any]:  # type: ignore[override]
-        return with_velocity if self.state else without_velocity
+        return with_momentum if self.state else without_momentum
 
 
-def without_velocity(p, g, minus_lr, decay, momentum, keep, nesterov):
+def without_momentum(p, g, minus_lr, decay):
     """A step without momentum."""
     return muladd(minus_lr, muladd(decay, p, g), p)
 
 
-def with_velocity(p, g, velocity, minus_lr, decay, momentum, keep, nesterov):
+def with_momentum(p, g, velocity, minus_lr, decay, momentum, keep, nesterov):
     """A step with momentum."""
     g = muladd(decay, p, g)
     velocity = muladd(momentum, velocity, keep * g)

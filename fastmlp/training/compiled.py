@@ -50,7 +50,7 @@ class CompiledRun(Run):
         group_at = {p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
         self.program = Program.training(
             layers,
-            criterion._op(width),
+            criterion._op(width),  # type: ignore[misc]
             optimizer._updates(),
             group_at.__getitem__,
             dtype,

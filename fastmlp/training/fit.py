@@ -19,6 +19,7 @@ from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
 from fastmlp.training.history import History, NonFiniteLossError
+from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.progress import Progress
 from fastmlp.training.run import Rates, Run
 
@@ -159,8 +160,8 @@ def fit(
         at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
         if at != initial_epoch:
             raise ValueError(
-                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its own "
-                f"place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
+                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its "
+                f"own place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
             )
     rates.check(epochs - initial_epoch, RATES_CHECKED)
     run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
@@ -197,6 +198,12 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     return EagerRun(model, criterion, optimizer, data, initial_epoch, rates)
 
 
+def _loss_of(model, criterion, x: np.ndarray, y: np.ndarray, threads: int | None) -> float:
+    """The loss of the network as it is; a criterion in Python gets targets that it may write to."""
+    y = y if criterion.runs_in_engine() else y.copy()
+    return checks.as_loss(criterion(model.predict(x, threads=threads), y), criterion)
+
+
 def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress, threads) -> History:
     """Take the run to its end, with all that happens between two epochs."""
     history = History()
@@ -205,11 +212,13 @@ def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress
     try:
         while run.epoch < epochs and not run.failed:
             before = run.epoch
-            run.advance(run.epoch + 1 if held_out is not None else epochs)
-            history.loss = run.losses
-            if held_out is not None and run.epoch > before:
-                loss_of_model = criterion(model.predict(held_out[0], threads=threads), held_out[1])
-                history.validation_loss.append(checks.as_loss(loss_of_model, criterion))
+            try:
+                run.advance(run.epoch + 1 if held_out is not None else epochs)
+            finally:
+                history.loss = run.losses
+                if held_out is not None and run.epoch > before:
+                    with interrupts_held():  # the losses of one epoch belong together
+                        history.validation_loss.append(_loss_of(model, criterion, held_out[0], held_out[1], threads))
             steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
             loss = history.loss[-1] if history.loss else None
             bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)

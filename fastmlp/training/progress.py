@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
+
+from fastmlp.kernels.compiler.say import is_terminal
 
 __all__ = ["Progress"]
 
@@ -17,9 +18,7 @@ class Progress:
     def __init__(self, wanted: bool | None, epochs: int, first_epoch: int, rows: int):
         self.bar: Any = None
         self.rows = rows
-        if wanted is None and not sys.stderr.isatty():
-            return
-        if wanted is False:
+        if not (is_terminal() if wanted is None else wanted):
             return
         try:
             from tqdm.auto import tqdm

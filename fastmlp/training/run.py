@@ -34,7 +34,7 @@ class Rates:
         first = self._unit(epoch, batch)
         places = batch + np.arange(steps)
         units = places // self._batches if self.schedule.interval == "epoch" else np.arange(steps)
-        table = np.array([self.schedule.rates(first + unit) for unit in range(int(units[-1]) + 1 if steps else 0)])
+        table = np.array([self.schedule._rates(first + unit) for unit in range(int(units[-1]) + 1 if steps else 0)])
         return table[units].T if steps else np.zeros((len(self.optimizer.param_groups), 0))
 
     def check(self, epochs: int, most: int) -> None:
@@ -42,7 +42,7 @@ class Rates:
         if self.schedule is not None:
             count = epochs if self.schedule.interval == "epoch" else epochs * self._batches
             for unit in range(min(count, most)):
-                self.schedule.rates(self._first + unit)
+                self.schedule._rates(self._first + unit)
 
     def follow(self, epoch: int, batch: int) -> None:
         """Have the schedule count what has been trained, and put the rate of what comes next into force.
@@ -57,7 +57,7 @@ class Rates:
             try:
                 self.schedule._put_into_force()
             except Exception:
-                for group, rate in zip(self.optimizer.param_groups, self.schedule.rates(unit - 1)):
+                for group, rate in zip(self.optimizer.param_groups, self.schedule._rates(unit - 1)):
                     group["lr"] = rate
 
 

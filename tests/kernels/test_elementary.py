@@ -19,6 +19,9 @@ BOUNDS = {
     "tanh": (1.9, 2.0),
     "sigmoid": (1.7, 1.8),
     "erf": (1.2, 1.2),
+    "sqrt": (0.5, 0.5),
+    "normal_pdf": (9, 9),
+    "normal_cdf": (9, 9),
 }
 if not JIT:  # plain Python rounds a * b + c twice
     BOUNDS = {name: (1.5 * single, 1.5 * double) for name, (single, double) in BOUNDS.items()}
@@ -50,6 +53,10 @@ def reference(name, x):
     x = mpmath.mpf(float(x))
     if name == "sigmoid":
         return 1 / (1 + mpmath.exp(-x))
+    if name == "normal_cdf":
+        return mpmath.erfc(-x / mpmath.sqrt(2)) / 2 if abs(x) < 100 else mpmath.mpf(x > 0)
+    if name == "normal_pdf":
+        return mpmath.exp(-x * x / 2) / mpmath.sqrt(2 * mpmath.pi)
     return getattr(mpmath, name)(x)
 
 
@@ -90,7 +97,7 @@ def unit(exact, dtype):
 @pytest.mark.parametrize("name", BOUNDS)
 def test_function_is_within_its_stated_bound(name, dtype, rng):
     x = points(dtype, rng)
-    x = {"log": np.abs(x), "log1p": x[x > -1]}.get(name, x)
+    x = {"log": np.abs(x), "sqrt": np.abs(x), "log1p": x[x > -1]}.get(name, x)
     assert x.size > 2.5 * POINTS
     y = LOOPS[name](x)
     assert y.dtype == dtype
@@ -105,10 +112,11 @@ def test_function_is_within_its_stated_bound(name, dtype, rng):
             error = float(abs(mpmath.mpf(float(got)) - exact) / unit(exact, dtype)) if exact else abs(float(got))
             if not error <= worst:
                 worst, where = error, given
+    print(f"{name} {dtype}: {worst:.2f} ulp at {where!r}")
     assert worst <= BOUNDS[name][dtype == np.float64], f"{worst} ulp at {where!r}"
 
 
-INF, NAN = np.inf, np.nan
+INF, NAN, PEAK = np.inf, np.nan, 1 / np.sqrt(2 * np.pi)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +129,9 @@ INF, NAN = np.inf, np.nan
         ("tanh", [0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0, -0.0, 1, -1, NAN, 1, -1]),
         ("sigmoid", [0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0.5, 0.5, 1, 0, NAN, 1, 0]),
         ("erf", [0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0, -0.0, 1, -1, NAN, 1, -1]),
+        ("sqrt", [0, -0.0, INF, -INF, NAN, 4, -1], [0, -0.0, INF, NAN, NAN, 2, NAN]),
+        ("normal_cdf", [0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0.5, 0.5, 1, 0, NAN, 1, 0]),
+        ("normal_pdf", [0, -0.0, INF, -INF, NAN, 1e4, -1e4], [PEAK, PEAK, 0, 0, NAN, 0, 0]),
     ],
 )
 def test_function_of_special_values(name, x, y, dtype):

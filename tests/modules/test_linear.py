@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -19,9 +21,8 @@ import fastmlp as fm
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
-@pytest.mark.parametrize("rows", ROWS)
-def test_linear_matches_reference(rows, bias, dtype, rng):
-    for width_in, width_out in zip(COLUMNS, COLUMNS[::-1]):
+def test_linear_matches_reference(bias, dtype, rng):
+    for rows, (width_in, width_out) in itertools.product(ROWS, zip(COLUMNS, COLUMNS[::-1])):
         layer = fm.Linear(width_in, width_out, bias=bias, dtype=dtype, rng=0)
         x, dy = normal(rng, (rows, width_in), dtype), normal(rng, (rows, width_out), dtype)
         y, dx = layer(x), layer.backward(dy)
@@ -178,8 +179,66 @@ def test_linear_rejects_bad_gradient():
     with pytest.raises(RuntimeError, match=r"Linear\.backward was called before forward"):
         layer.backward(np.zeros((5, 3)))
     layer(np.zeros((5, 2)))
-    with pytest.raises(ValueError, match=r"Linear\(2, 3\) expects dy of shape \(N, 3\); got \(5, 2\)"):
-        layer.backward(np.zeros((5, 2)))
-    with pytest.raises(ValueError, match=r"expects the shape of the last output, \(5, 3\); got \(4, 3\)"):
-        layer.backward(np.zeros((4, 3)))
+    for shape, hint in (((5, 2), ""), ((4, 3), ""), ((3, 5), ": transpose it, dy.T"), ((15,), ": dy.reshape"), ((), ": not the loss")):
+        with pytest.raises(ValueError, match=re.escape(f"Linear(2, 3) expects the shape of the last output, (5, 3); got {shape}{hint}")):
+            layer.backward(np.zeros(shape))
     assert not layer.weight.grad.any()
+
+
+def test_linear_without_a_bias_any_more_has_none(dtype):
+    """Removed or set to None, alone and in a network: it does not go on working unseen."""
+    x = np.array([[1, 2]], dtype)
+    for remove in (lambda layer: setattr(layer, "bias", None), lambda layer: delattr(layer, "bias")):
+        alone, model = fm.Linear(2, 3, dtype=dtype, rng=0), fm.Sequential(fm.Linear(2, 3, dtype=dtype, rng=0), fm.Tanh())
+        for layer in (alone, model[0]):
+            layer(x)
+            remove(layer)
+            assert layer.bias is None
+            assert repr(layer) == "Linear(2, 3, bias=False)"
+            assert list(layer.state_dict()) == ["weight"]
+            assert_same_bits(layer(0 * x), np.zeros((1, 3), dtype))
+        assert_same_bits(model.predict(0 * x), np.zeros((1, 3), dtype))
+        assert sum(parameter.span for parameter in model.parameters()) == model.storage.data.size
+        other = fm.Sequential(fm.Linear(2, 3, bias=False, dtype=dtype, rng=1), fm.Tanh())
+        other.load_state_dict(model.state_dict())
+        assert_same_bits(other(x), model(x))
+
+
+def test_linear_may_get_a_bias_later(dtype):
+    model = fm.Sequential(fm.Linear(2, 3, bias=False, rng=0), dtype=dtype)
+    before = model([[1, 2]])
+    model[0].bias = bias = fm.Parameter((3,))
+    bias.data = [1, 2, 3]
+    assert_same_bits(model([[1, 2]]), before + np.array([[1, 2, 3]], dtype))
+    assert list(model.state_dict()) == ["0.weight", "0.bias"]
+    assert model[0].bias.dtype == dtype
+
+
+def test_linear_rejects_what_cannot_be_its_parameters():
+    for layer in (fm.Linear(2, 3), fm.Sequential(fm.Linear(2, 3))[0]):
+        before = layer.state_dict()
+        with pytest.raises(ValueError, match=r"weight of Linear\(2, 3\) must have the shape \(3, 2\); got \(30, 20\)"):
+            layer.weight = fm.Parameter((30, 20))
+        with pytest.raises(ValueError, match=r"bias of Linear\(2, 3\) must have the shape \(3,\); got \(2,\)"):
+            layer.bias = fm.Parameter((2,))
+        for value in (np.zeros((3, 2)), [[1]], 1.0):
+            with pytest.raises(TypeError, match=r"weight of Linear is a Parameter; assign a Parameter, or its numbers: .weight.data"):
+                layer.weight = value
+        with pytest.raises(TypeError, match="weight of a Linear must be a Parameter; got None"):
+            layer.weight = None
+        with pytest.raises(AttributeError, match="without a weight"):
+            del layer.weight
+        for name, values in layer.state_dict().items():
+            assert_same_bits(values, before[name])
+    layer.bias = None
+    with pytest.raises(TypeError, match="bias of a Linear must be a Parameter or None; got 3"):
+        layer.bias = 3
+
+
+def test_widths_of_a_linear_are_fixed():
+    """They are what the memory was laid out for."""
+    layer = fm.Linear(2, 3)
+    for name in ("in_features", "out_features"):
+        with pytest.raises(AttributeError):
+            setattr(layer, name, 300)
+    assert (layer.in_features, layer.out_features) == (2, 3)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.compiler.derivative import derivative, scaled
+from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory, Op
@@ -19,17 +20,18 @@ __all__ = ["Elementwise"]
 
 @cache
 def elementwise_block(name: str, value: Callable, slope: Callable | None, saves: str, constants: int) -> Block:
-    """The block of a formula ``value(x, *constants)``, whose slope reads `saves`, "x" or "y", and is derived where it is None."""
+    """The block of ``value(x, *constants)``; `slope` reads what `saves` says, "x" or "y", and is derived where it is None."""
     slope = slope or derivative(value)
     reads_x = saves == "x"
 
     def gradient(dy: Any, saved: Any, *constants: Any) -> Any:
-        return scaled(dy, slope(saved, *constants))
+        # Where there is no delta there is none to pass on, be the slope infinite: in the padding, say.
+        return select(dy != 0, scaled(dy, slope(saved, *constants)), 0)
 
     forward = lines_pass(value, inputs=1, outputs=1, constants=constants)
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=constants)
 
-    @block(name, constants=np.int64)  # where they lie in the workspace
+    @block(name, forward, backward, constants=np.int64)  # where they lie in the workspace
     def elementwise(task, op, job, row, rows, at):
         x, y, size = op.x + at * op.x_stride, op.y + at * op.y_stride, rows * op.y_stride
         if task == FORWARD_FEATURE_MAJOR:

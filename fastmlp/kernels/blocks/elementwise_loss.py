@@ -15,6 +15,7 @@ from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
+from fastmlp.kernels.products.matmul import clear_padding
 
 __all__ = ["ElementwiseLoss"]
 
@@ -40,15 +41,6 @@ def sum_rows(losses, values, O):
         losses[n] = total
 
 
-@inner
-def clear_padding(values, O):
-    """Zero beyond the first O entries of each row."""
-    zero = values.dtype.type(0)
-    for n in range(values.shape[0]):
-        for j in range(O, values.shape[1]):
-            values[n, j] = zero
-
-
 @cache
 def elementwise_loss_block(name: str, value: Callable, slope: Callable | None, constants: int) -> Block:
     """The block of a formula ``value(out, y, *constants)``; its slope by `out` is derived where it is None."""
@@ -61,7 +53,7 @@ def elementwise_loss_block(name: str, value: Callable, slope: Callable | None, c
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=1 + constants)
 
     # Offsets; each thread has constants of its own, with the scale before them.
-    @block(name, targets=np.int64, constants=np.int64, constants_size=np.int64)
+    @block(name, forward, backward, targets=np.int64, constants=np.int64, constants_size=np.int64)
     def elementwise_loss(task, op, job, row, rows, at):
         start, size = at * op.x_stride, rows * op.x_stride
         out, targets, delta = op.x + start, op.targets + start, op.dx + start

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastmlp.kernels.block import Block, block, call
@@ -19,7 +21,7 @@ from fastmlp.kernels.op import (
     Memory,
     Op,
 )
-from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_padding, clear_unwritten, matmul, matmul_above
 from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["Linear", "linear_backward_input", "linear_backward_params", "linear_forward"]
@@ -75,8 +77,8 @@ def linear_forward(op, job, rows, at):
 def linear_forward_feature_major(op, job, rows, at):
     """The same with the rows of the batch along the vectors, and the weights read one by one.
 
-    Along a vector of 16, 25 features take the room of 32; along it the other way, 48 rows take that of 48. For 2-25-25-25-2 that
-    is a third fewer multiply-adds. Each number is the same chain of multiply-adds, so results agree to the bit.
+    Along a vector of 16, 25 features take the room of 32; along it the other way, 48 rows take that of 48. For 2-25-25-25-2
+    that is a third fewer multiply-adds. Each number is the same chain of multiply-adds, so results agree to the bit.
 
     Only for passes forward that keep nothing: a weight's gradient wants the deltas of a row side by side, and by count of
     instructions transposing them would cost what is gained.
@@ -181,9 +183,11 @@ def linear_accumulate(op, job, first, rows):
     x = matrix(job.work, op.x + first, job.rows, op.x_stride)
     dy = matrix(job.work, op.dy, job.rows, op.y_stride)
     matmul(gradient, gradient, op.y_stride, x, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
+    clear_padding(gradient, op.width_out)
     if first == 0 and op.bias_apart:
         dbias = matrix(job.grads, op.bias, 1, op.y_stride)
         bias_backward(op, job, dbias, dbias)
+        clear_padding(dbias, op.width_out)
 
 
 @block(
@@ -192,7 +196,7 @@ def linear_accumulate(op, job, first, rows):
     bias=np.int64,
     has_bias=np.int64,
     weight_t=np.int64,  # the transposed copy
-    bias_apart=np.int64,  # 1 where the bias is not trained as one more row of the weight, with an input of 1 in the padding of x
+    bias_apart=np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
     gradient_rows=np.int64,  # whose gradient is formed, applied and transposed together, while they are in the L1 cache
     transposed_gradient=np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
     fused_relu=np.int64,
@@ -225,14 +229,11 @@ class Linear(Op):
     def __init__(self, width_in: int, width_out: int, weight: int, bias: int):
         super().__init__(width_in, width_out)
         self.weight, self.bias, self.fused_relu = weight, bias, False
-
-    @property
-    def flops(self) -> int:
-        return 2 * self.width_in * self.width_out
+        self.flops = 2 * width_in * width_out
 
     def absorb(self, following: Op) -> bool:
         """A ReLU costs next to nothing in the tile."""
-        if self.fused_relu or getattr(following, "floor", None) != 0:
+        if self.fused_relu or following.floor != 0:
             return False
         self.fused_relu, self.name, self.reads_y_backward = True, f"{self.name}+{following.name}", True
         return True
@@ -240,27 +241,27 @@ class Linear(Op):
     def costs(self, lanes: int) -> tuple[int, float]:
         return self.width_in * -(-self.width_out // lanes), FEATURE_MAJOR_PAYS_FROM * self.width_in * self.width_out
 
-    def tasks(self, record: np.record) -> set[int]:
+    def tasks(self, record: Any) -> set[int]:
         wants_dx = record.dx >= 0
         return {FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, ACCUMULATE} | (
             {BACKWARD, PREPARE} if wants_dx else {BACKWARD} if self.fused_relu else set()
         )
 
-    def lay_out(self, record: np.record, memory: Memory) -> None:
+    def lay_out(self, record: Any, memory: Memory) -> None:
         record.weight, record.bias, record.has_bias = self.weight, max(self.bias, 0), self.bias >= 0
         record.fused_relu = self.fused_relu
         record.units = self.width_in
         if memory.backward:
             self._lay_out_gradient(record, memory)
 
-    def _lay_out_gradient(self, record: np.record, memory: Memory) -> None:
+    def _lay_out_gradient(self, record: Any, memory: Memory) -> None:
         lanes, stride = memory.lanes, record.y_stride
         together = self.bias == self.weight + self.width_in * stride and record.x_stride > self.width_in
         record.units += together
         record.bias_apart = self.bias >= 0 and not together
         rows = record.gradient_rows = max(1, GRADIENT_BYTES // int(UNIT * stride * memory.dtype.itemsize)) * UNIT
-        # In lines of multiply-adds for each row of the batch; transposing it back costs something too. Rows of a kibibyte have a
-        # line more, which no square would fill.
+        # In lines of multiply-adds for each row of the batch; transposing it back costs something too. Rows of a kibibyte have
+        # a line more, which no square would fill.
         direct, turned = record.units * -(-self.width_out // lanes), self.width_out * -(-record.units // lanes)
         transposed = 3 * turned < 2 * direct and stride == whole_lines(self.width_out, memory.dtype)
         record.transposed_gradient = transposed

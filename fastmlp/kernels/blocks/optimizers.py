@@ -1,4 +1,4 @@
-"""Parameter updates over flat memory, for whatever formula. Padding is zero in parameters, gradients and state, and stays so."""
+"""Parameter updates over flat memory, for whatever formula. Padding is zero in parameters, gradients and state; it stays so."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Update"]
 def update_block(name: str, update: Callable, states: int, scalars: int) -> Block:
     """The block of a formula ``update(p, g, *state, *scalars) -> (p, *state)``.
 
-    UPDATE takes `rows` parameters from `row` on, whose gradient lies in the workspace from `at` on; STEP takes units of the span
-    that the op has, whose gradient lies in `grads` as the parameters do.
+    UPDATE takes `rows` parameters from `row` on, whose gradient lies in the workspace from `at` on; STEP takes units of the
+    span that the op has, whose gradient lies in `grads` as the parameters do.
     """
     formula = lines_pass(update, inputs=2 + states, outputs=1 + states, constants=scalars)
     apply = _apply(formula, states)
 
-    @block(name, first=np.int64, scalars=np.int64)  # of its span; of its scalars in the row of a step
+    @block(name, formula, first=np.int64, scalars=np.int64)  # of its span; of its scalars in the row of a step
     def optimizer(task, op, job, row, rows, at):
         scalars_at = job.step * job.run.scalars + op.scalars
         if task == UPDATE:

@@ -33,6 +33,7 @@ __all__ = [
     "Value",
     "as_llvm",
     "bits_to_float",
+    "branches",
     "copysign",
     "expression",
     "float_to_bits",
@@ -121,7 +122,7 @@ class Number:
                 f"x ** n is for whole numbers n from -{LARGEST_POWER} to {LARGEST_POWER}, given as Python numbers; "
                 f"got {exponent!r}; use sqrt(x) or exp(n * log(x))"
             )
-        return _power(self, int(exponent))
+        return self.power(int(exponent))
 
     def __rpow__(self, base):
         raise TypeError(f"{base!r} ** x is not a formula; use exp(x * log(base))")
@@ -131,16 +132,6 @@ class Number:
 
     def __pos__(self):
         return self
-
-
-def _power(x, n):
-    """By repeated squaring."""
-    if n < 0:
-        return 1 / _power(x, -n)
-    if n < 2:
-        return x if n else x * 0 + 1
-    half = _power(x * x, n // 2)
-    return half * x if n % 2 else half
 
 
 def _leader(*numbers):
@@ -261,6 +252,13 @@ class Value(Number):
     def apply(self, formula, slope):
         return formula(self)
 
+    def power(self, n):
+        """By repeated squaring."""
+        if n < 2:
+            return self if n == 1 else self.constant(1) if n == 0 else 1 / self.power(-n)
+        half = (self * self).power(n // 2)
+        return half * self if n % 2 else half
+
     def muladd(self, a, b, c):
         return self.constant(a).call("fmuladd", b, c)
 
@@ -333,6 +331,9 @@ class _ChosenArray(np.ndarray):
         self.condition = self.a = self.b = None
 
     def __array_wrap__(self, array, context=None, return_scalar=False):
+        if array is self:  # computed in place
+            self.condition = None
+            return self
         return array[()] if return_scalar else array.view(np.ndarray)
 
 
@@ -343,13 +344,20 @@ def _chosen(condition, a, b):
         dtype = np.result_type(*known)
     else:
         least = (np.int8, np.float16, np.float32)
-        dtype = np.dtype(next((t for t in least if all(abs(x) < 128 and t(x) == x for x in (a, b))), np.float64))
+        dtype = np.dtype(next((t for t in least if all(abs(x) < 128 and float(t(x)) == x for x in (a, b))), np.float64))
     result = np.where(condition, *(x if not is_literal(x) else dtype.type(x) for x in (a, b)))
     if len(known) == 2 and not any(isinstance(x, _ChosenArray) for x in (a, b)):
         return result
     result = result.view(_ChosenArray)
     result.condition, result.a, result.b = condition, a, b
     return result
+
+
+def branches(x: Any) -> tuple[Any, Any, Any] | None:
+    """The condition and the two branches of what `select` gave, if it gave that."""
+    if isinstance(x, Choice | _ChosenArray) and x.condition is not None:
+        return x.condition, x.a, x.b
+    return None
 
 
 def muladd(a, b, c):

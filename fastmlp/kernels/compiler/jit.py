@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from fastmlp.kernels.compiler.cache import CacheFile, KernelCache, cache_folder, cache_is_writable
-from fastmlp.kernels.compiler.machine import MachineCode
+from fastmlp.kernels.compiler.machine import MachineCode, is_known
 from fastmlp.kernels.compiler.numba_private import (
     AVAILABLE,
     BlockCompiler,
@@ -147,8 +147,9 @@ def compile_block(function: Callable, signature, name: str, depends: str | None 
     """Compile a function for one signature, once per machine, and load it: what compiled code calls by its address.
 
     The address is the function's in Numba's own calling convention, ``int32 f(result*, excinfo**, arguments...)``, an array's
-    fields and a tuple's items being arguments of their own, a record a pointer. It has no wrapper for Python. One file in the
-    cache holds one block for one signature and processor; one process compiles, others wait for it.
+    fields and a tuple's items being arguments of their own, a record a pointer. The function has no wrapper for Python, and
+    does nothing that needs the interpreter (print, object mode). A cache file holds one block, for one name, signature,
+    processor and `depends`: closures that differ in anything else have to differ there. One process compiles, others wait.
 
     Parameters
     ----------
@@ -196,12 +197,14 @@ def _lean_block(function, signature, name, depends):
     try:
         found = file.read_or_lock(lambda: _Announcer.waiting(function)) if depends is not None else None
         if found is not None:
-            kept, _, code = found.partition(b"\0")
-            return MachineCode(kept.decode(), code), False
+            names, _, code = found.partition(b"\0")
+            symbol, *needed = names.decode().split(" ")
+            if all(map(is_known, needed)):  # else compiling makes them known: linear algebra, say
+                return MachineCode(symbol, code), False
         library, symbol = compile_and_keep(numba.njit(**FLAGS, **BLOCK)(function), signature)
-        code, lasting = object_code(library)
+        code, needed, lasting = object_code(library)
         if depends is not None and lasting:
-            file.write(symbol.encode() + b"\0" + code)
+            file.write(" ".join([symbol, *needed]).encode() + b"\0" + code)
         return MachineCode(symbol, code), True
     finally:
         file.release()

@@ -38,8 +38,13 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
     inputs, outputs, constants
         How many of each. An array is flat and C-contiguous, of float32 or float64, all of one dtype T, and is followed by the
         entry where the pass begins. Constants are adjacent entries of the last array, loaded once; where there are none, it may
-        be any. An output may be the memory of an input, entry for entry; they must not overlap otherwise. `size` is a multiple of
-        the entries of a line.
+        be any. An output may be the memory of an input, entry for entry; they must not overlap otherwise. `size` is a multiple
+        of the entries of a line.
+
+    Returns
+    -------
+    callable
+        With an attribute ``instructions(dtype)``: the LLVM instructions as text, which tell formulas apart in every process.
     """
     arrays = inputs + outputs
 
@@ -76,6 +81,7 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
         return signature
 
     name = f"fastmlp_lines_{next(NUMBER)}"
+    function_type = ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * (arrays + 1)])
 
     @lower_builtin(run, types.VarArg(types.Any))
     def emit(context, builder, signature, args):
@@ -84,9 +90,7 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
         for k in range(1, 2 * arrays + 2, 2):
             data = context.make_array(signature.args[k])(context, builder, args[k]).data
             starts.append(builder.gep(data, [args[k + 1]], source_etype=context.get_data_type(scalar)))
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * (arrays + 1)]), f"{name}_f{8 * dtype.itemsize}"
-        )
+        function = cgutils.get_or_insert_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
         if function.is_declaration:
             function.linkage = "internal"
             write(function, dtype)
@@ -114,6 +118,12 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
                     builder.store(value, place, align=itemsize)
         builder.ret_void()
 
+    def instructions(dtype):
+        function = ir.Function(ir.Module(), function_type, "formula")
+        write(function, dtype)
+        return str(function.module)
+
+    run.instructions = instructions  # type: ignore[attr-defined]
     return run
 
 

@@ -9,7 +9,12 @@ from __future__ import annotations
 import numba
 from llvmlite import binding
 
-__all__ = ["MachineCode"]
+__all__ = ["MachineCode", "is_known"]
+
+
+def is_known(symbol: str) -> bool:
+    """Whether this process has the symbol. LLVM ends the process where machine code needs one that it has not."""
+    return binding.address_of_symbol(symbol) is not None
 
 
 class MachineCode:
@@ -30,6 +35,8 @@ class MachineCode:
         target = binding.Target.from_triple(binding.get_process_triple())
         machine = target.create_target_machine(opt=numba.config.OPT, codemodel="jitdefault", jit=True)
         engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        if numba.config.ENABLE_PROFILING:
+            engine.enable_jit_events()
         engine.add_object_file(binding.ObjectFileRef.from_data(code))
         engine.finalize_object()
         self._keep: object = engine

@@ -204,10 +204,12 @@ def compile_and_keep(dispatcher: Any, signature: Any) -> tuple[Any, str]:
     return overload.library, overload.fndesc.llvm_func_name
 
 
-def object_code(library: Any) -> tuple[bytes, bool]:
-    """What a BlockCompiler has made, and whether it may be kept: an address of this process in it forbids that."""
+def object_code(library: Any) -> tuple[bytes, list[str], bool]:
+    """What a BlockCompiler has made, the symbols that it needs, and whether it may be kept: not with an address in it."""
     library._ensure_finalized()
-    return library.object_code, not library.has_dynamic_globals
+    module = library._final_module
+    used = [value.name for values in (module.functions, module.global_variables) for value in values if value.is_declaration]
+    return library.object_code, [name for name in used if not name.startswith("llvm.")], not library.has_dynamic_globals
 
 
 #: What Numba holds while it compiles; a lock of ours where it has another name.

@@ -12,7 +12,7 @@ from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
-__all__ = ["ADJACENT", "SAME", "clear_unwritten", "matmul", "matmul_above"]
+__all__ = ["ADJACENT", "SAME", "clear_padding", "clear_unwritten", "matmul", "matmul_above"]
 
 # Strides. Typed numbers, since Numba compiles a function anew for every literal that it is called with.
 SAME, ADJACENT = np.int64(0), np.int64(1)
@@ -34,7 +34,7 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     a        in             element (m, k) at ``m * a_row + k * a_k`` of the flat array
     b        (depth, padded N)  in
     floor    0 for a ReLU, minus infinity for none; NaN is not below it
-    columns  N; whole vectors are computed, so b and init hold zeros between N and the padded width
+    columns  N; whole vectors are computed, so c has numbers beyond N: zeros where b and init have
 
     2 M N K flops. Strips of three vectors outermost: a strip of B stays in the cache while all of A goes past it.
     """
@@ -72,6 +72,15 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
 
 
 @inner
+def clear_padding(c, columns):
+    """Zero all beyond the first `columns` of each row of `c`."""
+    zero = c.dtype.type(0)
+    for i in range(c.shape[0] if columns < c.shape[1] else 0):
+        for j in range(columns, c.shape[1]):
+            c[i, j] = zero
+
+
+@inner
 def clear_unwritten(c, columns):
     """Zero what a product of this many columns has left of the rows of `c` as it was: all beyond its last whole vector.
 
@@ -79,8 +88,4 @@ def clear_unwritten(c, columns):
     several layers would carry the gradient of one into the padding of another.
     """
     lanes = REGISTER_BYTES // c.itemsize
-    written = (columns + lanes - 1) // lanes * lanes
-    zero = c.dtype.type(0)
-    for i in range(c.shape[0] if written < c.shape[1] else 0):
-        for j in range(written, c.shape[1]):
-            c[i, j] = zero
+    clear_padding(c, (columns + lanes - 1) // lanes * lanes)

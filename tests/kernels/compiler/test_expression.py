@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import numba
 import numpy as np
 import pytest
 from helpers import assert_same_bits, jit, jit_only
 
 from fastmlp.kernels.compiler import expression as e
+from fastmlp.kernels.compiler.derivative import Dual
+from fastmlp.kernels.compiler.lines import lines_pass
+from fastmlp.kernels.elementary import exp
 
 
 def one(x):
@@ -83,3 +89,125 @@ def test_expression_rejects_numbers_of_two_dtypes():
 def test_expression_is_for_floats_only():
     with pytest.raises(numba.TypingError):
         call(abs, np.ones(3, np.int64))
+
+
+# Formulas with weak numbers, and what NumPy makes of them.
+WEAK = {
+    "numbers": (lambda x: (2 * x + 0.1) / 3 - (1 - x) * x / 7 - 1 / x, None),
+    "powers": (lambda x: x**2 + 2 * x**1 + x**0, lambda x: x * x + 2 * x + 1),
+    "order": (lambda x: e.select(x <= 1, 1, e.select(x >= 2, x, -1)), lambda x: np.where(x <= 1, 1, np.where(x >= 2, x, -1))),
+    "equality": (
+        lambda x: e.select(x == 1, 3, 0) + e.select(x != 1, 4, 0) + e.select(x != x, 5, 0),
+        lambda x: np.where(x == 1, 3, 0) + np.where(x != 1, 4, 0) + np.where(np.isnan(x), 5, 0),
+    ),
+    "and, or, not": (
+        lambda x: e.select((x > -1) & ~(x > 1) | (x > 2), x, 0),
+        lambda x: np.where((x > -1) & ~(x > 1) | (x > 2), x, 0),
+    ),
+    "maximum": (lambda x: e.maximum(x, 0.5) + e.maximum(-1, x), lambda x: np.maximum(x, 0.5) + np.maximum(x, -1)),
+    "minimum": (lambda x: e.minimum(x, 0.5) + e.minimum(x, x * x), lambda x: np.minimum(x, 0.5) + np.minimum(x, x * x)),
+    "muladd": (lambda x: e.muladd(2, x, 1) + e.muladd(x, 0, 0) + e.muladd(1, 1, x), lambda x: 2 * x + 1 + x * 0 + (1 + x)),
+    "copysign": (lambda x: e.copysign(2, x) + e.copysign(x, -1), lambda x: np.copysign(2, x) - np.abs(x)),
+    "sqrt": (lambda x: e.sqrt(abs(x)), lambda x: np.sqrt(np.abs(x))),
+    "a choice is a number": (lambda x: -abs(e.select(x > 0, 3, 2) * x) + (+x), lambda x: -np.abs(np.where(x > 0, 3, 2).astype(x.dtype) * x) + x),
+}
+
+
+def vectors(formula, x):
+    run = lines_pass(formula, 1)
+
+    @jit
+    def kernel(x, y):
+        run(x.size, x, 0, y, 0)
+
+    y = np.empty_like(x)
+    kernel(x, y)
+    return y
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_formula_is_the_same_for_numbers_arrays_scalars_and_vectors_of_a_kernel(name, dtype, rng):
+    written, plain = WEAK[name]
+    x = np.concatenate([rng.standard_normal(58), [1, -1, 2, 1e10, -1e-10, np.nan]]).astype(dtype)
+    with np.errstate(all="ignore"):
+        expected = (plain or written)(x).astype(dtype)
+        results = [np.asarray(written(x)), np.array([written(number) for number in x])]
+    results += [call(written, x), vectors(written, x)]
+    for result in results:
+        np.testing.assert_array_equal(result.astype(dtype), expected)
+
+
+def test_power_multiplies(dtype, rng):
+    """NumPy's own power rounds otherwise."""
+    x = np.concatenate([rng.uniform(0.5, 2, 62), [-1.5, 0]]).astype(dtype)
+    for exponent in (0, 1, 2, 3, 5, 8, 13, -1, -4):
+        y = vectors(lambda x, exponent=exponent: x**exponent, x)
+        with np.errstate(divide="ignore"):
+            expected = x.astype(np.float64) ** exponent
+        np.testing.assert_allclose(y, expected, rtol=abs(exponent) * np.finfo(dtype).eps)
+
+
+def test_python_numbers_do_not_widen_what_they_meet(dtype):
+    x = np.linspace(-1, 1, 7, dtype=dtype)
+    for formula in (lambda x: 0.1 * x, lambda x: e.select(x > 0, x, 0.1), lambda x: e.select(x > 0, 1, 0) * x, exp):
+        assert formula(x).dtype == dtype
+        assert np.asarray(formula(x[0]) * x[0]).dtype == dtype
+    assert exp(0.5) == exp(np.float64(0.5))
+
+
+def test_computing_in_place_with_a_choice_forgets_its_branches():
+    chosen = e.select(np.array([True, False]), 1, np.float32(0.5))
+    assert e.branches(chosen)[1:] == (1, np.float32(0.5))
+    assert e.branches(chosen * 2) is None
+    assert e.branches(chosen[:1]) is None
+    chosen *= 2
+    assert e.branches(chosen) is None
+
+
+# What a formula may not do, and what the message names.
+FORBIDDEN = {
+    "if": (lambda x: x if x > 0 else -x, "no branches.*select"),
+    "and": (lambda x: e.select(x > 0 and x < 1, x, 0), "no branches.*`&`"),
+    "chain": (lambda x: e.select(0 < x < 1, x, 0), "no branches.*`&`"),
+    "max": (lambda x: max(x, 0), "no branches.*maximum"),
+    "math": (math.exp, "functions of the math module.*fastmlp.kernels.elementary"),
+    "numpy": (np.exp, "np.exp computes with arrays.*fastmlp.kernels.elementary"),
+    "where": (lambda x: np.where(x > 0, x, 0), "np.where computes with arrays.*select"),
+    "clip": (lambda x: np.clip(x, 0, 1), "np.clip computes with arrays.*minimum"),
+    "method": (lambda x: x.sin(), "'sin'.*fastmlp.kernels.elementary"),
+    "round": (round, r"round\(x\)"),
+    "int": (int, r"int\(x\)"),
+    "float": (float, r"float\(x\)"),
+    "power": (lambda x: x**0.5, r"got 0.5; use sqrt\(x\)"),
+    "power of a number": (lambda x: 2**x, r"use exp\(x \* log\(base\)\)"),
+    "power of both": (lambda x: x**x, "whole numbers n"),
+    "sum": (sum, "one number at a time"),
+    "array": (lambda x: np.ones(3) * x, "combines numbers|whole arrays|one dtype|no dimension"),
+    "string": (lambda x: x + "1", "combines numbers"),
+    "remainder": (lambda x: x % 2, "unsupported operand"),
+}
+
+
+@jit_only
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_formula_rejects_what_it_may_not_do(name):
+    formula, message = FORBIDDEN[name]
+    with pytest.raises(TypeError, match=message):
+        vectors(formula, np.ones(16, np.float32))
+    if name not in ("array", "string", "if", "and", "chain", "max"):  # a number that is known may decide
+        with pytest.raises(TypeError, match=message):
+            formula(Dual(np.float32(0.5), 1))
+
+
+@jit_only
+def test_traced_number_is_no_sequence_and_has_no_other_attributes():
+    number = Dual(np.float32(0.5), 1)
+    assert not hasattr(number, "shape")
+    assert copy.copy(number).value == number.value
+
+
+@jit_only
+def test_two_dtypes_are_an_error_that_names_the_cure():
+    for formula in (lambda x: x * np.sqrt(2), lambda x: np.sqrt(2) * x, lambda x: e.select(x > 0, x, np.float64(0))):
+        with pytest.raises(TypeError, match="got float32 and float64; constants are best Python numbers"):
+            vectors(formula, np.ones(16, np.float32))

@@ -13,6 +13,7 @@ from numba import types
 
 from fastmlp.kernels.compiler import cache, jit
 from fastmlp.kernels.compiler.jit import compile_block, inner
+from fastmlp.kernels.compiler.lock import Lock
 from fastmlp.kernels.compiler.machine import MachineCode
 
 ARRAY = types.Array(types.float64, 1, "C")
@@ -113,6 +114,53 @@ def test_damaged_block_is_compiled_anew(folder):
         call(compile_block(block, SIGNATURE, "test.block", "v1"), x)
         np.testing.assert_array_equal(x, 2 * np.arange(5.0) + 1)
     assert all(entry.compiled for entry in jit.history)
+
+
+@jit_only
+def test_block_with_an_address_of_this_process_is_not_kept(folder):
+    address = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(lambda x: x + 1)
+
+    def calls_back(x, n):
+        x[0] = address(x[0])
+
+    for _ in range(2):
+        compile_block(calls_back, SIGNATURE, "test.block", "v1")
+    assert not list(folder.glob("*.nbc"))
+    assert [entry.compiled for entry in jit.history] == [True, True]
+
+
+@jit_only
+def test_block_may_need_symbols_of_the_runtime_library_and_is_compiled_where_one_is_missing(folder, monkeypatch):
+    def allocates(x, n):
+        x[:] = np.cumsum(x)
+
+    for known in (True, True, False):
+        if not known:
+            monkeypatch.setattr(jit, "is_known", lambda symbol: not symbol.startswith("NRT"))
+        x = np.ones(5)
+        assert call(compile_block(allocates, SIGNATURE, "test.block", "v1"), x) == 0
+        np.testing.assert_array_equal(x, [1, 2, 3, 4, 5])
+    assert [entry.compiled for entry in jit.history] == [True, False, True]
+
+
+@jit_only
+def test_block_that_another_process_compiles_is_waited_for(folder, monkeypatch):
+    compile_block(block, SIGNATURE, "test.block", "v1")
+    (file,) = folder.glob("*.nbc")
+    aside = file.rename(folder / "aside")
+    other = Lock(file.with_suffix(".lock"))
+    assert not other.acquire()
+
+    def waiting(function):
+        assert function is block
+        aside.rename(file)
+        other.release()
+
+    monkeypatch.setattr(jit._Announcer, "waiting", waiting)
+    x = np.arange(5.0)
+    call(compile_block(block, SIGNATURE, "test.block", "v1"), x)
+    np.testing.assert_array_equal(x, 2 * np.arange(5.0) + 1)
+    assert [entry.compiled for entry in jit.history] == [True, False]
 
 
 @jit_only

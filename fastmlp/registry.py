@@ -1,0 +1,96 @@
+"""The catalogue: what there is of each family, found in the package itself.
+
+No list is edited by hand: a class that the package exports is an entry of its family. Tests, golden numbers, benchmarks and the
+documentation go through the entries, and through the ``cases`` of each entry: dictionaries of keyword arguments. The twin of an
+entry is PyTorch's class of the same name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import NamedTuple
+
+import fastmlp
+
+__all__ = ["Row", "activations", "criteria", "entries", "optimizers", "schedules", "table"]
+
+#: The base of a family first, then other bases. Bases are no entries.
+ACTIVATIONS = (fastmlp.Activation,)
+CRITERIA = (fastmlp.Criterion, fastmlp.ElementwiseLoss)
+OPTIMIZERS = (fastmlp.Optimizer,)
+SCHEDULES = (fastmlp.LRScheduler,)
+
+
+def activations() -> dict[str, type]:
+    """The elementwise modules, by name; twins of ``torch.nn``."""
+    return _family(ACTIVATIONS)
+
+
+def criteria() -> dict[str, type]:
+    """The losses, by name; twins of ``torch.nn``."""
+    return _family(CRITERIA)
+
+
+def optimizers() -> dict[str, type]:
+    """The optimizers, by name; twins of ``torch.optim``."""
+    return _family(OPTIMIZERS)
+
+
+def schedules() -> dict[str, type]:
+    """The learning-rate schedules, by name; twins of ``torch.optim.lr_scheduler``."""
+    return _family(SCHEDULES)
+
+
+def entries() -> dict[str, type]:
+    """The entries of all families, by name."""
+    return activations() | criteria() | optimizers() | schedules()
+
+
+class Row(NamedTuple):
+    """A line of the catalogue."""
+
+    family: str
+    name: str
+    summary: str
+    arguments: str
+
+
+def table() -> list[Row]:
+    """The catalogue as rows: family, name, first sentence of the documentation, arguments.
+
+    Examples
+    --------
+    >>> from fastmlp import registry
+    >>> print(*registry.table()[0], sep=" | ")
+    activation | ReLU | The rectifier: ``y = max(x, 0)``, with the derivative 0 at 0. | ()
+    """
+    families = {"activation": activations, "loss": criteria, "optimizer": optimizers, "schedule": schedules}
+    return [
+        Row(family, name, _summary(entry), _arguments(entry))
+        for family in families
+        for name, entry in families[family]().items()
+    ]
+
+
+def _family(bases: tuple[type, ...]) -> dict[str, type]:
+    """The package's own public subclasses of a base, without the bases, in the order of the alphabet."""
+    public = {name: getattr(fastmlp, name) for name in sorted(fastmlp.__all__)}
+    return {
+        name: thing
+        for name, thing in public.items()
+        if inspect.isclass(thing)
+        and issubclass(thing, bases[0])
+        and thing not in bases
+        and thing.__module__.partition(".")[0] == fastmlp.__name__
+    }
+
+
+def _summary(entry: type) -> str:
+    """The first paragraph of the documentation, on one line."""
+    return " ".join((inspect.getdoc(entry) or "").partition("\n\n")[0].split())
+
+
+def _arguments(entry: type) -> str:
+    """The arguments of the constructor, as one writes them, without the annotations."""
+    parameters = inspect.signature(entry).parameters.values()
+    return str(inspect.Signature([parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]))

@@ -1,0 +1,68 @@
+"""The inputs of the golden numbers: values at which formulas differ, shapes across the edges of lines, seeded draws.
+
+All are float32 numbers, so that both dtypes compute from the same ones, unless the values are about the dtype itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["BATCH_SIZE", "EPOCHS", "KEPT", "LAYERS", "RATE", "RATES", "SHAPES", "WIDTHS", "outputs", "steps", "targets", "training", "values"]
+
+#: Of the network that every activation, loss and optimizer is trained in; more rows than whole batches have.
+WIDTHS, ROWS, EPOCHS, BATCH_SIZE = (3, 5, 2), 11, 2, 4
+
+#: Of the two parameters of the optimizers' trajectories, and the steps that are kept.
+SHAPES, KEPT = ((2, 3), (2,)), np.array([1, 2, 3, 7, 8, 14, 20])
+
+#: Of the schedules: the first rate, and how many epochs.
+RATE, RATES = 0.3, 64
+
+#: The whole networks: all modules that are no activation of the registry stand in them.
+LAYERS = [("Linear", (3, 9)), ("Tanh", ()), ("Identity", ()), ("Linear", (9, 5, False)), ("ReLU", ()), ("Linear", (5, 4))]
+
+
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape, np.float32).astype(np.float64)
+
+
+def values(dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs of an elementwise function, (1, W), and upstream gradients.
+
+    Zeros, edges where piecewise functions have their kinks (1/2, 1, 3, 6, 20), where exponentials saturate, subnormal and
+    largest numbers, infinities, NaN.
+    """
+    common = [1e-30, 1e-8, 1e-3, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 50, 88, 105, 750, 1e4, 1e30]
+    info = np.finfo(dtype)
+    positive = np.array([0, info.smallest_subnormal, info.tiny, *np.float32(common), info.max, np.inf], dtype)
+    x = np.concatenate([positive, -positive, [dtype(np.nan)]])[None]
+    return x, normal(np.random.default_rng(1), *x.shape).astype(dtype)
+
+
+def outputs() -> list[np.ndarray]:
+    """Outputs of networks, which losses are made of: three shapes, then logits of extreme sizes and equal ones."""
+    rng = np.random.default_rng(2)
+    large = [[1e30, 0, -1e30], [-1e30, -1e30, 1e30], [1e4, -1e4, 1e4], [0, 0, 0], [-0.0, 1e-30, -1e-8], [50, 100, -700]]
+    return [3 * normal(rng, 1, 1), 3 * normal(rng, 5, 3), 3 * normal(rng, 3, 17), np.float32(large).astype(np.float64)]
+
+
+def targets(labels: bool, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Labels, or real numbers."""
+    return rng.integers(shape[1], size=shape[0]) if labels else normal(rng, *shape)
+
+
+def steps() -> dict[str, np.ndarray]:
+    """20 steps: a start, gradients from 1e-4 to 1e4 with zeros between, and two changes of the learning rate."""
+    rng, size = np.random.default_rng(3), sum(int(np.prod(shape)) for shape in SHAPES)
+    gradients = normal(rng, 20, size) * np.float32([1, 1, 1, 1e-4, 1e4, 0, 1, 1])
+    gradients[5:9, 1] = 0
+    factors = np.ones(20)
+    factors[7], factors[13] = 0.125, 2
+    return {"start": normal(rng, size), "gradients": gradients, "factors": factors, "kept": KEPT}
+
+
+def training(labels: bool) -> dict[str, np.ndarray]:
+    """First parameters of the small network, inputs, labels or targets."""
+    rng, (wide, middle, narrow) = np.random.default_rng(4), WIDTHS
+    start = 0.5 * normal(rng, (wide + 1) * middle + (middle + 1) * narrow)
+    return {"start": start, "x": normal(rng, ROWS, wide), "y": targets(labels, (ROWS, narrow), rng)}

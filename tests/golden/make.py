@@ -1,0 +1,99 @@
+"""Make golden numbers from PyTorch: ``make golden`` those that are missing or of other cases, ``make golden NAMES=GELU`` anew.
+
+The same PyTorch on the same processor makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+
+from fastmlp import registry
+
+from . import inputs, twins
+from .record import NETWORKS, Record, is_current, save
+
+__all__ = ["golden", "main"]
+
+DTYPES = {"float32": np.float32, "float64": np.float64}
+
+# What stands beside an entry in the small network.
+TANH, MSE, SGD = ("Tanh", {}), ("MSELoss", {}), ("SGD", {"lr": 0.1})
+
+
+def trained(trials: list, labels: bool = False) -> Record:
+    how = {"widths": inputs.WIDTHS, "epochs": inputs.EPOCHS, "batch_size": inputs.BATCH_SIZE}
+    return twins.training(**inputs.training(labels), trials=trials, **how)
+
+
+def activation(name: str, cases) -> dict[str, Record]:
+    records = {kind: twins.activation(name, cases, *inputs.values(dtype)) for kind, dtype in DTYPES.items()}
+    return records | {"training": trained([((name, case), MSE, SGD) for case in cases])}
+
+
+def criterion(name: str, cases, labels: bool) -> dict[str, Record]:
+    records = {}
+    for number, out in enumerate(inputs.outputs()):
+        y = inputs.targets(labels, out.shape, np.random.default_rng(5))
+        for kind, dtype in DTYPES.items():
+            target = y if labels else y.astype(dtype)
+            records[f"{kind}.{number}"] = twins.criterion(name, cases, out.astype(dtype), target)
+    return records | {"training": trained([(TANH, (name, case), SGD) for case in cases], labels)}
+
+
+def optimizer(name: str, cases) -> dict[str, Record]:
+    records = {"steps": twins.optimizer(name, cases, inputs.SHAPES, **inputs.steps())}
+    return records | {"training": trained([(TANH, MSE, (name, case)) for case in cases])}
+
+
+def schedule(name: str, cases) -> dict[str, Record]:
+    return {"epochs": twins.schedule(name, cases, inputs.RATE, inputs.RATES)}
+
+
+def linear() -> dict[str, Record]:
+    records, rng = {}, np.random.default_rng(6)
+    for number, (rows, wide, narrow) in enumerate([(1, 1, 1), (4, 7, 5), (9, 3, 17), (2, 17, 9)]):
+        bias = None if number == 3 else inputs.normal(rng, narrow)
+        weight, x, dy = (inputs.normal(rng, *shape) for shape in ((narrow, wide), (rows, wide), (rows, narrow)))
+        records[str(number)] = twins.linear(weight, bias, x, dy)
+    return records
+
+
+def network() -> dict[str, Record]:
+    records = {}
+    for loss in ("MSELoss", "CrossEntropyLoss"):
+        rng, labels = np.random.default_rng(7), loss == "CrossEntropyLoss"
+        x = inputs.normal(rng, 9, 3)
+        y = inputs.targets(labels, (9, 4), rng)
+        for kind, dtype in DTYPES.items():
+            target = y if labels else y.astype(dtype)
+            records[f"{loss}.{kind}"] = twins.network(inputs.LAYERS, loss, x.astype(dtype), target, lr=0.1, steps=5, seed=8)
+    return records
+
+
+def golden(name: str) -> dict[str, Record]:
+    """What belongs into a file."""
+    if name in NETWORKS:
+        return linear() if name == "Linear" else network()
+    entry = registry.entries()[name]
+    if name in registry.criteria():
+        return criterion(name, entry.cases, entry.takes_labels)
+    if name in registry.activations():
+        return activation(name, entry.cases)
+    return (optimizer if name in registry.optimizers() else schedule)(name, entry.cases)
+
+
+def main(names: list[str]) -> None:
+    """Make the files of these entries, or all that are missing or of other cases."""
+    known = [*NETWORKS, *registry.entries()]
+    if unknown := sorted(set(names) - set(known)):
+        sys.exit(f"make golden: not in the registry: {', '.join(unknown)}. There are {', '.join(known)}")
+    for name in names or [name for name in known if not is_current(name)]:
+        path = save(name, golden(name), torch.__version__)
+        print(f"tests/golden/{path.name}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

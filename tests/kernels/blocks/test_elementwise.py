@@ -1,0 +1,175 @@
+"""Elementwise blocks through a program of one op, against NumPy in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import (
+    DIFFERENCE_BOUND,
+    ROWS,
+    assert_same_bits,
+    assert_within,
+    central_differences,
+    eps,
+    normal,
+    ran_both_ways,
+    ran_predicting,
+    small,
+)
+
+import fastmlp as fm
+from fastmlp.kernels.blocks.elementwise import Elementwise, elementwise_block
+from fastmlp.kernels.compiler.expression import select
+
+WIDTHS = small([1, 2, 7, 15, 16, 17, 31, 33, 129], [1, 7, 17])
+
+
+def leaky(x, a):
+    return select(x > 0, x, a * x)
+
+
+def leaky_slope(x, a):
+    return select(x > 0, 1, a)
+
+
+def between(x, low, high):
+    return select(x < low, low, select(x > high, high, x))
+
+
+def between_slope(y, low, high):
+    return select(y > low, select(y < high, 1, 0), 0)
+
+
+def square(x):
+    return x * x
+
+
+def double(x):
+    return x + x
+
+
+def built_in(kind):
+    return lambda width: kind()._ops(width)[0]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+#: An op of a width; its function and its slope in float64, both of x; and units in the last place that they are off by.
+FORMULAS = {
+    "relu": (built_in(fm.ReLU), lambda x: np.maximum(x, 0), lambda x: x > 0, 1),
+    "tanh": (built_in(fm.Tanh), np.tanh, lambda x: 1 - np.tanh(x) ** 2, 4),
+    "sigmoid": (built_in(fm.Sigmoid), sigmoid, lambda x: sigmoid(x) * (1 - sigmoid(x)), 4),
+    "a constant, reads x": (
+        lambda width: Elementwise(width, "leaky", leaky, leaky_slope, "x", (0.25,)),
+        lambda x: np.where(x > 0, x, 0.25 * x),
+        lambda x: np.where(x > 0, 1, 0.25),
+        1,
+    ),
+    "two constants": (
+        lambda width: Elementwise(width, "between", between, between_slope, "y", (-0.5, 1.0)),
+        lambda x: np.clip(x, -0.5, 1),
+        lambda x: (x > -0.5) & (x < 1),
+        1,
+    ),
+    "reads x": (lambda width: Elementwise(width, "square", square, double, "x"), np.square, lambda x: 2 * x, 2),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_both_ways_match_reference(name, dtype, rng):
+    make, value, slope, ulps = FORMULAS[name]
+    for width in WIDTHS:
+        for rows in ROWS:
+            x, dy = 2 * normal(rng, (rows, width), dtype), normal(rng, (rows, width), dtype)
+            before = x.copy(), dy.copy()
+            ran = ran_both_ways([make(width)], x, dy)
+            wide = x.astype(np.float64)
+            assert_within(ran.y, value(wide), ulps * eps(dtype) * np.abs(value(wide)))
+            # Near a slope of zero the output's own rounding shows: in its place, not in the last one.
+            assert_within(ran.dx, dy * slope(wide), 4 * ulps * eps(dtype) * np.abs(dy) * np.maximum(1, np.abs(slope(wide))))
+            for array, kept in zip((x, dy), before):
+                assert_same_bits(array, kept)
+            assert_same_bits(ran_predicting([make(width)], x, width).y, ran.y)
+
+
+def test_backward_matches_finite_difference(rng):
+    x, dy = normal(rng, (2, 9), np.dtype(np.float64)), normal(rng, (2, 9), np.dtype(np.float64))
+    for make, *_ in FORMULAS.values():
+        dx = ran_both_ways([make(9)], x, dy).dx
+        numbers = central_differences(lambda: (ran_both_ways([make(9)], x, dy).y * dy).sum(), x)  # noqa: B023
+        assert_within(dx, numbers, DIFFERENCE_BOUND)
+
+
+def test_relu_of_special_values(dtype):
+    tiny = np.finfo(dtype).tiny
+    x = np.array([[np.nan, np.inf, -np.inf, 0.0, -0.0, tiny, -tiny]], dtype)
+    ran = ran_both_ways([fm.ReLU()._ops(7)[0]], x, np.full((1, 7), 5, dtype))
+    np.testing.assert_array_equal(ran.y, np.array([[np.nan, np.inf, 0, 0, 0, tiny, 0]], dtype))
+    np.testing.assert_array_equal(ran.dx[:, 1:], [[5, 0, 0, 0, 5, 0]], "the derivative is 0 at 0")
+
+
+def test_nan_and_infinity_come_through(dtype):
+    x = np.array([[np.nan, np.inf, -np.inf]], dtype)
+    expected = {"tanh": [np.nan, 1, -1], "sigmoid": [np.nan, 1, 0], "reads x": [np.nan, np.inf, np.inf]}
+    for name, values in expected.items():
+        y = ran_both_ways([FORMULAS[name][0](3)], x, np.ones((1, 3), dtype)).y
+        np.testing.assert_array_equal(y, np.array([values], dtype), name)
+
+
+def test_rows_along_the_vectors_agree_to_the_bit(dtype, rng):
+    """Behind each other, with a constant among them, for every number of rows of a block."""
+    for rows in small([*range(1, 50), 131], [1, 25]):
+        x = normal(rng, (rows, 3), dtype)
+        kinds = [make for make, *_ in FORMULAS.values()]
+        expected = x.copy()
+        for make in kinds:
+            expected = ran_both_ways([make(3)], expected, x).y
+        program = [make(3) for make in kinds]
+        assert_same_bits(ran_predicting(program, x, 3).y, expected)
+        assert_same_bits(ran_both_ways([make(3) for make in kinds], x, x).y, expected)
+
+
+def test_in_place_and_not_in_place_agree_to_the_bit(dtype, rng):
+    """An activation between others lies in memory of its own, or over its input: the same function."""
+    x, dy = normal(rng, (5, 17), dtype), normal(rng, (5, 17), dtype)
+    first, second = FORMULAS["tanh"][0], FORMULAS["sigmoid"][0]
+    ran = ran_both_ways([first(17), second(17)], x, dy)
+    middle = ran_both_ways([first(17)], x, dy)
+    last = ran_both_ways([second(17)], middle.y, dy)
+    assert_same_bits(ran.y, last.y)
+    assert_same_bits(ran.dx, ran_both_ways([first(17)], x, last.dx).dx)
+
+
+def test_a_constant_is_a_value_and_no_other_block(dtype, rng):
+    x = normal(rng, (3, 5), dtype)
+    ops = [Elementwise(5, "leaky", leaky, leaky_slope, "x", (a,)) for a in (0.5, -2.0)]
+    assert ops[0].block is ops[1].block
+    for op, a in zip(ops, (0.5, -2.0)):
+        assert_same_bits(ran_both_ways([op], x, x).y, np.where(x > 0, x, dtype.type(a) * x))
+
+
+def thrice(x):
+    return 3 * x
+
+
+def thrice_slope(y):
+    return 3
+
+
+def test_two_formulas_of_one_name_do_not_mix(dtype):
+    """Two classes of a user may have one name, in one program or in two."""
+    x = np.ones((1, 2), dtype)
+    for value, slope, expected in ((thrice, thrice_slope, 3), (square, double, 1)):
+        ran = ran_both_ways([Elementwise(2, "same", value, slope, "x")], x, x)
+        assert (ran.y == expected).all()
+        assert (ran.dx == slope(x)).all()
+    assert elementwise_block("same", thrice, thrice_slope, "x", 0) is elementwise_block("same", thrice, thrice_slope, "x", 0)
+
+
+def test_padding_of_deltas_stays_zero(dtype, rng):
+    for make, *_ in FORMULAS.values():
+        x, dy = normal(rng, (3, 5), dtype), normal(rng, (3, 5), dtype)
+        ran = ran_both_ways([make(5)], x, dy)
+        assert not ran.rows_at(ran.program.records[1].dx, 5, 3)[:, 5:].any()

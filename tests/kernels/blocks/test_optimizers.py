@@ -1,0 +1,126 @@
+"""Updates through a program of one op, against NumPy in float64."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from helpers import assert_same_bits, assert_within, eps, normal, ran_updates, small
+
+import fastmlp as fm
+from fastmlp.kernels.blocks.optimizers import Update
+from fastmlp.kernels.compiler.expression import sqrt
+from fastmlp.kernels.layout import whole_lines
+
+CASES = [case for case in itertools.product([0, 0.9], [1, 0.7], [0, 0.01], [0, 1]) if case[0] or not case[3]]
+
+
+def sgd(momentum, size, first_scalar=0, first=0):
+    """The op of SGD, and how many arrays of state it has."""
+    layer = fm.Linear(1, 1)
+    optimizer = fm.SGD(layer.parameters(), lr=0.1, momentum=momentum)
+    states = len(optimizer.state)
+    return Update(optimizer._formula, optimizer.update, states, 5, first_scalar, first, size), states
+
+
+def test_sgd_matches_reference(dtype, rng):
+    for size, (momentum, keep, decay, nesterov) in itertools.product(small([16, 32, 1040], [16]), CASES):
+        params, velocity, grads = (normal(rng, size, dtype) for _ in range(3))
+        before = grads.copy()
+        op, states = sgd(momentum, size)
+        numbers = np.array([-0.1, decay, momentum, keep, nesterov], dtype)
+        ran = ran_updates([op], params, grads, [velocity][:states], numbers)
+        minus_lr, decay, momentum, keep, _ = numbers.tolist()
+        p, v = params.astype(np.float64), velocity.astype(np.float64)
+        g = grads + decay * p
+        v = momentum * v + keep * g
+        step = g if not momentum else g + momentum * v if nesterov else v
+        scale = np.abs(params) + np.abs(velocity) + np.abs(grads)
+        assert_within(ran.params, p + minus_lr * step, 6 * eps(dtype) * scale)
+        if states:
+            assert_within(ran.state[0], v, 4 * eps(dtype) * scale)
+        assert_same_bits(grads, before)
+
+
+def nothing(p, g):
+    return p - g
+
+
+def one(p, g, m, lr):
+    m = m + g
+    return p - lr * m, m
+
+
+def two(p, g, m, v, lr, beta):
+    m, v = beta * m + g, v + g * g
+    return p - lr * m / sqrt(v), m, v
+
+
+def three(p, g, a, b, c, k):
+    return p + k * a, b, c + g, a
+
+
+def references(p, g, state, numbers):
+    """The new parameters and state of the formulas above, in plain NumPy."""
+    if len(state) == 0:
+        return p - g, []
+    if len(state) == 1:
+        m = state[0] + g
+        return p - numbers[0] * m, [m]
+    if len(state) == 2:
+        m, v = numbers[1] * state[0] + g, state[1] + g * g
+        return p - numbers[0] * m / np.sqrt(v), [m, v]
+    a, b, c = state
+    return p + numbers[0] * a, [b, c + g, a]
+
+
+@pytest.mark.parametrize(
+    ("formula", "states", "numbers"), [(nothing, 0, ()), (one, 1, (0.5,)), (two, 2, (0.25, 0.5)), (three, 3, (2,))]
+)
+def test_a_formula_with_state_and_scalars_is_what_it_says(formula, states, numbers, dtype, rng):
+    for size in small([16, 48, 1040], [16, 48]):
+        params, grads, *state = (np.abs(normal(rng, size, dtype)) + 1 for _ in range(2 + states))
+        ran = ran_updates([Update("written", formula, states, len(numbers), 0, 0, size)], params, grads, state, numbers)
+        expected, new = references(params, grads, state, [dtype.type(x) for x in numbers])
+        for got, wanted in zip([ran.params, *ran.state], [expected, *new]):
+            assert_within(got, wanted, 4 * eps(dtype) * np.abs(wanted))
+
+
+def test_more_than_three_arrays_of_state_are_refused():
+    with pytest.raises(ValueError, match="at most 3 arrays of state; got 4"):
+        Update("many", nothing, 4, 0, 0)
+
+
+def test_each_span_has_its_formula_and_its_scalars(dtype, rng):
+    """And what lies in no span is left alone."""
+    line = whole_lines(1, dtype)
+    params, grads, state = (normal(rng, 6 * line, dtype) for _ in range(3))
+    ops = [Update("one", one, 1, 1, 0, line, line), Update("one", one, 1, 1, 1, 3 * line, 2 * line)]
+    ran = ran_updates(ops, params, grads, [state], [0.5, 2.0])
+    for op, lr in zip(ops, (0.5, 2.0)):
+        span = slice(op.first, op.first + op.size)
+        expected = ran_updates([Update("one", one, 1, 1, 0, 0, op.size)], params[span], grads[span], [state[span]], [lr])
+        assert_same_bits(ran.params[span], expected.params)
+        assert_same_bits(ran.state[0, span], expected.state[0])
+    rest = np.ones(6 * line, bool)
+    for op in ops:
+        rest[op.first : op.first + op.size] = False
+    assert_same_bits(ran.params[rest], params[rest])
+    assert_same_bits(ran.state[0, rest], state[rest])
+
+
+def test_two_formulas_of_one_name_do_not_mix(dtype):
+    params, grads = np.full(16, 3, dtype), np.ones(16, dtype)
+    for formula, expected in ((nothing, 2), (lambda p, g: p + g, 4)):
+        assert (ran_updates([Update("same", formula, 0, 0, 0, 0, 16)], params, grads).params == expected).all()
+
+
+def test_padding_stays_zero(dtype):
+    params = np.zeros(16, dtype)
+    for momentum, keep, decay, nesterov in CASES:
+        op, states = sgd(momentum, 16)
+        numbers = [-0.1, decay, momentum, keep, nesterov]
+        ran = ran_updates([op], params, params.copy(), [params][:states], numbers)
+        assert not ran.params.any()
+        assert not ran.state.any()
