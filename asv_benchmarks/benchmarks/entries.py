@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ["activations", "criteria", "make", "optimizers"]
+__all__ = ["activations", "criteria", "elementary", "make", "optimizers"]
 
 PACKAGE = Path(__file__).parents[2] / "fastmlp"
 
@@ -29,6 +29,13 @@ def criteria() -> list[str]:
 def optimizers() -> list[str]:
     """The optimizers."""
     return _family("optim", "Optimizer")
+
+
+def elementary() -> list[str]:
+    """The elementary functions."""
+    tree = ast.parse((PACKAGE / "kernels" / "elementary.py").read_text(encoding="utf-8"))
+    assigned = (node for node in tree.body if isinstance(node, ast.Assign))
+    return next(ast.literal_eval(node.value) for node in assigned if ast.unparse(node.targets[0]) == "__all__")
 
 
 def make(entry: str, *arguments: object, **options: object):

@@ -95,7 +95,7 @@ class Accumulate(Timed):
 
     params = (list(SHAPES), DTYPES)
     param_names = ("rows x inputs x outputs", "dtype")
-    covers = ("blocks.linear",)
+    covers = ("blocks.linear", "matmul.clear_padding")
 
     def setup(self, shape, dtype):
         pin(1)
