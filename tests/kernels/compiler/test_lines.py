@@ -80,6 +80,11 @@ def run_tanh(size, x, at, y):
     TANH(size, x, at, y, at)
 
 
+@jit
+def run_wrong_number_of_arguments(size, x):
+    RELU(size, x, 0)
+
+
 SIZES = [0, 1, 2, 3, 5, 8, 9, 33]  # in lines
 
 
@@ -171,10 +176,33 @@ def test_pass_is_emitted_as_vectors(dtype):
     assert f"fmul {vector}" in code
 
 
+def test_fingerprint_tells_formulas_apart_by_what_they_compute():
+    def scale(factor):
+        return lambda x: factor * x
+
+    def fingerprint(formula, dtype=np.float32, **counts):
+        return lines_pass(formula, 1, **counts).fingerprint(dtype)
+
+    assert fingerprint(scale(2)) == fingerprint(scale(2)) == fingerprint(lambda x: 2.0 * x)
+    others = [scale(2), scale(3), lambda x: x * x, tanh, relu]
+    prints = {fingerprint(formula) for formula in others} | {fingerprint(scale(2), np.float64)}
+    assert len(prints | {fingerprint(leaky, constants=1)}) == len(others) + 2
+
+
 @jit_only
-def test_pass_rejects_arrays_of_two_dtypes():
-    with pytest.raises(numba.TypingError):
-        run_relu(16, np.zeros(16, np.float32), 0, np.zeros(16, np.float64), 0)
+def test_pass_rejects_other_arrays():
+    x = np.ones(32, np.float32)
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    for source, target in ((x, x.astype(np.float64)), (x, x.reshape(2, 16)), (x[::2], x), (x, fixed), (x.astype(int), x)):
+        with pytest.raises(numba.TypingError):
+            run_relu(16, source, 0, target, 0)
+    run_relu(16, fixed, 0, x, 0)
+
+
+def test_pass_rejects_another_number_of_arguments():
+    with pytest.raises(TypeError, match="takes 5 arguments, size, in0, at_in0, out0, at_out0; got 3"):
+        run_wrong_number_of_arguments(16, np.ones(16))
 
 
 def test_pass_rejects_a_formula_with_another_number_of_outputs():
