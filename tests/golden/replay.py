@@ -29,17 +29,13 @@ SATURATED = 32
 
 
 def assert_agrees(actual, expected, bound):
-    """Within the bound where PyTorch has a finite number; where it has an infinity, the same, or nearly the largest number: on the
-    way to that, PyTorch may have overflowed (GELU with tanh doubles its input).
-    """
-    largest = float(np.finfo(np.asarray(actual).dtype).max)
+    """Within the bound where PyTorch has a finite number, the same infinity where it has one."""
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape
     finite = np.isfinite(expected)
     assert_within(actual[finite], expected[finite], np.broadcast_to(bound, actual.shape)[finite])
     infinite = np.isinf(expected)
-    overflowed = np.where(np.abs(actual[infinite]) < largest / 4, 0.0, np.sign(actual[infinite]))
-    np.testing.assert_array_equal(overflowed, np.sign(expected[infinite]))
+    np.testing.assert_array_equal(actual[infinite], expected[infinite])
 
 
 def check_activation(entry, cases, record):
