@@ -16,7 +16,7 @@ from fastmlp.checks.arrays import (
     check_same_length,
     overlaps,
 )
-from fastmlp.checks.messages import describe, full_name
+from fastmlp.checks.messages import describe, full_name, missing_return, shown
 from fastmlp.checks.scalars import (
     as_float_dtype,
     as_float_dtype_of,
@@ -48,5 +48,7 @@ __all__ = [
     "check_same_length",
     "describe",
     "full_name",
+    "missing_return",
     "overlaps",
+    "shown",
 ]

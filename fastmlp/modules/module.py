@@ -158,28 +158,56 @@ class Module:
                 f"{name} of {type(self).__name__} is a Parameter; assign a Parameter, or its numbers: .{name}.data = ... "
                 f"(got a {type(value).__name__})"
             )
-        if isinstance(value, Parameter):
-            owner = value.owner
-            if owner is not None and (owner is not self or (present is not value and value in self.__dict__.values())):
+        value = self._checked(name, value)
+        if isinstance(value, HOLDERS) or isinstance(present, HOLDERS):
+            self._check_parts(name, value)
+            self._let_go(name)
+            object.__setattr__(self, name, value)
+            self._take_in(name)
+            structure.changed()
+        else:
+            object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if isinstance(self.__dict__.get(name), HOLDERS):
+            self._let_go(name)
+            structure.changed()
+        object.__delattr__(self, name)
+
+    def _check_parts(self, name: str, value: Any) -> None:
+        """Refuse parameters and modules, alone or in containers, that have another place already."""
+        others = {key: other for key, other in self.__dict__.items() if key != name}
+        here = {id(parameter) for _, parameter in _named(others, Parameter)}
+        for _, parameter in _named({name: value}, Parameter):
+            owner = parameter.owner or self
+            if owner is not self or id(parameter) in here:
                 raise ValueError(
                     f"that Parameter already belongs to {checks.describe(owner)}; tied parameters are not supported: "
                     f"copy its numbers, .{name}.data = other.data"
                 )
-        value = self._checked(name, value)
-        if isinstance(value, (Parameter, Module, list, tuple, dict)) or isinstance(present, (Parameter, Module)):
-            structure.changed()
-        if isinstance(present, Parameter) and present is not value:
-            present.leave()
-        if isinstance(value, Parameter):
-            value.enter(self)
-        object.__setattr__(self, name, value)
+            here.add(id(parameter))
+        for _, module in _named({name: value}, Module) if self._in_network() else ():
+            if module._network() not in (None, self):
+                raise ValueError(
+                    f"{checks.describe(module)} already has a place in a network: make another one, or copy.deepcopy it"
+                )
 
-    def __delattr__(self, name: str) -> None:
-        present = self.__dict__.get(name)
-        object.__delattr__(self, name)
-        if isinstance(present, Parameter):
-            present.leave()
-        structure.changed()
+    def _take_in(self, name: str) -> None:
+        """Own what an attribute holds."""
+        held = {name: self.__dict__[name]}
+        for _, parameter in _named(held, Parameter):
+            parameter.enter(self)
+        for _, module in _named(held, Module) if self._in_network() else ():
+            module.__dict__["_parent"] = weakref.ref(self)
+
+    def _let_go(self, name: str) -> None:
+        """Set free what an attribute holds."""
+        held = {name: self.__dict__.get(name)}
+        for _, parameter in _named(held, Parameter):
+            parameter.leave()
+        for _, module in _named(held, Module):
+            if module._network() is self:
+                module.__dict__.pop("_parent")
 
     def _checked(self, name: str, value: Any) -> Any:
         """What an attribute becomes; a subclass refuses what it cannot be."""
@@ -191,13 +219,18 @@ class Module:
 
     # The flat vector that the parameters lie in.
 
+    def _network(self) -> Module | None:
+        """The module in whose network this one is a part; None where it is free, as it is when that network is gone."""
+        return None if self._parent is None else self._parent()
+
+    def _in_network(self) -> bool:
+        """Whether it is a network or a part of one."""
+        return self._row is not None or self._network() is not None
+
     def _root(self) -> Module:
         """The outermost network that this module is a part of."""
-        module = self
-        while module._parent is not None:
-            parent = module._parent()
-            if parent is None:
-                break
+        module: Module = self
+        while (parent := module._network()) is not None:
             module = parent
         return module
 
@@ -287,6 +320,10 @@ class Module:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+#: What parameters and modules are, or may be in.
+HOLDERS = (Parameter, Module, list, tuple, dict)
 
 
 def _named(attributes: dict[str, Any], kind: type) -> Iterator[tuple[str, Any]]:

@@ -75,13 +75,14 @@ class Trace:
 class Route:
     """The parts of a module in the order in which they compute."""
 
-    def __init__(self, module: Module, storage: Storage | None):
+    def __init__(self, module: Module, storage: Storage | None, *, as_whole: bool = False):
+        """With `as_whole`, the module is one part, run by the arithmetic of its own class."""
         self.storage = storage
-        self.modules = _row_of(module)
+        self.modules = [module] if as_whole else _row_of(module)
         self._options = [part._options() for part in self.modules]
         self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
         for part in self.modules:
-            if part is not module and not runs_in_engine(part):
+            if (as_whole or part is not module) and not runs_in_engine(part):
                 self._parts.append(part)
             elif self._parts and isinstance(self._parts[-1], list):
                 self._parts[-1].append(part)
@@ -114,8 +115,11 @@ class Route:
             modules = self._parts[place]
             assert isinstance(modules, list)
             expected = _width_in(modules)
-            if place and expected is not None and expected != width:
-                giver, taker = checks.describe(self._parts[place - 1]), checks.describe(modules[0])
+            if expected is not None and expected != width:
+                taker = checks.describe(modules[0])
+                if place == 0:
+                    raise ValueError(f"{taker} expects (N, {expected}); got (N, {width})")
+                giver = checks.describe(self._parts[place - 1])
                 raise ValueError(f"{giver} must return (N, {expected}), as {taker} expects; got (N, {width})")
             storage = self.storage if self.storage is not None else Storage.empty(dtype)
             found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype)

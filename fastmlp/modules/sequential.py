@@ -9,8 +9,9 @@ from typing import Any, overload
 import numpy as np
 
 from fastmlp import checks, structure
-from fastmlp.modules.module import Module
-from fastmlp.modules.route import Route
+from fastmlp.compiled import runs_compiled
+from fastmlp.modules.module import Module, _named
+from fastmlp.modules.route import ARITHMETIC, Route
 from fastmlp.parameters import Parameter, Storage, gather
 
 __all__ = ["Sequential"]
@@ -63,6 +64,11 @@ class Sequential(Module):
     _modules: dict[str, Module]
     _width: int | None
     _dtype: np.dtype
+    _as_built = True  # its arithmetic is that of this class
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls._as_built = runs_compiled(cls, "_row", *ARITHMETIC)
 
     def __init__(self, *modules: Module, dtype=None):
         if len(modules) == 1 and isinstance(modules[0], (list, tuple)):
@@ -85,6 +91,8 @@ class Sequential(Module):
     def _set_row(self, row: dict[str, Module]) -> None:
         """Have these modules, which are free."""
         self.__dict__["_width"] = _chain(list(row.values()))
+        for module in self.__dict__.get("_modules", {}).values():
+            module.__dict__.pop("_parent", None)  # whoever is no longer in the row is free
         self.__dict__["_modules"] = row
         self._own()
         structure.changed()
@@ -94,7 +102,7 @@ class Sequential(Module):
 
     def _own(self) -> None:
         """Be the network of all parts."""
-        for module in self._modules.values():
+        for _, module in self.named_children():
             module.__dict__["_parent"] = weakref.ref(self)
             for part in module.modules():
                 for _, child in part.named_children():
@@ -107,6 +115,8 @@ class Sequential(Module):
         if isinstance(value, Module):
             if not row:
                 raise TypeError(f"call super().__init__(*modules) before {name} is assigned")
+            if name in self.__dict__:
+                del self.__dict__[name]
             if row.get(name) is not value:
                 _check_free([value], self)
                 self._set_row(row | {name: value})
@@ -114,6 +124,15 @@ class Sequential(Module):
         if name in row:
             raise TypeError(f"{name} is a module of the row; got a {type(value).__name__}")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        row = self.__dict__.get("_modules", {})
+        if name not in row:
+            super().__delattr__(name)
+        elif len(row) == 1:
+            raise ValueError("Sequential needs at least one module")
+        else:
+            self._set_row({key: module for key, module in row.items() if key != name})
 
     def __getattr__(self, name: str) -> Module:
         row = self.__dict__.get("_modules", {})
@@ -142,8 +161,9 @@ class Sequential(Module):
         return self._dtype
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules, named by their places, or by the attributes they were assigned to."""
+        """The modules, named by their places, or by the attributes they were assigned to; then those in lists and the like."""
         yield from self._modules.items()
+        yield from _named({name: value for name, value in self.__dict__.items() if name != "_modules"}, Module)
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -168,9 +188,11 @@ class Sequential(Module):
         return iter(self._modules.values())
 
     def _width_in(self) -> int | None:
-        return self._width
+        return self._width if self._as_built else None
 
     def _width_out(self, width: int | None) -> int | None:
+        if not self._as_built:
+            return None
         for module in self._modules.values():
             width = module._width_out(width)
         return width
@@ -208,9 +230,8 @@ class Sequential(Module):
         >>> model.predict(np.zeros((1000, 2))).shape
         (1000, 1)
         """
-        route = self._route_now()
-        assert route is not None
-        x = checks.as_rows(X, self._width, self._dtype, "predict")
+        route = self._route_as_whole()
+        x = checks.as_rows(X, self._width_in(), self._dtype, "predict")
         stretch = route.last
         if out is None and threads is None and stretch is not None and stretch.width_in == x.shape[1]:
             y = np.empty((x.shape[0], stretch.width_out), self._dtype)
@@ -228,6 +249,12 @@ class Sequential(Module):
             checks.as_output(out, y.shape, self._dtype)[...] = y
             return out
         return route.predict(x, out, threads)
+
+    def _route_as_whole(self) -> Route:
+        """How others run it: as it is built, or by a ``forward`` that its class has."""
+        route = self._route_now()
+        assert route is not None
+        return route if self._as_built else Route(self, None, as_whole=True)
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -266,10 +293,12 @@ def _check_free(modules: Iterable[Module], network: Module | None) -> None:
             raise ValueError(
                 f"{checks.describe(part)} stands twice in the network, but it keeps its last input: make a second one"
             )
-    for module in modules:
-        if module._parent is not None and module._parent() is not None:
+    inside = {id(part) for part in parts}
+    for part in parts:
+        place = part._network()
+        if place is not None and id(place) not in inside:
             raise ValueError(
-                f"{checks.describe(module)} already has a place in a network: make another one, or copy.deepcopy it"
+                f"{checks.describe(part)} already has a place in a network: make another one, or copy.deepcopy it"
             )
     stored: list[Parameter] = [parameter for module in modules for parameter in module.parameters()]
     if len(set(map(id, stored))) < len(stored):

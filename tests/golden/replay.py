@@ -29,21 +29,20 @@ SATURATED = 32
 
 
 def assert_agrees(actual, expected, bound):
-    """Within the bound where PyTorch has a finite number; where it has an infinity, the same, or nearly the largest number: on the
-    way to that, PyTorch may have overflowed (GELU with tanh doubles its input).
-    """
-    largest = float(np.finfo(np.asarray(actual).dtype).max)
+    """Within the bound where PyTorch has a finite number, the same infinity where it has one."""
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape
     finite = np.isfinite(expected)
     assert_within(actual[finite], expected[finite], np.broadcast_to(bound, actual.shape)[finite])
     infinite = np.isinf(expected)
-    overflowed = np.where(np.abs(actual[infinite]) < largest / 4, 0.0, np.sign(actual[infinite]))
-    np.testing.assert_array_equal(overflowed, np.sign(expected[infinite]))
+    np.testing.assert_array_equal(actual[infinite], expected[infinite])
 
 
 def check_activation(entry, cases, record):
-    """Outputs and input gradients. NaN stays NaN; what its gradient is, and what is where PyTorch makes NaN of a number, is open."""
+    """Outputs and input gradients.
+
+    NaN stays NaN. What is left open: its gradient, and what comes of a number of which PyTorch makes NaN.
+    """
     x, dy = record["x"], record["dy"]
     for case, y, dx in zip(cases, record["y"], record["dx"]):
         module = entry(**case)
@@ -132,7 +131,10 @@ def check_schedule(entry, cases, record):
 
 
 def check_training(trials, record, dtype, *, widths, epochs, batch_size):
-    """The parameters and losses of `fit`, and of the loop by hand, for each trial: activation, loss, optimizer of the parameters."""
+    """The parameters and losses of `fit`, and of the loop by hand.
+
+    A trial is three functions: one makes the activation, one the loss, one what makes the optimizer of given parameters.
+    """
     x, y = record["x"].astype(dtype), record["y"]
     keywords = {"epochs": epochs, "batch_size": batch_size, "shuffle": False}
     for trial, trained, losses in zip(trials, record["trained"], record["losses"], strict=True):

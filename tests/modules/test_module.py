@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
-from helpers import assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net, normal
+from helpers import assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net, normal, small
 
 import fastmlp as fm
 
@@ -142,28 +145,6 @@ def test_subclass_may_bring_one_direction_only(dtype):
     assert_same_bits(model.backward([[5, 5, -5]]), np.array([[1, 0, -1]], dtype))
 
 
-class Wrong(fm.Module):
-    def forward(self, x):
-        return x.sum()
-
-    def backward(self, dy):
-        return dy[0]
-
-
-class WrongBack(Wrong):
-    def forward(self, x):
-        return x
-
-
-def test_written_module_of_wrong_shape_is_named():
-    with pytest.raises(ValueError, match=r"Wrong.forward must return \(4, O\); got \(\)"):
-        fm.Sequential(Wrong())(np.ones((4, 2)))
-    model = fm.Sequential(WrongBack())
-    model(np.ones((4, 2)))
-    with pytest.raises(ValueError, match=r"WrongBack.backward must return \(4, I\); got \(2,\)"):
-        model.backward(np.ones((4, 2)))
-
-
 def test_module_without_arithmetic_says_so():
     class Empty(fm.Module):
         pass
@@ -233,10 +214,220 @@ def test_load_state_dict_rejects_what_does_not_fit(change, error, message):
     assert_same_bits(flat(model), before)
 
 
-def test_load_state_dict_of_torch(dtype):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    twin = torch.nn.Sequential(torch.nn.Linear(3, 17), torch.nn.Tanh(), torch.nn.Linear(17, 2)).to(getattr(torch, dtype.name))
-    model = make_net([3, 17, 2], dtype=dtype)
-    model.load_state_dict(twin.state_dict())
-    x = np.random.default_rng(0).standard_normal((5, 3)).astype(dtype)
-    assert_within(model(x), twin(torch.from_numpy(x)).detach().numpy(), 40 * eps(dtype))
+# Parameters and modules as attributes: found wherever they are, and checked when they are assigned.
+
+
+class Scale(fm.Module):
+    """A parameter under a private name."""
+
+    def __init__(self, width):
+        self._scale = fm.Parameter((width,))
+        self._scale.data = np.arange(1, width + 1)
+
+    def forward(self, x):
+        self.x = x
+        return x * self._scale.data
+
+    def backward(self, dy):
+        self._scale.grad += (dy * self.x).sum(axis=0)
+        return dy * self._scale.data
+
+
+class Stack(fm.Module):
+    """Modules in lists, tuples and dictionaries, of several levels."""
+
+    def __init__(self):
+        self.layers = [fm.Linear(3, 4, rng=0), (fm.Linear(4, 4, rng=1), {"last": fm.Linear(4, 3, rng=2)})]
+        self._by_name = {"scale": Scale(3)}
+        self.gains = [fm.Parameter((2,)), "no parameter", None]
+
+    def row(self):
+        return [self.layers[0], self.layers[1][0], self.layers[1][1]["last"], self._by_name["scale"]]
+
+    def forward(self, x):
+        for layer in self.row():
+            x = layer(x)
+        return x
+
+    def backward(self, dy):
+        for layer in reversed(self.row()):
+            dy = layer.backward(dy)
+        return dy
+
+
+def test_parameters_are_found_wherever_they_are(dtype):
+    names = ["gains.0", "layers.0.weight", "layers.0.bias", "layers.1.0.weight", "layers.1.0.bias"]
+    names += ["layers.1.1.last.weight", "layers.1.1.last.bias", "_by_name.scale._scale"]
+    assert [name for name, _ in Stack().named_parameters()] == names
+    model = fm.Sequential(Stack(), fm.Linear(3, 2, rng=3), dtype=dtype)
+    assert [name for name, _ in model.named_parameters()] == [f"0.{name}" for name in names] + ["1.weight", "1.bias"]
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    assert len(list(model.modules())) == 7
+    x, y = make_data(12, 3, 2, "mse", dtype=dtype)
+    before = model.state_dict()
+    with pytest.warns(UserWarning, match="Stack runs in Python"):
+        fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters(), lr=0.1), x, y, epochs=2, batch_size=4, rng=0)
+    for name, values in model.state_dict().items():
+        assert np.array_equal(values, before[name]) == (name == "0.gains.0"), name
+    other = fm.Sequential(Stack(), fm.Linear(3, 2), dtype=dtype)
+    other.load_state_dict(model.state_dict())
+    for twin in (other, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_same_bits(twin(x), model(x))
+        assert_same_bits(twin.predict(x), model(x))
+        assert not any(np.shares_memory(*pair) for pair in zip([p.data for p in twin.parameters()], [p.data for p in model.parameters()]))
+    other.eval()
+    assert not any(module.training for module in other.modules())
+
+
+def test_parameter_may_be_replaced(dtype, rng):
+    """As in PyTorch, ``layer.weight = Parameter(...)``: of any dtype, before and after the network has run."""
+    x = normal(rng, (5, 2), dtype)
+    for run_before in (False, True):
+        model, given = make_net([2, 3, 1], dtype=dtype), fm.Parameter((1, 3), np.float64)
+        given.data = [[1, 2, 3]]
+        if run_before:
+            model(x), model.predict(x)
+        model[2].weight = given
+        hidden = np.tanh(x @ model[0].weight.data.T + model[0].bias.data)
+        right = hidden @ np.array([[1, 2, 3]]).T + model[2].bias.data
+        one_by_one = x
+        for module in model:
+            one_by_one = module(one_by_one)
+        for out in (model(x), model.predict(x), one_by_one):
+            assert_within(out, right, 30 * eps(dtype) * 8)
+        assert model[2].weight is given
+        assert given.dtype == dtype
+        assert np.shares_memory(given.data, model.storage.data)
+        given.data = [[0, 0, 0]]
+        assert_same_bits(model.predict(x), np.broadcast_to(model[2].bias.data, (5, 1)))
+        before = given.data.copy()
+        fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters(), lr=0.1), x, np.ones((5, 1)), epochs=1)
+        assert not np.array_equal(given.data, before)
+        assert_same_bits(model.state_dict()["2.weight"], given.data)
+
+
+def test_replaced_parameter_is_no_longer_the_optimizers(dtype):
+    """Training one that nobody reads would be in vain."""
+    for optimizer_of in (lambda model: fm.SGD(model.parameters(), lr=0.1), lambda model: fm.SGD(model[0].parameters(), lr=0.1)):
+        model = make_net([2, 3, 1], dtype=dtype)
+        optimizer, x = optimizer_of(model), np.ones((2, 2))
+        old = model[0].weight
+        model.backward(model(x))
+        optimizer.step()
+        model[0].weight = fm.Parameter((3, 2))
+        for call in (optimizer.step, optimizer.zero_grad):
+            with pytest.raises(RuntimeError, match=r"has been replaced in its module .*: make the optimizer anew"):
+                call()
+        with pytest.raises(ValueError, match="the optimizer must hold the parameters of the model, all of them"):
+            fm.fit(model, fm.MSELoss(), optimizer, x, np.ones((2, 1)), epochs=1)
+        model[0].weight = old  # and back
+        model.backward(model(x))
+        optimizer.step()
+
+
+def test_parameter_of_two_modules_is_refused():
+    first, second = fm.Linear(3, 3, rng=0), fm.Linear(3, 3, rng=1)
+    network = fm.Sequential(fm.Linear(3, 3, rng=0), fm.Linear(3, 3, rng=1))
+    for one, other in ((first, second), (network[0], network[1]), (first, network[0])):
+        before = other.weight
+        with pytest.raises(
+            ValueError,
+            match=r"already belongs to Linear\(3, 3\); tied parameters are not supported: copy its numbers, .weight.data = other.data",
+        ):
+            other.weight = one.weight
+        assert other.weight is before
+    scale = Scale(3)
+    with pytest.raises(ValueError, match="tied parameters are not supported"):
+        scale.again = scale._scale
+    with pytest.raises(ValueError, match="tied parameters are not supported"):
+        scale.several = [scale._scale]
+    with pytest.raises(ValueError, match="tied parameters are not supported"):
+        fm.Linear(2, 2).own = [other := fm.Parameter((1,)), (other,)]
+    with pytest.raises(ValueError, match="tied parameters are not supported"):
+        second.more = {"first": [first.weight]}
+    assert [name for name, _ in scale.named_parameters()] == ["_scale"]
+    scale._scale = scale._scale  # itself again
+    scale.extra = fm.Parameter((1,))
+
+
+def test_parameter_that_stands_twice_is_refused_by_optimizers():
+    model = make_net([2, 3])
+    parameters = list(model.parameters())
+    for params in ([*parameters, parameters[0]], [{"params": parameters}, {"params": parameters[:1], "lr": 1}]):
+        with pytest.raises(ValueError, match="is listed twice: each parameter takes one step"):
+            fm.SGD(params)
+
+
+def test_parameter_is_not_assigned_numbers():
+    for module, name in ((Scale(3), "_scale"), (make_net([3, 3])[0], "weight")):
+        for value in (np.ones(3), [1, 2, 3], 2.0):
+            with pytest.raises(TypeError, match=rf"{name} of .* is a Parameter; assign a Parameter, or its numbers: .{name}.data = "):
+                setattr(module, name, value)
+
+
+def test_attribute_may_be_removed_and_used_again(dtype):
+    scale = Scale(3)
+    kept = scale._scale
+    del scale._scale
+    assert list(scale.parameters()) == []
+    other = Scale(3)
+    other._scale = kept  # it is free
+    assert [name for name, _ in other.named_parameters()] == ["_scale"]
+    scale._scale = None
+    assert list(scale.parameters()) == []
+    model = fm.Sequential(Scale(3), fm.Linear(3, 2, rng=0), dtype=dtype)
+    model(np.ones((1, 3)))
+    model[0]._scale = fm.Parameter((3,))
+    assert_same_bits(model.predict(np.ones((1, 3))), model[1].bias.data[None])
+
+
+def test_module_may_be_replaced_in_another(dtype):
+    model = fm.Sequential(Residual(5), fm.Linear(5, 2, rng=1), dtype=dtype)
+    x = np.ones((4, 5), dtype)
+    model(x)
+    model[0].inside = layer = fm.Linear(5, 5, rng=7)
+    expected = model[1](x + np.tanh(x @ layer.weight.data.T.astype(dtype) + layer.bias.data.astype(dtype)))
+    assert_within(model(x), expected, 40 * eps(dtype))
+    assert_same_bits(model.predict(x), model(x))
+    assert layer.weight.dtype == dtype
+    assert np.shares_memory(layer.weight.data, model.storage.data)
+    model[0].activation = fm.Identity()
+    assert_within(model.predict(x), model[1](x + layer(x)), 40 * eps(dtype))
+
+
+def test_a_part_pickles_and_copies_alone():
+    """Not the network that it is a part of, nor what was computed with it."""
+    model = make_net([500, 400, 3])
+    model(np.ones((small(1000, 1), 500)))
+    model.predict(np.ones((small(1000, 1), 500)))
+    small = model[2]
+    for part in (small, small.weight, small.bias, fm.SGD(small.parameters(), momentum=0.9), model[1]):
+        assert len(pickle.dumps(part)) < 16_000
+    whole = len(pickle.dumps(model))
+    assert whole < 4 * 2 * (501 * 400 + 401 * 3) + 10_000  # numbers and gradients
+    twin = copy.deepcopy(small)
+    assert twin.storage.data.size < 3 * 401 * 16
+    assert twin._root() is twin
+    assert_same_bits(twin.weight.data, small.weight.data)
+    both = copy.deepcopy([model, model[0]])
+    assert both[1] is both[0][0]
+
+
+class Own(fm.Module):
+    def __init__(self):
+        self.size, self.shape, self.name, self.state, self.data, self.rows = range(6)
+        self.parts, self.device, self.code, self.width, self.route, self.version = range(6)
+
+    def forward(self, x):
+        return x + self.size
+
+    def backward(self, dy):
+        return dy
+
+
+def test_names_of_a_module_are_its_own():
+    """What the base class keeps has names of its own, and is not found as a part."""
+
+    model = fm.Sequential(fm.Linear(2, 2), Own())
+    assert_same_bits(model.predict([[1, 2]]), model([[1, 2]]))
+    assert pickle.loads(pickle.dumps(model))[1].version == 5

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import threading
 
@@ -13,6 +14,7 @@ from helpers import (
     assert_same_bits,
     assert_within,
     central_differences,
+    eager_train,
     eps,
     flat,
     make_data,
@@ -24,8 +26,9 @@ from helpers import (
 import fastmlp as fm
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu", "identity"])
+@pytest.mark.parametrize(
+    ("activation", "loss"), [("tanh", "mse"), ("sigmoid", "cross_entropy"), ("relu", "mse"), ("identity", "cross_entropy")]
+)
 def test_network_matches_finite_difference(activation, loss):
     model = make_net([3, 9, 4, 2], activation, dtype=np.float64)
     x, y = make_data(5, 3, 2, loss, dtype=np.float64)
@@ -41,27 +44,6 @@ def test_network_matches_finite_difference(activation, loss):
     for parameter, gradient in zip(model.parameters(), gradients):
         assert gradient.any()
         assert_within(gradient, central_differences(value, parameter.data), DIFFERENCE_BOUND)
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_network_matches_torch(loss, dtype):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    model = make_net([3, 17, 9, 4], dtype=dtype)
-    nn = torch.nn
-    twin = nn.Sequential(nn.Linear(3, 17), nn.Tanh(), nn.Linear(17, 9), nn.Tanh(), nn.Linear(9, 4)).to(
-        getattr(torch, dtype.name)
-    )
-    twin.load_state_dict({name: torch.from_numpy(array) for name, array in model.state_dict().items()})
-    x, y = make_data(11, 3, 4, loss, dtype=dtype)
-    criterion, other = LOSSES[loss](), {"cross_entropy": nn.CrossEntropyLoss, "mse": nn.MSELoss}[loss]()
-    given = torch.from_numpy(x).requires_grad_()
-    theirs = other(twin(given), torch.from_numpy(y))
-    theirs.backward()
-    terms = (3 + 17 + 9 + 4) * eps(dtype)
-    assert_within(criterion(model(x), y), theirs.item(), 2 * terms)
-    assert_within(model.backward(criterion.backward()), given.grad.numpy(), 2 * terms)
-    for parameter, twin_parameter in zip(model.parameters(), twin.parameters()):
-        assert_within(parameter.grad, twin_parameter.grad.numpy(), 2 * terms)
 
 
 def test_sequential_is_its_modules_in_a_row(dtype, rng):
@@ -258,12 +240,236 @@ def test_sequential_rejects_a_module_that_stands_twice():
 
 
 def test_sequential_rejects_a_module_of_another_network():
+    class Around(fm.Module):
+        def __init__(self, inside):
+            self.inside = inside
+
     layer = fm.Linear(3, 3)
+    network = fm.Sequential(layer)
+    message = r"Linear\(3, 3\) already has a place in a network: make another one, or copy.deepcopy"
+    for wrong in (layer, Around(layer), network[:]):
+        with pytest.raises(ValueError, match=message.replace(r"Linear\(3, 3\)", ".*")):
+            fm.Sequential(fm.Identity(), wrong)
+    other = fm.Sequential(Around(fm.ReLU()))
+    with pytest.raises(ValueError, match=message):
+        other[0].inside = layer
+    with pytest.raises(ValueError, match=message):
+        other[0].several = [layer]
+    with pytest.raises(ValueError, match=message):
+        other.more = layer
+    assert isinstance(other[0].inside, fm.ReLU)
+    assert len(other) == 1
+    copied = fm.Sequential(copy.deepcopy(layer))
+    assert_same_bits(copied.storage.data, network.storage.data)
+
+
+def test_module_of_a_network_that_is_gone_is_free(dtype):
+    """At once: a cell of a notebook runs twice, a function builds networks around one layer."""
+    layer = fm.Linear(2, 4, rng=0)
+    gc.disable()
+    try:
+        for _ in range(3):
+            model = fm.Sequential(layer, fm.Tanh(), fm.Linear(4, 2, rng=1), dtype=dtype)
+            model.backward(model(np.ones((3, 2))))
+            optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+            fm.fit(model, fm.CrossEntropyLoss(), optimizer, np.ones((3, 2)), [0, 1, 0], epochs=1)
+            del model, optimizer
+    finally:
+        gc.enable()
+    assert_same_bits(layer(np.ones((1, 2))), fm.Sequential(layer)(np.ones((1, 2))))
+    with pytest.raises(RuntimeError, match="backward was called before forward"):
+        copy.deepcopy(layer).backward(np.ones((1, 4)))
+
+
+def test_module_of_a_network_that_could_not_be_built_is_free():
+    layer = fm.Linear(3, 3)
+    for wrong in (fm.Linear(4, 2), layer, fm.ReLU, fm.Linear(3, 3, dtype=np.float64)):
+        with pytest.raises((ValueError, TypeError)):
+            fm.Sequential(layer, wrong)
     fm.Sequential(layer)
-    with pytest.raises(
-        ValueError, match=r"Linear\(3, 3\) already has a place in a network: make another one, or copy.deepcopy"
-    ):
-        fm.Sequential(layer)
+
+
+def test_replaced_module_is_free(dtype):
+    class Net(fm.Sequential):
+        def __init__(self):
+            super().__init__(fm.Linear(2, 3, rng=0), dtype=dtype)
+            self.head = fm.Linear(3, 1, rng=1)
+
+    net, x = Net(), np.ones((4, 2))
+    first, net.head = net.head, fm.Linear(3, 2, rng=2)
+    assert net(x).shape == net.predict(x).shape == (4, 2)
+    other = fm.Sequential(first)
+    assert net.head.weight.dtype == dtype
+    assert_same_bits(other(np.ones((1, 3))), first(np.ones((1, 3))))
+    second = net.head
+    del net.head
+    assert net(x).shape == (4, 3)
+    assert len(net) == 1
+    fm.Sequential(fm.Linear(1, 3), second, dtype=dtype)
+    with pytest.raises(AttributeError, match="'Net' object has no attribute 'head'"):
+        net.head  # noqa: B018
+    with pytest.raises(ValueError, match="at least one module"):
+        delattr(net, "0")
+    with pytest.raises(ValueError, match=r"the widths don't chain: Linear\(2, 3\) at 0 gives 3 features, Linear\(5, 1\) at 1"):
+        net.head = fm.Linear(5, 1)
+    assert net(x).shape == (4, 3)
+
+
+class Head(fm.Sequential):
+    """A network with attributes of its own: at the end of the row, as in PyTorch."""
+
+    def __init__(self):
+        self.note = "before"
+        super().__init__(fm.Linear(2, 3, rng=0), fm.Tanh())
+        self._head = fm.Linear(3, 2, rng=1)
+        self.act = fm.Sigmoid()
+
+
+class Scaled(fm.Sequential):
+    """A network with arithmetic of its own, on top of its row's."""
+
+    def __init__(self):
+        super().__init__(fm.Linear(2, 3, rng=0), fm.Tanh())
+        self.scale = fm.Parameter((3,))
+        self.scale.data = [1, 2, 3]
+        self.heads = [fm.Linear(3, 2, rng=i) for i in range(2)]
+
+    def forward(self, x):
+        self.h = super().forward(x)
+        return np.hstack([head(self.h * self.scale.data) for head in self.heads])
+
+    def backward(self, dy):
+        dh = self.heads[0].backward(dy[:, :2]) + self.heads[1].backward(dy[:, 2:])
+        self.scale.grad += (dh * self.h).sum(axis=0)
+        return super().backward(dh * self.scale.data)
+
+
+def test_attributes_of_a_subclass_are_in_the_row(dtype, rng):
+    net, plain = Head(), fm.Sequential(fm.Linear(2, 3, rng=0), fm.Tanh(), fm.Linear(3, 2, rng=1), fm.Sigmoid())
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias", "_head.weight", "_head.bias"]
+    assert [parameter.name for parameter in net.parameters()] == [name for name, _ in net.named_parameters()]
+    assert len(net) == 4
+    assert net[2] is net._head
+    assert "(_head): Linear(3, 2)" in repr(net)
+    x, y = make_data(11, 2, 2, "mse")
+    for model in (net, plain):
+        fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters(), lr=0.1), x, y, epochs=2, batch_size=4, rng=0)
+    assert_same_bits(net(x), plain(x))
+    for twin in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert_same_bits(twin.predict(x), plain.predict(x))
+        twin._head = fm.Linear(3, 2, rng=5)
+        assert not np.array_equal(twin.predict(x), plain.predict(x))
+    other = Head()
+    other.load_state_dict(net.state_dict())
+    assert_same_bits(other.predict(x), net.predict(x))
+    with pytest.raises(TypeError, match="act is a module of the row; got a str"):
+        net.act = "relu"
+
+    class Early(fm.Sequential):
+        def __init__(self):
+            self.head = fm.Linear(2, 3)
+
+    with pytest.raises(TypeError, match=r"call super\(\).__init__\(\*modules\) before head is assigned"):
+        Early()
+
+
+def test_arithmetic_of_a_subclass_counts_everywhere(rng):
+    """Alone, in `predict`, in `fit`, within another network, saved and copied."""
+    net, x = Scaled(), normal(rng, (7, 2), np.float32)
+    out = net(x)
+    h = np.tanh(x @ net[0].weight.data.T + net[0].bias.data) * [1, 2, 3]
+    assert_within(out, np.hstack([h @ head.weight.data.T + head.bias.data for head in net.heads]), 60 * eps(np.float32))
+    assert_same_bits(net.predict(x), out)
+    assert_same_bits(net.predict(x, out=np.empty((7, 4), np.float32), threads=2), out)
+    assert net.training
+    names = ["scale", "0.weight", "0.bias", "heads.0.weight", "heads.0.bias", "heads.1.weight", "heads.1.bias"]
+    assert [name for name, _ in net.named_parameters()] == names
+    dx = net.backward(out)
+    outer = fm.Sequential(Scaled(), fm.Identity())
+    assert_same_bits(outer(x), out)
+    assert_same_bits(outer.predict(x), out)
+    assert_same_bits(outer.backward(out), dx)
+    assert_same_bits(outer[0].scale.grad, net.scale.grad)
+    before, keywords = net.state_dict(), {"epochs": 2, "batch_size": 3, "rng": 0}
+    for model in (net, outer):
+        with pytest.warns(UserWarning, match="Scaled runs in Python"):
+            fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters(), lr=0.1), x, np.ones((7, 4)), **keywords)
+    for (name, values), other in zip(net.state_dict().items(), outer.state_dict().values()):
+        assert not np.array_equal(values, before[name]), name
+        assert_same_bits(values, other)
+    for twin in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert_same_bits(twin.predict(x), net.predict(x))
+    by_hand, keywords = Scaled(), keywords | {"epochs": 2}
+    eager_train(by_hand, fm.MSELoss(), fm.SGD(by_hand.parameters(), lr=0.1), x, np.ones((7, 4)), **keywords)
+    assert_same_bits(by_hand.predict(x), net.predict(x))
+
+
+def test_slice_is_a_network_of_the_same_modules(dtype, rng):
+    model, x = make_net([3, 17, 5, 2], dtype=dtype), normal(rng, (7, 3), dtype)
+    for cut in (slice(0, 3), slice(None), slice(-5, 2), slice(0, 1)):
+        part = model[cut]
+        assert type(part) is fm.Sequential
+        assert list(part) == list(model)[cut]
+        assert part.dtype == dtype
+        assert part.storage is model.storage
+        h = x
+        for module in list(model)[cut]:
+            h = module(h)
+        assert_same_bits(part(x), h)
+        assert_same_bits(part.predict(x), h)
+        dh = normal(rng, h.shape, dtype)
+        part.zero_grad()
+        dx, expected = part.backward(dh), dh
+        gradient = model.storage.grad.copy()
+        part.zero_grad()
+        for module in reversed(list(model)[cut]):
+            expected = module.backward(expected)
+        assert_same_bits(dx, expected)
+        assert_same_bits(model.storage.grad, gradient)
+        other = pickle.loads(pickle.dumps(part))
+        assert_same_bits(other.predict(x), h)
+        assert fm.Sequential(copy.deepcopy(part), fm.Identity())
+    assert_same_bits(model[2:](model[:2](x)), model(x))
+    assert [module.training for module in model[:2].eval()] == [False] * 2
+    assert [module.training for module in model] == [False] * 2 + [True] * 3
+    model.train()
+    assert model[-1] is model[4]
+    assert model[np.int64(1)] is model[1]
+    for bad, error in ((slice(3, 3), ValueError), (slice(None, None, -1), ValueError), (5, IndexError), ("0", TypeError)):
+        with pytest.raises(error):
+            model[bad]
+
+
+def test_slice_trains_its_part_of_the_network(dtype):
+    X, y = make_data(11, 3, 5, dtype=dtype)
+    for by_hand in (False, True):
+        model = make_net([3, 17, 5, 2], dtype=dtype)
+        part, twin = model[:3], make_net([3, 17, 5], dtype=dtype)
+        twin.load_state_dict(part.state_dict())
+        before = model[4].weight.data.copy()
+        for network in (part, twin):
+            optimizer = fm.SGD(network.parameters(), lr=0.1, momentum=0.9)
+            arguments = network, fm.CrossEntropyLoss(), optimizer, X, y
+            if by_hand:
+                eager_train(*arguments, epochs=2, batch_size=4, rng=0)
+            else:
+                fm.fit(*arguments, epochs=2, batch_size=4, rng=0)
+        for one, other in zip(part.parameters(), twin.parameters()):
+            assert_same_bits(one.data, other.data)
+        assert_same_bits(model[4].weight.data, before)
+
+
+def test_slice_outlives_its_network(dtype, rng):
+    x = normal(rng, (4, 3), dtype)
+    model = make_net([3, 5, 2], dtype=dtype)
+    part, right = model[:2], model[:2](x)
+    del model
+    assert_same_bits(part(x), right)
+    assert part.backward(right).shape == (4, 3)
+    optimizer = fm.SGD(part.parameters(), lr=0.1)
+    optimizer.step()
+    assert not np.array_equal(part.predict(x), right)
+    assert_padding_is_zero(part)
 
 
 @pytest.mark.parametrize(
@@ -383,19 +589,86 @@ def test_predict_rejects_a_read_only_out():
 
 
 def test_sequential_rejects_parameter_of_two_modules():
-    first, second = fm.Linear(2, 2, rng=0), fm.Linear(2, 2, rng=1)
-    second.weight = first.weight
+    class Holder(fm.Module):
+        def __init__(self, parameters):
+            self.parameters_of_mine = parameters
+
+    shared = [fm.Parameter((1,))]
+    first = Holder(shared)
+    second = Holder([])
+    second.parameters_of_mine.append(shared[0])  # past the border of assignment
     with pytest.raises(ValueError, match="belongs to two modules"):
         fm.Sequential(first, second)
 
 
-def test_predict_starts_no_more_threads_than_there_are_tiles(monkeypatch):
-    from fastmlp.modules import sequential
+def test_flat_vector_may_be_written_as_a_whole(dtype, rng):
+    """Padding included: it has no effect on what is computed, saved or trained."""
+    for bias in (True, False):
+        model = make_net([3, 17, 2], dtype=dtype, bias=bias)
+        twin, clean = (make_net([3, 17, 2], dtype=dtype, bias=bias) for _ in range(2))
+        values = normal(rng, model.storage.data.shape, dtype)
+        model.storage.data[:] = values
+        model.storage.grad[:] = 7
+        for network in (twin, clean):
+            network.load_state_dict(model.state_dict())
+        x, y = make_data(8, 3, 2, dtype=dtype)
+        for i in range(2):
+            assert_same_bits(model(x), twin(x))
+            assert_same_bits(model.predict(x), twin.predict(x))
+            assert_same_bits(model.predict(x[:1]), twin.predict(x[:1]))
+            model.zero_grad()
+            twin.zero_grad()
+            dy = normal(rng, (8, 2), dtype)
+            assert_same_bits(model.backward(dy), twin.backward(dy))
+            for one, other in zip(model.parameters(), twin.parameters()):
+                assert_same_bits(one.grad, other.grad)
+            for network in (model, twin):
+                optimizer = fm.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+                fm.fit(network, fm.CrossEntropyLoss(), optimizer, x, y, epochs=2, batch_size=3, rng=0, threads=i + 1)
+                eager_train(network, fm.CrossEntropyLoss(), optimizer, x, y, epochs=1, batch_size=3, rng=0)
+            for one, other in zip(model.parameters(), twin.parameters()):
+                assert_same_bits(one.data, other.data)
+        assert sum(parameter.size for parameter in model.parameters()) == 3 * 17 + 17 * 2 + bias * 19
+        assert f"{3 * 17 + 17 * 2 + bias * 19} parameters" in repr(model)
 
-    teams = []
-    monkeypatch.setattr(sequential, "run_together", lambda run, threads, **_: teams.append(threads) or run(0))
-    model = fm.Sequential(fm.Linear(2, 3, rng=0))
-    for rows in (1, 2 * sequential.TILE_ROWS, 2 * sequential.TILE_ROWS + 1):
-        X = np.ones((rows, 2), np.float32)
-        np.testing.assert_array_equal(model.predict(X, threads=1000), model.predict(X))
-    assert teams == [1, 2, 3]
+
+def test_predict_into_memory_it_reads(rng):
+    """`out` and `X` of one memory, in all ways that overlap, on one thread and two."""
+    model = fm.Sequential(fm.Linear(2, 4, rng=0))
+    memory = rng.normal(size=1600).astype(np.float32)
+    for rows, at, back in ((300, 0, 0), (300, 1, 0), (300, 0, 1), (1, 0, 0), (7, 5, 3)):
+        for threads in (None, 1, 2):
+            used = memory.copy()
+            X = used[at : at + 2 * rows].reshape(rows, 2)
+            out = used[back : back + 4 * rows].reshape(rows, 4)
+            right = model.predict(X.copy())
+            assert model.predict(X, out=out, threads=threads) is out
+            assert_same_bits(out, right)
+    square = fm.Sequential(fm.Linear(3, 3, rng=0), fm.Tanh())
+    X = rng.normal(size=(100, 3)).astype(np.float32)
+    right = square.predict(X)
+    assert square.predict(X, out=X) is X
+    assert_same_bits(X, right)
+    halves = rng.normal(size=(100, 3)).astype(np.float32)
+    right = square.predict(halves[::-1])
+    square.predict(halves[::-1], out=halves)
+    assert_same_bits(halves, right)
+
+
+def test_predict_does_not_heed_numpys_error_state(dtype):
+    model = make_net([2, 3, 1], dtype=dtype)
+    X = [[1e-45, 1.0], [1e300, -1e300], [np.inf, 0]]
+    with np.errstate(all="ignore"):
+        right = model.predict(X)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(model.predict(X), right)
+        np.testing.assert_array_equal(model(X), right)
+
+
+def test_predict_rejects_masked_and_sparse_input():
+    model = make_net([2, 3])
+    X = np.ma.masked_array([[0.1, 0.2], [0.3, -9999.0]], mask=[[0, 0], [0, 1]])
+    for wrong in (X, [X[0], X[1]], list(X)):
+        with pytest.raises(ValueError, match="has masked entries"):
+            model.predict(wrong)
+    assert_same_bits(model.predict(X[:1]), model.predict(X.data[:1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from helpers import (
@@ -165,7 +167,7 @@ def test_rows_along_the_vectors_agree_to_the_bit(dtype, rng):
     """Narrow layers, one after another, for every number of rows of a block."""
     for widths in ([3, 1, 5], [3, 9, 9, 1], [1, 2]):
         layers, params, end = [], [], 0
-        for i, (width_in, width_out) in enumerate(zip(widths, widths[1:])):
+        for i, (width_in, width_out) in enumerate(pairwise(widths)):
             op, flat, *_ = layer(rng, width_in, width_out, dtype, "none" if i == 1 else "together")
             layers.append((op, end))
             params.append(flat)
@@ -264,7 +266,7 @@ def test_a_step_of_training_goes_back_through_the_weights_of_that_step(dtype, rn
     for calls, steps in ((1, 3), (3, 1)):
         loss = ElementwiseLoss(3, "given", times_target, target)
         update = Update("descent", descent, 0, 0, 0)
-        program = Program.training(layers(), loss, [update], lambda offset: 0, dtype, batch=9, threads=1)
+        program = Program.training(layers(), loss, [update], lambda _: 0, dtype, batch=9, threads=1)
         job = kept_job(program, dtype, params=start.copy(), order=np.arange(9))
         job.run.steps, job.run.batches = steps, 1
         job.set(sums=np.zeros(3))

@@ -80,12 +80,12 @@ def compiled(formula, x, *others):
 
         @jit
         def kernel(x, dy, y):
-            run(x.size, x, 0, dy, 0, y, 0)
+            run(x.size, x, 0, dy, 0, y, 0, x, 0)
     else:
 
         @jit
         def kernel(x, y):
-            run(x.size, x, 0, y, 0)
+            run(x.size, x, 0, y, 0, x, 0)
 
     y = np.empty_like(x)
     kernel(x, *others, y)
@@ -188,7 +188,7 @@ def instructions(formula):
 
     @jit
     def kernel(x, dy, y):
-        run(x.size, x, 0, dy, 0, y, 0)
+        run(x.size, x, 0, dy, 0, y, 0, x, 0)
 
     kernel(*np.zeros((3, 16), np.float32))
     return kernel.inspect_llvm(kernel.signatures[0])

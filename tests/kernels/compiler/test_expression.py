@@ -121,7 +121,7 @@ def vectors(formula, x):
 
     @jit
     def kernel(x, y):
-        run(x.size, x, 0, y, 0)
+        run(x.size, x, 0, y, 0, x, 0)
 
     y = np.empty_like(x)
     kernel(x, y)

@@ -1,0 +1,141 @@
+"""Stretches of a network: their memory, and several threads at one of them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from helpers import assert_same_bits, make_net, normal, small
+
+import fastmlp as fm
+from fastmlp.modules import stretch
+from fastmlp.program import Program
+
+
+def test_batches_of_all_sizes_take_turns(dtype, rng, monkeypatch):
+    """Memory for more rows is used for fewer, unless it is far too much."""
+    made = []
+
+    def both_ways(layers, dtype, *, batch, real=Program.both_ways):
+        made.append(batch)
+        return real(layers, dtype, batch=batch)
+
+    monkeypatch.setattr(Program, "both_ways", both_ways)
+    model = make_net([3, 17, 2], dtype=dtype)
+    sizes = (9, 4, 9, 70, 69, 70, 9, 5, 1, 2)
+    for rows in sizes:
+        x, dy = normal(rng, (rows, 3), dtype), normal(rng, (rows, 2), dtype)
+        model.zero_grad()
+        fresh = make_net([3, 17, 2], dtype=dtype)
+        out, dx = model(x), model.backward(dy)
+        count = len(made)
+        assert_same_bits(out, fresh(x))
+        assert_same_bits(dx, fresh.backward(dy))
+        assert_same_bits(model.storage.grad, fresh.storage.grad)
+        del made[count:]
+    assert made == [9, 4, 70, 69, 5, 1]  # two at a time, that of the last pass and that of the next
+
+
+def test_passes_of_two_widths_have_memory_of_their_own(dtype, rng):
+    module = fm.Sequential(fm.Tanh(), fm.Sigmoid(), dtype=dtype)
+    for width in (3, 40, 3, 40, 1):
+        x, dy = normal(rng, (5, width), dtype), normal(rng, (5, width), dtype)
+        twin = fm.Sequential(fm.Tanh(), fm.Sigmoid(), dtype=dtype)
+        assert_same_bits(module(x), twin(x))
+        assert_same_bits(module.backward(dy), twin.backward(dy))
+        assert_same_bits(module.predict(x), twin(x))
+
+
+def test_passes_of_two_dtypes_have_memory_of_their_own(rng):
+    module = fm.Tanh()
+    for dtype in (np.float32, np.float64, np.float32):
+        x, dy = normal(rng, (5, 3), dtype), normal(rng, (5, 3), dtype)
+        twin = fm.Tanh()
+        assert_same_bits(module(x), twin(x))
+        assert_same_bits(module.backward(dy), twin.backward(dy))
+
+
+def test_predict_starts_no_more_threads_than_there_are_tiles(monkeypatch):
+    teams = []
+
+    def run_together(take_part, threads, **_):
+        teams.append(threads)
+        for thread in range(threads):
+            take_part(thread, threads)
+
+    monkeypatch.setattr(stretch, "run_together", run_together)
+    monkeypatch.setattr(stretch, "team_size", lambda wanted, work, per_thread, shares: min(wanted or 1, shares))
+    model = fm.Sequential(fm.Linear(2, 3, rng=0))
+    for rows in (1, stretch.TILE_ROWS, stretch.TILE_ROWS + 1, 3 * stretch.TILE_ROWS + 1, 1000):
+        X = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
+        np.testing.assert_array_equal(model.predict(X, threads=1000), model.predict(X))
+    assert teams == [2, 4, -(-1000 // stretch.TILE_ROWS)]
+
+
+class Copies(fm.Module):
+    """Keeps what it gave, as a module in Python does."""
+
+    def forward(self, x):
+        self.y = 2 * x
+        return self.y
+
+    def backward(self, dy):
+        return 2 * dy
+
+
+def together(calls, workers=4):
+    """The results of calls that several threads make at the same time."""
+    ready = threading.Barrier(workers)
+
+    def work(some):
+        ready.wait(60)
+        return [call() for call in some]
+
+    with ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(work, [calls[i::workers] for i in range(workers)]))
+    return [parts[i % workers][i // workers] for i in range(len(calls))]
+
+
+def test_threads_may_call_one_network_at_the_same_time(dtype, rng):
+    """`predict` and the call, in training mode and in evaluation mode, with and without a module in Python."""
+    plain = make_net([5, 33, 3], dtype=dtype)
+    mixed = fm.Sequential(fm.Linear(5, 33, rng=0), Copies(), fm.Tanh(), fm.Linear(33, 3, rng=1), dtype=dtype)
+    inputs = [normal(rng, (small(200, 3) + i, 5), dtype) for i in range(4)]
+    for model in (plain, mixed, fm.Linear(5, 3, dtype=dtype, rng=0), fm.Tanh()):
+        for mode in (True, False):
+            model.train(mode)
+            right = [model(x) for x in inputs]
+            functions = [model, model.predict] if isinstance(model, fm.Sequential) else [model]
+            calls = [lambda f=f, x=x: f(x) for f in functions for x in inputs] * small(30, 2)
+            for call, result in zip(calls, together(calls)):
+                x = call.__defaults__[1]
+                assert_same_bits(result, right[next(i for i, given in enumerate(inputs) if given is x)])
+
+
+def test_predict_leaves_alone_what_a_module_in_python_keeps(dtype, rng):
+    model = fm.Sequential(fm.Linear(5, 7, rng=0), Copies(), fm.Linear(7, 2, rng=1), dtype=dtype)
+    model(normal(rng, (3, 5), dtype))
+    kept = model[1].y
+    model.predict(normal(rng, (9, 5), dtype))
+    assert model[1].y is kept
+    assert model.training
+    assert model[1].training
+
+
+def test_threads_may_call_one_loss_at_the_same_time(dtype, rng):
+    out = [normal(rng, (small(100, 3) + i, 3), dtype) for i in range(4)]
+    for criterion in (fm.CrossEntropyLoss(), fm.MSELoss()):
+        labels = [rng.integers(3, size=len(x)) if criterion.takes_labels else np.zeros_like(x) for x in out]
+        right = [criterion(*pair) for pair in zip(out, labels)]
+        calls = [lambda i=i: criterion(out[i], labels[i]) for i in range(4)] * small(50, 2)
+        assert together(calls) == right * small(50, 2)
+
+
+def test_networks_are_built_while_others_predict(dtype, rng):
+    """Every network that is built lets the others look again at what they are."""
+    model, x = make_net([5, 33, 3], dtype=dtype), normal(rng, (20, 5), dtype)
+    right = model.predict(x)
+    calls = [lambda: model.predict(x), lambda: make_net([5, 33, 3], dtype=dtype).predict(x)] * small(50, 4)
+    for result in together(calls, 2):
+        assert_same_bits(result, right)
