@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.compiled import runs_compiled
+from fastmlp.compiled import check_static, runs_compiled
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -165,6 +165,11 @@ class ElementwiseLoss(Criterion):
     value: Callable[..., Any]
     slope: Callable[..., Any] | None = None
     constants: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.forward is Criterion.forward:
+            check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
 
     def _op(self, width: int) -> Op:
         return ElementwiseLossOp(width, type(self).__name__.lower(), self.value, self.slope, self._numbers())

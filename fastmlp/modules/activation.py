@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from fastmlp import checks, structure
+from fastmlp.compiled import check_static
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
@@ -40,6 +41,11 @@ class Activation(Module):
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     #: Where the function is max(x, floor): the product before it can do that too.
     floor: float | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.forward is Module.forward:
+            check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
 
     def _width_out(self, width: int | None) -> int | None:
         return width
