@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp.checks.messages import class_name, missing_return, shown
 
 __all__ = [
+    "as_flag",
     "as_float_dtype",
     "as_float_dtype_of",
     "as_generator",
@@ -94,6 +95,18 @@ def as_number(
             rule.append("finite")
         raise ValueError(f"{name} must be {' and '.join(rule)}; got {shown(value, str)}")
     return number
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Yes or no: a bool, or 0 or 1. Text is neither: "False" would be taken for yes."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    try:
+        if isinstance(value, np.ndarray) or operator.index(value) not in (0, 1):
+            raise TypeError
+    except TypeError:
+        raise TypeError(f"{name} must be True or False; got {shown(value)}") from None
+    return bool(value)
 
 
 def as_loss(value: Any, owner: Any) -> float:
