@@ -274,7 +274,9 @@ def test_parameters_are_found_wherever_they_are(dtype):
     for twin in (other, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert_same_bits(twin(x), model(x))
         assert_same_bits(twin.predict(x), model(x))
-        assert not any(np.shares_memory(*pair) for pair in zip([p.data for p in twin.parameters()], [p.data for p in model.parameters()]))
+        assert not any(
+            np.shares_memory(*pair) for pair in zip([p.data for p in twin.parameters()], [p.data for p in model.parameters()])
+        )
     other.eval()
     assert not any(module.training for module in other.modules())
 
@@ -361,7 +363,9 @@ def test_parameter_that_stands_twice_is_refused_by_optimizers():
 def test_parameter_is_not_assigned_numbers():
     for module, name in ((Scale(3), "_scale"), (make_net([3, 3])[0], "weight")):
         for value in (np.ones(3), [1, 2, 3], 2.0):
-            with pytest.raises(TypeError, match=rf"{name} of .* is a Parameter; assign a Parameter, or its numbers: .{name}.data = "):
+            with pytest.raises(
+                TypeError, match=rf"{name} of .* is a Parameter; assign a Parameter, or its numbers: .{name}.data = "
+            ):
                 setattr(module, name, value)
 
 
@@ -431,3 +435,25 @@ def test_names_of_a_module_are_its_own():
     model = fm.Sequential(fm.Linear(2, 2), Own())
     assert_same_bits(model.predict([[1, 2]]), model([[1, 2]]))
     assert pickle.loads(pickle.dumps(model))[1].version == 5
+
+
+def test_backward_after_a_change_says_that_it_was_the_change():
+    def replace(model):
+        model[2].weight = fm.Parameter((3, 5))
+
+    def remove(model):
+        model[2].bias = None
+
+    def assign(model):
+        model[1].negative_slope = 0.5
+
+    for change in (replace, remove, assign):
+        model = fm.Sequential(fm.Linear(2, 5), fm.LeakyReLU(0.1), fm.Linear(5, 3))
+        with pytest.raises(RuntimeError, match="Sequential.backward was called before forward"):
+            model.backward(np.ones((4, 3)))
+        model(np.ones((4, 2)))
+        change(model)
+        with pytest.raises(RuntimeError, match="another part, parameter or option since its last forward: call it again"):
+            model.backward(np.ones((4, 3)))
+        model(np.ones((4, 2)))
+        assert model.backward(np.ones((4, 3))).shape == (4, 2)
