@@ -362,7 +362,7 @@ def test_the_table_holds_what_the_program_says():
     for row, op, record in zip(job.ops, program.ops, program.records):
         assert row.block == op.block.address(F32)
         assert [int(row[name]) for name in ("x", "y", "dx", "dy", "units")] == [
-            int(record[name]) for name in ("x", "y", "dx", "dy", "units")
+            getattr(record, name) for name in ("x", "y", "dx", "dy", "units")
         ]
     assert job.program is program
 
@@ -383,7 +383,7 @@ def parts_of(program):
         if op.gives_losses:
             found["delta of the loss", int(record.dx)] = rows * int(record.x_stride)
             found.pop(("dy", int(record.dx)), None)
-        names = record.dtype.names
+        names = vars(record)
         if "weight_t" in names and record.dx >= 0:
             found["transposed", int(record.weight_t)] = int(op.width_out) * int(record.x_stride)
         if "targets" in names:
