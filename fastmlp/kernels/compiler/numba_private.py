@@ -23,6 +23,8 @@ from typing import Any
 
 from llvmlite import binding
 
+from fastmlp.kernels.compiler.collector import collector_off
+
 __all__ = [
     "AVAILABLE",
     "BlockCompiler",
@@ -135,7 +137,15 @@ class PartCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
         super().__init__(typing, target, library or _Part(target.codegen(), "part"), *rest)
 
 
-class WholeCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
+class _CollectorOff(Compiler or object):  # type: ignore[misc,unused-ignore]
+    """A compilation with all that it starts: parts are compiled inside it. What comes from the cache does not get here."""
+
+    def compile_extra(self, func):
+        with collector_off():
+            return super().compile_extra(func)
+
+
+class WholeCompiler(_CollectorOff):
     """For entry points."""
 
     def __init__(self, typing, target, library, *rest):
@@ -145,7 +155,7 @@ class WholeCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
         super().__init__(typing, target, library, *rest)
 
 
-class BlockCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
+class BlockCompiler(_CollectorOff):
     """For functions that are called by their address."""
 
     def __init__(self, typing, target, library, *rest):
