@@ -27,6 +27,7 @@ from fastmlp.kernels.compiler.collector import collector_off
 
 __all__ = [
     "AVAILABLE",
+    "AttributeTemplate",
     "BlockCompiler",
     "DispatcherCache",
     "PartCompiler",
@@ -221,6 +222,9 @@ def object_code(library: Any) -> tuple[bytes, list[str], bool]:
     used = [value.name for values in (module.functions, module.global_variables) for value in values if value.is_declaration]
     return library.object_code, [name for name in used if not name.startswith("llvm.")], not library.has_dynamic_globals
 
+
+#: What says the types of a type's attributes. Needed wherever anything is compiled.
+AttributeTemplate: Any = _find("numba.core.typing.templates", "AttributeTemplate") or object
 
 #: What Numba holds while it compiles; a lock of ours where it has another name.
 compiler_lock: Any = _find("numba.core.compiler_lock", "global_compiler_lock") or threading.RLock()
