@@ -18,7 +18,7 @@ ROUNDS ?= 2
 BENCH_RUN := cd asv_benchmarks && ../$(BIN)/python -m
 OF_BENCH = $(if $(BENCH),--bench '$(BENCH)')
 
-.PHONY: help disc test test-slow test-processors lint format clean
+.PHONY: help disc test test-torch golden test-slow test-processors lint format clean
 .PHONY: bench-smoke bench bench-compare bench-history bench-report dashboard
 
 help:  ## Say what there is
@@ -36,6 +36,14 @@ test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, comp
 	@echo "== every benchmark, once"
 	@$(MAKE) --no-print-directory bench-smoke
 	@if [ "$$(uname -m)" = x86_64 ]; then $(MAKE) --no-print-directory test-processors; fi
+
+test-torch: $(VENV)/.torch  ## Compare with PyTorch itself, which is installed; fails where it cannot be
+	@echo "== comparison with PyTorch"
+	@$(BIN)/python -c "import torch; print('PyTorch', torch.__version__)"
+	@$(BIN)/python -m pytest -q -m torch tests/test_torch.py
+
+golden: $(VENV)/.torch  ## Make the golden numbers that are missing, from PyTorch; NAME=<entry> anew
+	@cd tests && ../$(BIN)/python -m golden.make $(NAME)
 
 test-slow: $(VENV)/.test  ## The tests that take minutes
 	@$(BIN)/python -m pytest -q -rs -s -m slow
@@ -90,3 +98,6 @@ $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing fastmlp[$*] into $(VENV)"
 	@$(PIP) --editable ".[$*]"
 	@touch $@
+
+# PyTorch's wheels for Linux may bring gigabytes of CUDA; TORCH_INDEX=<address> names an index that has wheels without.
+$(VENV)/.torch: PIP += $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))

@@ -2,22 +2,27 @@
 
 from fastmlp import datasets
 from fastmlp._version import __version__
-from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, MSELoss
-from fastmlp.modules import Activation, Identity, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
-from fastmlp.optim import SGD, CosineAnnealingLR, LRScheduler, Optimizer
+from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
+from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
+    "GELU",
     "SGD",
     "Activation",
+    "Adam",
     "CosineAnnealingLR",
     "Criterion",
     "CrossEntropyLoss",
     "ElementwiseLoss",
     "History",
+    "HuberLoss",
     "Identity",
+    "L1Loss",
     "LRScheduler",
+    "LeakyReLU",
     "Linear",
     "MSELoss",
     "Module",

@@ -61,7 +61,8 @@ def table() -> list[Row]:
     Examples
     --------
     >>> from fastmlp import registry
-    >>> print(*registry.table()[0], sep=" | ")
+    >>> rows = {row.name: row for row in registry.table()}
+    >>> print(*rows["ReLU"], sep=" | ")
     activation | ReLU | The rectifier: ``y = max(x, 0)``, with the derivative 0 at 0. | ()
     """
     families = {"activation": activations, "loss": criteria, "optimizer": optimizers, "schedule": schedules}

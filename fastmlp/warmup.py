@@ -7,19 +7,16 @@ from typing import Any
 
 import numpy as np
 
-import fastmlp
-from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss
+from fastmlp import registry
+from fastmlp.criterion import CrossEntropyLoss
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.shuffle import epoch_order
-from fastmlp.modules import Activation, Linear, Module, Sequential
-from fastmlp.optim import SGD, Optimizer
+from fastmlp.modules import Linear, Sequential
+from fastmlp.optim import SGD
 from fastmlp.training import fit
 
 __all__ = ["warm_up"]
-
-#: Of the public classes those that are there to be subclassed.
-OPEN = (Module, Activation, Criterion, ElementwiseLoss, Optimizer)
 
 
 def warm_up(dtype: np.dtype) -> Iterator[None]:
@@ -40,18 +37,16 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
     """An op of each block: of the layers, then of all activations, losses and optimizers, in all their forms."""
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
-    for activation in _made(Activation):
+    for activation in _made(registry.activations()):
         yield from activation._ops(2)
-    for criterion in _made(Criterion):
+    for criterion in _made(registry.criteria()):
         yield criterion._op(2)
-    for optimizer in _made(Optimizer, list(layer.parameters())):
+    for optimizer in _made(registry.optimizers(), list(layer.parameters())):
         yield from optimizer._updates()
 
 
-def _made(base: type, *arguments: Any) -> Iterator[Any]:
-    """The public subclasses of a class, each with all of its `cases`: an option may choose another formula."""
-    for name in fastmlp.__all__:
-        kind = getattr(fastmlp, name)
-        if isinstance(kind, type) and issubclass(kind, base) and kind not in OPEN:
-            for case in kind.cases:  # type: ignore[attr-defined]
-                yield kind(*arguments, **case)
+def _made(family: dict[str, type], *arguments: Any) -> Iterator[Any]:
+    """The entries of a family, each with all of its `cases`: an option may choose another formula."""
+    for kind in family.values():
+        for case in kind.cases:  # type: ignore[attr-defined]
+            yield kind(*arguments, **case)

@@ -241,13 +241,16 @@ def ran_predicting(ops, x, width_out, params=None, *, threads=1, narrow=None):
 
 
 def ran_loss(op, out, y):
-    """The `losses` of the rows, their `total`, and the gradient `dout`; `y` are targets, or labels (one dimension)."""
+    """The `losses` of the rows, their `total`, and the gradient `dout`, asked for twice; `y` are targets, or labels, flat."""
     program = Program.of_loss(op, out.dtype, batch=len(out))
     labels = y.ndim == 1
     job = kept_job(program, out.dtype, **({"labels": y} if labels else {}))
     dout = np.full_like(out, np.nan)
     run_job(job, out, out if labels else y)
     run_job(job, dout, dout, number=1)
+    again = np.full_like(out, np.nan)
+    run_job(job, again, again, number=2)
+    assert_same_bits(again, dout)
     losses = job.work[job.run.losses : job.run.losses + len(out)].copy()
     return Ran(program, job, losses=losses, total=job.sums.item(), dout=dout)
 

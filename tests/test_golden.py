@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from golden import replay
-from golden.inputs import BATCH_SIZE, EPOCHS, LAYERS, SHAPES, WIDTHS
+from golden.inputs import BATCH_SIZE, EPOCHS, LAYERS, SHAPES, WIDTHS, values
 from golden.record import FOLDER, NETWORKS, load
 from helpers import DTYPES
 
@@ -28,6 +29,7 @@ def test_activation_matches_golden(name):
     entry, records = registry.activations()[name], load(name)
     trials = [(made(entry, case), fm.MSELoss, lambda: sgd) for case in entry.cases]
     for dtype in DTYPES:
+        np.testing.assert_array_equal(records[dtype.__name__]["x"], values(dtype)[0], err_msg=f"make golden NAME={name}")
         replay.check_activation(entry, entry.cases, records[dtype.__name__])
         replay.check_training(trials, records["training"], dtype, **HOW)
 

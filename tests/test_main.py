@@ -42,17 +42,16 @@ import os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
 import numpy as np, fastmlp as fm
 from fastmlp.kernels.compiler import jit
-from fastmlp.warmup import OPEN
+from fastmlp import registry
 X, y = fm.datasets.make_disc(40, rng=0)
 X.flags.writeable = False
-def made(base, *arguments):
-    kinds = [kind for kind in vars(fm).values() if isinstance(kind, type) and issubclass(kind, base) and kind not in OPEN]
-    return [kind(*arguments, **case) for kind in kinds for case in kind.cases]
-activations, criteria = made(fm.Activation), made(fm.Criterion)
+def made(family, *arguments):
+    return [kind(*arguments, **case) for kind in family.values() for case in kind.cases]
+activations, criteria = made(registry.activations()), made(registry.criteria())
 parts = [part for activation in activations for part in (fm.Linear(4, 4), activation)]
-model = fm.Sequential(fm.Linear(2, 4), fm.Identity(), *made(fm.Activation), *parts, fm.Linear(4, 2, bias=False))
+model = fm.Sequential(fm.Linear(2, 4), fm.Identity(), *made(registry.activations()), *parts, fm.Linear(4, 2, bias=False))
 model.reset_parameters(rng=0)
-optimizers = made(fm.Optimizer, list(model.parameters()))
+optimizers = made(registry.optimizers(), list(model.parameters()))
 assert len(activations) > 2 and len(criteria) > 1 and len(optimizers) > 2
 for i in range(max(len(criteria), len(optimizers))):
     criterion, optimizer = criteria[i % len(criteria)], optimizers[i % len(optimizers)]

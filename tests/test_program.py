@@ -1,106 +1,499 @@
+"""What programs consist of: the order of calls, who writes where, and who may not."""
+
 from __future__ import annotations
 
 from itertools import pairwise
+from textwrap import dedent
 
 import numpy as np
-import pytest
+from helpers import lanes, small
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastmlp as fm
-from fastmlp.kernels import engine
+from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
+from fastmlp.kernels.blocks.elementwise import Elementwise
+from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss
+from fastmlp.kernels.blocks.linear import Linear
+from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.layout import row_stride
-from fastmlp.modules.lowering import try_lower
+from fastmlp.kernels.op import (
+    BACKWARD,
+    FORWARD,
+    FORWARD_FEATURE_MAJOR,
+    PREPARE,
+    ROWS,
+    UNITS,
+    UPDATE,
+)
+from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, POOL, Program, fused
+
+F32 = np.dtype(np.float32)
 
 
-def program_of(*modules, width, dtype=np.float32):
-    model = fm.Sequential(*modules, dtype=dtype)
-    return model, try_lower(model, width, model.dtype)
+def linears(*widths, dtype=F32, bias=True):
+    """Linear ops in a row, with the places that a Sequential gives their parameters."""
+    ops, at = [], 0
+    for width_in, width_out in pairwise(widths):
+        stride = row_stride(width_out, dtype)
+        ops.append(Linear(width_in, width_out, at, at + width_in * stride if bias else -1))
+        at += (width_in + bias) * stride
+    return ops
 
 
-def parts(space):
-    """Every part of the workspace that an operation writes: where it begins and how long it is."""
-    rows = int(space.plan[engine.BATCH])
-    found = {("input", int(space.plan[engine.INPUT])): rows * int(space.plan[engine.INPUT_STRIDE])}
-    for op in space.ops:
-        found["y", int(op[engine.Y])] = rows * int(op[engine.Y_STRIDE])
-        if op[engine.DY] >= 0:
-            found["dy", int(op[engine.DY])] = rows * int(op[engine.Y_STRIDE])
-        if op[engine.WEIGHT_T] > 0:
-            found["weight_t", int(op[engine.WEIGHT_T])] = int(op[engine.OUT] * op[engine.X_STRIDE])
+def relu(width):
+    return fm.ReLU()._ops(width)[0]
+
+
+def tanh(width):
+    return fm.Tanh()._ops(width)[0]
+
+
+def same(x):
+    return x
+
+
+def reads_x(width):
+    """An activation whose slope reads the input."""
+    return Elementwise(width, "readsx", same, same, "x")
+
+
+def squared(out, y):
+    return (out - y) * (out - y)
+
+
+def straight(x, a, b):
+    return a * x + b
+
+
+def straight_slope(x, a, b):
+    return a
+
+
+def times(out, y, a):
+    return a * (out - y)
+
+
+def times_slope(out, y, a):
+    return a
+
+
+def step(p, g, lr):
+    return p - lr * g
+
+
+def mse(width):
+    return ElementwiseLoss(width, "mse", squared, None)
+
+
+def sgd(first_scalar=0, first=0, size=0):
+    return Update("sgd", step, 0, 1, first_scalar, first, size)
+
+
+def disc():
+    first, second, third, last = linears(2, 25, 25, 25, 2)
+    return [first, relu(25), second, relu(25), third, relu(25), last]
+
+
+def training(layers, loss=None, *, dtype=F32, batch=8, threads=1, updates=None, group_of=lambda _: 0):
+    layers = list(layers)
+    loss = loss or mse(layers[-1].width_out)
+    return Program.training(layers, loss, updates or [sgd()], group_of, dtype, batch=batch, threads=threads)
+
+
+# What is printed.
+
+
+def test_the_step_of_the_disc_is_printed_as_it_is_run():
+    """`docs/design.md` quotes it."""
+    model = fm.Sequential(
+        fm.Linear(2, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 2)
+    )
+    layers, width = [], 2
+    for module in model:
+        layers += module._ops(width)
+        width = layers[-1].width_out
+    updates = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)._updates()
+    program = training(layers, fm.CrossEntropyLoss()._op(2), batch=100, updates=updates)
+    assert str(program) == dedent(
+        """\
+        units once: P linear+relu x2, P linear
+        rows: F input, F linear+relu x3, F linear, F cross_entropy, B cross_entropy, B linear, B linear+relu x3
+        units: U linear+relu x3, U linear"""
+    )
+    assert program.flops_per_row == 2 * (2 * 25 + 2 * 25 * 25 + 25 * 2)
+
+
+def test_other_programs_are_printed_with_their_passes():
+    assert str(Program.both_ways(disc(), F32, batch=8)) == dedent(
+        """\
+        pass 0
+        rows: F input, F linear+relu x3, F linear, F output
+        pass 1
+        units once: P linear+relu x3, P linear
+        rows: B output, B linear, B linear+relu x3, B input
+        units: A linear+relu x3, A linear"""
+    )
+    assert str(Program.predicting(disc(), F32, threads=2)) == "rows: F input, F linear+relu x3, F linear, F output"
+    assert str(Program.of_loss(mse(2), F32, batch=8)) == dedent(
+        """\
+        pass 0
+        rows: F input, F mse
+        pass 1
+        rows: B mse, B input
+        pass 2
+        rows: B input"""
+    )
+    assert str(Program.of_updates([sgd(), sgd(1)], F32)) == "units: S sgd x2"
+    names = [repr(op) for op in Program.predicting(disc(), F32, threads=1).ops]
+    assert names == ["input", *["linear+relu"] * 3, "linear", "output"]
+
+
+# Fusing.
+
+
+def test_a_linear_layer_absorbs_the_relu_behind_it_and_nothing_else():
+    def names(*ops):
+        return [op.name for op in fused(ops)]
+
+    (one,) = linears(3, 4)
+    assert names(one, relu(4)) == ["linear+relu"]
+    (one,) = linears(3, 4)
+    assert names(relu(3), one, relu(4), relu(4), tanh(4)) == ["relu", "linear+relu", "relu", "tanh"]
+    (one,) = linears(3, 4)
+    assert names(one, tanh(4), relu(4)) == ["linear", "tanh", "relu"]
+    first, second = linears(3, 4, 4)
+    assert names(first, second, relu(4)) == ["linear", "linear+relu"]
+    (one,) = linears(3, 4)
+    assert names(one, Elementwise(4, "floor", same, same, "y", (), -1.0)) == ["linear", "floor"]
+    assert names() == []
+
+
+# Where things lie.
+
+
+def of(program, name):
+    """The records of the ops of a name."""
+    found = [record for op, record in zip(program.ops, program.records) if op.name == name]
+    assert found, name
     return found
 
 
-@pytest.mark.parametrize("batch", [1, 7, 64])
-@pytest.mark.parametrize("loss", [0, 1, 2])
-def test_parts_of_the_workspace_do_not_overlap(batch, loss, dtype):
-    _, program = program_of(
-        fm.Tanh(), fm.Linear(3, 17), fm.ReLU(), fm.Sigmoid(), fm.Linear(17, 5), fm.Linear(5, 2), fm.Tanh(), width=3, dtype=dtype
-    )
-    space = program.lay_out(batch, loss=loss, threads=2)
-    extents = sorted((start, start + size) for (_, start), size in parts(space).items())
-    for (_, end), (start, _) in pairwise(extents):
-        assert end <= start
-    assert extents[-1][1] <= space.work.size
-    assert all(start * dtype.itemsize % 64 == 0 for start, _ in extents)
-    assert space.work.ctypes.data % 64 == 0
+def in_place(program):
+    """For each op between input and output whether its output lies over its input."""
+    return {op.name: int(record.x) == int(record.y) for op, record in zip(program.ops, program.records)}
 
 
-def test_operations_read_what_the_one_before_wrote(dtype):
-    model, program = program_of(fm.Linear(3, 17), fm.ReLU(), fm.Linear(17, 2, bias=False), width=3, dtype=dtype)
-    space = program.lay_out(8, loss=1, threads=1)
-    ops, plan = space.ops, space.plan
-    assert ops[:, engine.CODE].tolist() == [engine.LINEAR, fm.ReLU.code, engine.LINEAR]
-    assert ops[0, engine.X] == plan[engine.INPUT]
-    assert ops[-1, engine.Y] == plan[engine.OUTPUT]
-    assert ops[-1, engine.DY] == plan[engine.OUTPUT_DELTA]
-    assert ops[0, engine.DX] == -1, "nobody wants the gradient of the input"
-    assert ops[1:, engine.X].tolist() == ops[:-1, engine.Y].tolist()
-    assert ops[1:, engine.DX].tolist() == ops[:-1, engine.DY].tolist()
-    assert ops[1, engine.X] == ops[1, engine.Y], "an activation after a linear layer works in place"
-    assert ops[:, engine.ROWS].tolist()[::2] == [4, 17], "the bias is trained as one more row of the weight"
-    assert not ops[:, engine.BIAS_APART].any()
-    assert ops[0, engine.WEIGHT] == model[0].weight.offset
-    assert ops[2, engine.WEIGHT] == model[2].weight.offset
-    assert ops[0, engine.BIAS] == model[0].bias.offset
-    assert ops[:, engine.Y_STRIDE].tolist() == [row_stride(width, dtype) for width in (17, 17, 2)]
+def test_ops_read_what_the_one_before_wrote(dtype):
+    (first, second) = linears(3, 17, 2, dtype=dtype)
+    program = training([first, tanh(17), second, tanh(2)], dtype=dtype)
+    for one, other in pairwise(program.records[:-1]):  # the last is the optimizer
+        assert (other.x, other.x_stride, other.dx) == (one.y, one.y_stride, one.dy)
+        assert (one.width_out, one.y_stride) == (other.width_in, row_stride(int(one.width_out), dtype))
 
 
-def test_bias_is_trained_apart_where_the_input_has_no_padding(dtype):
-    _, program = program_of(fm.Linear(16, 3), width=16, dtype=dtype)
-    op = program.lay_out(8, loss=1, threads=1).ops[0]
-    assert (op[engine.ROWS], op[engine.BIAS_APART]) == (16, 1)
+def test_an_activation_overwrites_its_input_unless_somebody_reads_it_back():
+    (one,) = linears(3, 5)
+    assert in_place(training([one, tanh(5)]))["tanh"], "nobody reads the output of a Linear"
+    (one,) = linears(3, 5)
+    assert not in_place(training([one, relu(5), tanh(5)]))["tanh"], "the slope of the fused ReLU reads it"
+    (one,) = linears(3, 5)
+    assert not in_place(training([one, reads_x(5)]))["readsx"], "it reads its own input"
+    (one,) = linears(3, 5)
+    found = in_place(training([one, tanh(5), fm.Sigmoid()._ops(5)[0]]))
+    assert found["tanh"]
+    assert not found["sigmoid"], "the slope of the tanh reads it"
+    (one,) = linears(3, 5)
+    found = in_place(training([one, reads_x(5), tanh(5)]))
+    assert found["tanh"], "the op before reads its input, not its output"
+    assert not found["readsx"]
+    (one,) = linears(3, 5)
+    found = in_place(training([tanh(3), one]))
+    assert found["tanh"], "the input is a copy"
+    assert not found["linear"]
 
 
-def test_gradient_of_few_outputs_is_formed_transposed(dtype):
-    _, program = program_of(fm.Linear(30, 40), fm.ReLU(), fm.Linear(40, 2), width=30, dtype=dtype)
-    assert program.lay_out(8, loss=1, threads=1).ops[:, engine.TURNED].tolist() == [0, 0, 1]
+def test_a_prediction_overwrites_whatever_it_may():
+    (one,) = linears(3, 5)
+    found = in_place(Program.predicting([one, relu(5), tanh(5), reads_x(5)], F32, threads=1))
+    assert found == {"input": False, "linear+relu": False, "tanh": True, "readsx": True, "output": True}
 
 
-def test_a_relu_is_merged_into_the_linear_layer_before_it():
-    modules = fm.Linear(3, 4), fm.ReLU(), fm.ReLU(), fm.Linear(4, 4), fm.Tanh(), fm.Linear(4, 2)
-    _, program = program_of(fm.ReLU(), *modules, width=3)
-    assert program.lay_out(8).ops[:, engine.MERGED].tolist() == [0, 1, 1, 0, 0, 0, 0]
+def test_a_delta_lies_only_where_it_is_wanted(dtype):
+    """From the first op with parameters on; of the input, where somebody asks."""
+    (first, second) = linears(3, 17, 2, dtype=dtype)
+    layers = [tanh(3), first, tanh(17), second]
+    program = training(layers, dtype=dtype)
+    wanted = {op.name: (record.dx >= 0, record.dy >= 0) for op, record in list(zip(program.ops, program.records))[:3]}
+    assert wanted == {"input": (False, False), "tanh": (False, False), "linear": (False, True)}
+    assert all(record.dx >= 0 for record in program.records[3:-1])
+    (first, second) = linears(3, 17, 2, dtype=dtype)
+    program = Program.both_ways([tanh(3), first, tanh(17), second], dtype, batch=4)
+    assert all(record.dx >= 0 for record in program.records[1:])
+    assert program.records[0].dy >= 0
+    (first, second) = linears(3, 17, 2, dtype=dtype)
+    program = Program.predicting([tanh(3), first, tanh(17), second], dtype, threads=1)
+    assert all(record.dx == record.dy == -1 for record in program.records)
 
 
-def test_activation_after_an_activation_is_not_in_place():
-    _, program = program_of(fm.Linear(3, 4), fm.ReLU(), fm.Tanh(), width=3)
-    ops = program.lay_out(8, loss=1, threads=1).ops
-    assert ops[2, engine.X] != ops[2, engine.Y]
+def test_a_delta_of_an_activation_lies_over_that_of_its_output():
+    (one,) = linears(3, 5)
+    program = training([one, relu(5), tanh(5), reads_x(5)])
+    for name in ("tanh", "readsx"):
+        (record,) = of(program, name)
+        assert record.dx == record.dy
+    (record,) = of(program, "linear+relu")
+    assert record.dx != record.dy
+
+
+def test_a_loss_of_rows_and_its_delta_have_places():
+    for loss in (CrossEntropy(2), mse(2)):
+        program = training(linears(3, 2), loss, batch=9)
+        assert program._plan["losses"] >= 0
+        assert program.records[2].dx == program.records[1].dy >= 0
+    assert Program.both_ways(linears(3, 2), F32, batch=9)._plan["losses"] == -1
+
+
+# Passes, phases and blocks of rows.
+
+
+def calls_of(program, phase, *, other=False):
+    first, last = ("other_first", "other_last") if other else ("first", "last")
+    return [(program.ops[op].name, task) for op, task in program.calls[phase[first] : phase[last]]]
+
+
+def test_training_is_a_prologue_and_two_phases_a_step():
+    program = training(linears(3, 5, 2), batch=9)
+    assert program.passes == [(0, 1, 3)]
+    assert [phase["kind"] for phase in program.phases] == [UNITS, ROWS, UNITS]
+    assert [phase.get("sums", 0) for phase in program.phases] == [0, 1, 0]
+    assert all(phase["pool"] == POOL and phase["unit"] == 16 for phase in program.phases)
+    prologue, rows, units = (calls_of(program, phase) for phase in program.phases)
+    assert prologue == [("linear", PREPARE)], "the first has no delta to give to"
+    assert rows == [
+        ("input", FORWARD),
+        ("linear", FORWARD),
+        ("linear", FORWARD),
+        ("mse", FORWARD),
+        ("mse", BACKWARD),
+        ("linear", BACKWARD),
+    ]
+    assert units == [("linear", UPDATE)] * 2
+    plan = program.job().run
+    assert (plan.gathers, plan.kept, plan.scalars) == (1, 1, 1)
+
+
+def test_parameters_of_groups_go_to_the_optimizer_of_their_group():
+    layers = linears(3, 5, 2)
+    biases = {op.bias for op in layers}
+    program = training(layers, updates=[sgd(0), sgd(1), sgd(2)], group_of=lambda at: 2 if at in biases else at > 0)
+    first, second = of(program, "linear")
+    assert [program.ops[i].first_scalar for i in (first.optimizer, first.bias_optimizer)] == [0, 2]
+    assert [program.ops[i].first_scalar for i in (second.optimizer, second.bias_optimizer)] == [1, 2]
+    assert program.job().run.scalars == 3
+    (record,) = of(training(linears(3, 2, bias=False)), "linear")
+    assert record.optimizer == record.bias_optimizer == 3
+
+
+def test_a_prediction_takes_rows_as_they_come():
+    narrow = Program.predicting(disc(), F32, threads=3)
+    wide = Program.predicting(linears(64, 256, 256, 16), F32, threads=3)
+    for program in (narrow, wide):
+        assert program.passes == [(0, 0, 1)]
+        assert program.phases[0]["pool"] == ALL_POOL == 1
+        assert program.job().run.kept == 0
+    assert wide.phases[0]["block"] == wide.phases[0]["unit"] == BLOCK_ROWS
+    assert "lane_cost" not in wide.phases[0]
+    assert calls_of(wide, wide.phases[0], other=True) == []
+    phase = narrow.phases[0]
+    assert 0 < phase["lane_cost"] < phase["row_cost"] * 64
+    assert phase["block"] == phase["unit"] <= BLOCK_ROWS
+    assert calls_of(narrow, phase, other=True) == [(op.name, FORWARD_FEATURE_MAJOR) for op in narrow.ops]
+
+
+def test_a_way_back_has_no_rows_along_the_vectors():
+    program = Program.both_ways(disc(), F32, batch=8)
+    assert not any("lane_cost" in phase for phase in program.phases)
+    assert program.job().run.kept == 1
+
+
+def test_an_op_that_knows_no_rows_along_the_vectors_keeps_a_prediction_from_them():
+    class Odd(Elementwise):
+        def costs(self, lanes):
+            return None
+
+    odd = Odd(2, "odd", same, same, "y")
+    program = Program.predicting([*disc(), odd], F32, threads=1)
+    assert "lane_cost" not in program.phases[0]
+
+
+def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype):
+    def block(*widths):
+        return training(linears(*widths, dtype=dtype), dtype=dtype).block
+
+    for widths in ([1, 1], [2, 25, 25, 2], [64, 256, 256, 16], [784, 512, 512, 10]):
+        rows = block(*widths)
+        assert rows % BLOCK_ROWS == 0
+        assert rows >= BLOCK_ROWS
+        touched = sum(row_stride(width, dtype) for width in (*widths, widths[-1]))  # the loss has a delta as wide
+        assert rows == BLOCK_ROWS or rows * 2 * dtype.itemsize * touched <= BLOCK_BYTES
+        assert (rows + BLOCK_ROWS) * 2 * dtype.itemsize * touched > BLOCK_BYTES
+    assert block(2000, 2000) == BLOCK_ROWS < block(1, 1)
+
+
+def test_steps_of_optimizers_have_their_spans():
+    program = Program.of_updates([sgd(0, 32, 48), sgd(1, 96, 16)], F32)
+    assert [(record.first, record.units, record.scalars) for record in program.records] == [(32, 48, 0), (96, 16, 1)]
+    assert program.job().run.scalars == 2
+    assert program.passes == [(0, 0, 1)]
+
+
+def test_the_table_holds_what_the_program_says():
+    program = training(disc(), CrossEntropy(2), batch=9)
+    job = program.job()
+    assert [tuple(one) for one in job.passes.tolist()] == program.passes
+    assert [tuple(one) for one in job.calls.tolist()] == program.calls
+    for record, phase in zip(job.phases, program.phases):
+        assert {name: int(record[name]) for name in phase} == phase
+    for row, op, record in zip(job.ops, program.ops, program.records):
+        assert row.block == op.block.address(F32)
+        assert [int(row[name]) for name in ("x", "y", "dx", "dy", "units")] == [
+            int(record[name]) for name in ("x", "y", "dx", "dy", "units")
+        ]
+    assert job.program is program
+
+
+# Memory.
+
+
+def parts_of(program):
+    """Every part of the workspace that is written, and from where to where. Shared where it is meant to be."""
+    rows = max(1, program.memory.batch)
+    found = {}
+    for op, record in zip(program.ops, program.records):
+        size = rows * int(record.y_stride)
+        if op.width_out and op.name != "output":
+            found["y", int(record.y)] = size
+        if record.dy >= 0 and op.width_out and not op.gives_losses:
+            found["dy", int(record.dy)] = size
+        if op.gives_losses:
+            found["delta of the loss", int(record.dx)] = rows * int(record.x_stride)
+            found.pop(("dy", int(record.dx)), None)
+        names = record.dtype.names
+        if "weight_t" in names and record.dx >= 0:
+            found["transposed", int(record.weight_t)] = int(op.width_out) * int(record.x_stride)
+        if "targets" in names:
+            found["targets", int(record.targets)] = rows * int(record.x_stride)
+    plan = program._plan
+    found["zero", plan["zero"]], found["one", plan["one"]] = plan["zero_stride"], 1
+    if plan["losses"] >= 0:
+        found["losses", plan["losses"]] = rows
+    if plan["scratch_size"]:
+        found["scratch", plan["scratch"]] = program.memory.threads * plan["scratch_size"]
+    for start, values in program.memory.values:
+        if values:
+            found["constants", start] = len(values)
+    return found
+
+
+kinds = st.lists(st.sampled_from(["linear", "bare", "relu", "tanh", "reads x", "constants"]), min_size=1, max_size=7)
+
+
+def built(kinds, widths, dtype):
+    """Ops of these kinds; a Linear goes to the next width."""
+    ops, width, at = [], widths[0], 0
+    for i, kind in enumerate(kinds):
+        if kind in ("linear", "bare"):
+            out = widths[i + 1]
+            stride, bias = row_stride(out, dtype), kind == "linear"
+            ops.append(Linear(width, out, at, at + width * stride if bias else -1))
+            at += (width + bias) * stride
+            width = out
+        else:
+            made = {"relu": relu, "tanh": tanh, "reads x": reads_x}
+            if kind == "constants":
+                ops.append(Elementwise(width, "two", straight, straight_slope, "x", (2.0, 3.0)))
+            else:
+                ops.append(made[kind](width))
+    return ops, width
+
+
+@settings(max_examples=small(150, 60))
+@given(
+    kinds,
+    st.lists(st.integers(1, 40), min_size=8, max_size=8),
+    st.sampled_from([np.float32, np.float64]),
+    st.sampled_from(["cross entropy", "mse", "both ways", "predicting"]),
+    st.integers(1, 9),
+    st.integers(1, 3),
+)
+def test_parts_of_the_workspace_lie_on_lines_and_do_not_overlap(kinds, widths, dtype, how, batch, threads):
+    dtype = np.dtype(dtype)
+    layers, width = built(kinds, widths, dtype)
+    if how == "both ways":
+        program = Program.both_ways(layers, dtype, batch=batch)
+    elif how == "predicting":
+        program = Program.predicting(layers, dtype, threads=threads)
+    else:
+        if not any(op.has_parameters for op in layers):
+            return  # an optimizer has nothing to do
+        loss = mse(width) if how == "mse" else CrossEntropy(width)
+        program = training(layers, loss, dtype=dtype, batch=batch, threads=threads)
+    extents = sorted((start, start + size, kind) for (kind, start), size in parts_of(program).items())
+    for (_, end, one), (start, _, other) in pairwise(extents):
+        assert end <= start, (one, other)
+    assert extents[-1][1] <= program.memory.size
+    assert all(start % lanes(dtype) == 0 for start, _, _ in extents)
+    # An op whose slope reads an output finds it as it was: nobody behind writes there.
+    if how != "predicting":
+        for i, (op, record) in enumerate(zip(program.ops, program.records)):
+            behind = [other for other in program.records[i + 1 :] if other.width_out]
+            if op.reads_y_backward:
+                assert all(other.y != record.y for other in behind if other is not program.records[-1] or how != "both ways")
+            if op.reads_x_backward:
+                assert all(other.y != record.x for other in [record, *behind])
+
+
+def test_the_workspace_begins_on_a_line_and_holds_the_constants(dtype):
+    two = Elementwise(3, "two", straight, straight_slope, "x", (2.0, 3.0))
+    job = Program.both_ways([two], dtype, batch=4).job()
+    (record,) = of(job.program, "two")
+    assert job.work.ctypes.data % 64 == 0
+    assert job.work[record.constants : record.constants + 2].tolist() == [2, 3]
+    assert job.work[job.run.one] == 1
+    assert not job.work[job.run.zero : job.run.zero + job.run.zero_stride].any()
+    assert np.count_nonzero(job.work) == 3
+
+
+def test_each_thread_has_constants_of_a_loss_and_scratch_of_its_own(dtype):
+    loss = ElementwiseLoss(3, "scaled", times, times_slope, (4.0,))
+    program = training(linears(3, 3, dtype=dtype), loss, dtype=dtype, threads=3)
+    job, record = program.job(), program.records[2]
+    for thread in range(3):
+        start = record.constants + thread * record.constants_size
+        assert job.work[start : start + 2].tolist() == [0, 4]
+        assert start % lanes(dtype) == 0
+    assert job.run.scratch_size >= 16 * row_stride(3, dtype)
+
+
+def test_a_row_of_zeros_is_as_wide_as_the_widest_layer(dtype):
+    for widths in ([2, 3], [300, 2], [2, 300, 2]):
+        program = training(linears(*widths, dtype=dtype), dtype=dtype)
+        assert program._plan["zero_stride"] == row_stride(max(widths), dtype)
 
 
 def test_prediction_needs_no_memory_for_training():
-    _, program = program_of(fm.Linear(30, 48), fm.ReLU(), fm.Linear(48, 32), width=30)
-    predicting, training = program.lay_out(64), program.lay_out(64, loss=1, threads=1)
-    assert predicting.work.size < training.work.size / 2
-    assert predicting.labels.size == 0
-    assert training.labels.size == 64
+    predicting = Program.predicting(linears(30, 48, 32), F32, threads=1)
+    kept = training(linears(30, 48, 32), batch=BLOCK_ROWS)
+    assert predicting.memory.size < kept.memory.size / 2
+    assert predicting.memory.integers == 0
+    assert training(linears(30, 48, 32), CrossEntropy(32), batch=BLOCK_ROWS).memory.integers == BLOCK_ROWS
 
 
-def test_program_counts_flops():
-    _, program = program_of(fm.Linear(2, 25), fm.ReLU(), fm.Linear(25, 25), fm.Linear(25, 2), width=2)
-    assert program.flops_per_row == 2 * (2 * 25 + 25 * 25 + 25 * 2)
-    assert (program.width_in, program.width_out) == (2, 2)
+def test_memory_of_a_prediction_does_not_depend_on_its_rows_but_on_its_threads():
+    one, three = (Program.predicting(linears(30, 48), F32, threads=threads).memory.size for threads in (1, 3))
+    assert one < three < 3.5 * one
 
 
-def test_identity_is_no_operation():
-    _, program = program_of(fm.Identity(), fm.Linear(2, 3), fm.Identity(), width=2)
-    assert len(program.lay_out(1).ops) == 1
+def test_identity_is_no_op():
+    assert fm.Identity()._ops(3) == []

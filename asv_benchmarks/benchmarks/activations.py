@@ -1,79 +1,72 @@
-"""Activations and their derivatives, through the kernels that eager mode calls, which copy first."""
+"""Activations and their slopes: the block of each, alone."""
 
 from __future__ import annotations
 
 from functools import cache
 
-from .setting import DTYPES, Timed, kernel, matrix, pin
+import numpy as np
 
-CODES = {"relu": "RELU", "tanh": "TANH", "sigmoid": "SIGMOID"}
+from . import entries
+from .calls import only, task, times_of
+from .setting import DTYPES, Timed, engine_of, pin
 
-
-@cache
-def forward(function: str, dtype: str):
-    """The forward kernel and its arguments; called once."""
-    run = kernel("activations.activation_forward_copy", "code", "y", "x")
-    arguments = (kernel_code(function), matrix(128, 512, dtype), matrix(128, 512, dtype, 1))
-    run(*arguments)
-    return run, arguments
+ROWS, WIDTH = 128, 512
 
 
 @cache
-def backward(function: str, dtype: str):
-    """The backward kernel and its arguments; called once."""
-    run = kernel("activations.activation_backward_copy", "code", "dx", "dy", "y")
-    arguments = (kernel_code(function), *(matrix(128, 512, dtype, seed) for seed in range(3)))
-    run(*arguments)
-    return run, arguments
+def forward(entry: str, dtype: str):
+    """A function that computes the activation as often as it is told."""
+    job, x, y = both_ways(entry, dtype)
+    only(job, 1, task("FORWARD"))
+    job.ops[1].y = job.ops[1].dx  # not in place: what is applied to its own output sinks into subnormal numbers
+    return times_of(job, x, y)
 
 
-def kernel_code(function: str) -> int:
-    """The number that stands for an activation in the kernels."""
-    from fastmlp.kernels import activations
+@cache
+def backward(entry: str, dtype: str):
+    """A function that computes the gradient as often as it is told."""
+    job, x, y = both_ways(entry, dtype)
+    only(job, 1, task("BACKWARD"))
+    job.ops[1].dy = job.ops[1].y  # for the same reason; the output serves as its gradient
+    return times_of(job, x, y)
 
-    return getattr(activations, CODES[function])
+
+def both_ways(entry: str, dtype: str):
+    """The job of an activation alone, whose way forward has been gone, and its arrays."""
+    engine = engine_of()
+    op = entries.make(entry)._ops(WIDTH)
+    job = engine.Program.both_ways(op, np.dtype(dtype), batch=ROWS).job()
+    x = np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(dtype)
+    y = np.empty_like(x)
+    engine.run(job.handle, 0, x, y, 0, 1)
+    return job, x, y
 
 
 class Forward(Timed):
-    """200 times the activation of a matrix of 128 x 512."""
+    """400 times the activation of a matrix of 128 x 512."""
 
-    params = (list(CODES), DTYPES)
-    param_names = ("function", "dtype")
-    covers = (
-        "activations.activation_forward",
-        "activations.activation_forward_copy",
-        "activations.copy",
-        "activations.relu_forward",
-        "activations.sigmoid_forward",
-        "activations.tanh_forward",
-    )
+    params = (entries.activations(), DTYPES)
+    param_names = ("activation", "dtype")
+    covers = ("blocks.elementwise",)
 
-    def setup(self, function, dtype):
+    def setup(self, entry, dtype):
         pin(1)
-        self.run, self.arguments = forward(function, dtype)
+        self.run = forward(entry, dtype)
 
-    def time_200_calls(self, function, dtype):
-        for _ in range(200):
-            self.run(*self.arguments)
+    def time_400_calls(self, entry, dtype):
+        self.run(400)
 
 
 class Backward(Timed):
-    """200 times the derivative of an activation, on a matrix of 128 x 512."""
+    """400 times the gradient by the input of an activation, on a matrix of 128 x 512."""
 
-    params = (list(CODES), DTYPES)
-    param_names = ("function", "dtype")
-    covers = (
-        "activations.activation_backward",
-        "activations.activation_backward_copy",
-        "activations.relu_backward",
-        "activations.sigmoid_backward",
-        "activations.tanh_backward",
-    )
+    params = (entries.activations(), DTYPES)
+    param_names = ("activation", "dtype")
+    covers = ("blocks.elementwise",)
 
-    def setup(self, function, dtype):
+    def setup(self, entry, dtype):
         pin(1)
-        self.run, self.arguments = backward(function, dtype)
+        self.run = backward(entry, dtype)
 
-    def time_200_calls(self, function, dtype):
-        for _ in range(200):
-            self.run(*self.arguments)
+    def time_400_calls(self, entry, dtype):
+        self.run(400)

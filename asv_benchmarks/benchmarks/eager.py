@@ -12,7 +12,6 @@ class Steps(Timed):
     STEPS = {"disc-b100": 100, "disc-b1": 200, "disc-tanh-b100": 100, "tabular": 10, "mnist-512": 2}
     params = (list(STEPS),)
     param_names = ("workload",)
-    covers = ("passes.backward_pass",)
 
     def setup(self, workload):
         pin(1)

@@ -7,25 +7,27 @@ from functools import cache
 import numba
 import numpy as np
 
+from . import entries
 from .setting import DTYPES, Timed, kernel, pin
 
-FUNCTIONS = ["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"]
+#: Of positive numbers.
+POSITIVE = ("log", "log1p", "sqrt")
 
 
 @cache
 def passes(function: str, dtype: str):
     """A function that passes over 10,000 numbers, within the second-level cache, as often as it is told; compiled."""
     evaluate = kernel(f"elementary.{function}")
-    from fastmlp.kernels.compiler.jit import FLAGS
+    flags = kernel("jit.FLAGS")
 
-    @numba.njit(**FLAGS)
+    @numba.njit(**flags)
     def run(y, x, times):
         for _ in range(times):
             for i in range(x.size):
                 y[i] = evaluate(x[i])
 
     x = np.random.default_rng(0).normal(0, 3, 10_000).astype(dtype)
-    x = np.abs(x) if function.startswith("log") else x
+    x = np.abs(x) if function in POSITIVE else x
     y = np.empty_like(x)
     run(y, x, 1)
     return lambda times: run(y, x, times)
@@ -34,9 +36,9 @@ def passes(function: str, dtype: str):
 class Elementary(Timed):
     """500 times the function of 10,000 numbers."""
 
-    params = (FUNCTIONS, DTYPES)
+    params = (entries.elementary(), DTYPES)
     param_names = ("function", "dtype")
-    covers = tuple(f"elementary.{function}" for function in FUNCTIONS)
+    covers = tuple(f"{'expression' if name == 'sqrt' else 'elementary'}.{name}" for name in entries.elementary())
 
     def setup(self, function, dtype):
         pin(1)

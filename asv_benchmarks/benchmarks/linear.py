@@ -1,7 +1,4 @@
-"""The products of a linear layer, through the two kernels that eager mode calls.
-
-The loop over calls is Python's: about 0.6 us a call, a tenth of the smallest shape.
-"""
+"""The tasks of a linear layer's block, each alone."""
 
 from __future__ import annotations
 
@@ -9,42 +6,58 @@ from functools import cache
 
 import numpy as np
 
-from .setting import DTYPES, Timed, kernel, matrix, pin
+import fastmlp as fm
 
-#: Rows x inputs x outputs, as the workloads have them, and the calls that make one gigaflop forward, two backward.
+from .calls import only, task, times_of
+from .setting import DTYPES, Timed, engine_of, pin
+
+#: Rows x inputs x outputs, as the workloads have them, and the calls that make one gigaflop.
 SHAPES = {"100x25x25": 8000, "128x64x256": 240, "128x784x512": 10, "256x1024x1024": 2}
 
 
-def sizes(shape: str) -> tuple[int, int, int]:
-    """The three numbers of a shape."""
+def arrays(shape: str, dtype: str):
+    """The layer of a shape as a model of its own, an input and a gradient of the output."""
     rows, inputs, outputs = map(int, shape.split("x"))
-    return rows, inputs, outputs
+    rng = np.random.default_rng(0)
+    model = fm.Sequential(fm.Linear(inputs, outputs, rng=0), dtype=dtype)
+    return model, *(rng.standard_normal((rows, width)).astype(dtype) for width in (inputs, outputs))
 
 
 @cache
-def forward(shape: str, dtype: str):
-    """The forward kernel and its arguments; called once."""
-    run = kernel("linear.linear_forward", "y", "x", "weight", "bias", "O")
-    rows, inputs, outputs = sizes(shape)
-    y, x, weight, bias = ((rows, outputs), (rows, inputs), (inputs, outputs), (1, outputs))
-    arguments = (*(matrix(*size, dtype) for size in (y, x, weight, bias)), outputs)
-    run(*arguments)
-    return run, arguments
+def alone(name: str, shape: str, dtype: str):
+    """A function that does a task of eager mode as often as it is told."""
+    engine, (model, x, dy) = engine_of(), arrays(shape, dtype)
+    job = engine.Program.both_ways(model[0]._ops(x.shape[1]), np.dtype(dtype), batch=len(x)).job()
+    job.set(params=model.storage.data, grads=model.storage.grad)
+    engine.run(job.handle, 0, x, np.empty_like(dy), 0, 1)
+    engine.run(job.handle, 1, np.empty_like(x), dy, 0, 1)
+    only(job, 1, task(name))
+    return times_of(job, x, np.empty_like(dy))
 
 
 @cache
-def backward(shape: str, dtype: str):
-    """The backward kernel and its arguments; called once."""
-    run = kernel("linear.linear_backward", "dx", "dweight", "dbias", "weight_t", "dy", "x", "weight", "O", "has_bias")
-    from fastmlp.kernels.layout import whole_lines
-
-    rows, inputs, outputs = sizes(shape)
-    dx, dweight, dbias = matrix(rows, inputs, dtype), matrix(inputs, outputs, dtype), matrix(1, outputs, dtype)
-    weight_t = np.zeros_like(matrix(whole_lines(outputs, np.dtype(dtype)), inputs, dtype))
-    dy, x, weight = matrix(rows, outputs, dtype), matrix(rows, inputs, dtype, 1), matrix(inputs, outputs, dtype)
-    arguments = (dx, dweight, dbias, weight_t, dy, x, weight, outputs, True)
-    run(*arguments)
-    return run, arguments
+def update(shape: str, dtype: str):
+    """A function that forms the gradients and takes steps of plain SGD as often as it is told, as a first layer does."""
+    engine, (model, x, dy) = engine_of(), arrays(shape, dtype)
+    optimizer, width = fm.SGD(model.parameters(), lr=1e-9), dy.shape[1]
+    job = engine.Program.training(
+        model[0]._ops(x.shape[1]),
+        fm.MSELoss()._op(width),
+        optimizer._updates(),
+        lambda _: 0,
+        np.dtype(dtype),
+        batch=len(x),
+        threads=1,
+    ).job()
+    scalars = np.zeros((1, job.run.scalars), dtype)
+    optimizer._fill_scalars(scalars, np.array([1]), None)
+    times = SHAPES[shape]
+    job.set(params=model.storage.data, grads=model.storage.grad, state=np.zeros(0, dtype), order=np.arange(len(x)))
+    job.set(scalars=np.repeat(scalars, times, axis=0).reshape(-1))
+    job.run.params = model.storage.data.size
+    engine.run(job.handle, 0, x, dy, 0, 1)
+    only(job, 1, task("UPDATE"))
+    return times_of(job, x, dy)
 
 
 class Forward(Timed):
@@ -52,33 +65,82 @@ class Forward(Timed):
 
     params = (list(SHAPES), DTYPES)
     param_names = ("rows x inputs x outputs", "dtype")
-    covers = ("linear.linear_forward", "matmul.matmul", "matmul.matmul_above")
+    covers = ("blocks.linear", "matmul.matmul_above")
 
     def setup(self, shape, dtype):
         pin(1)
-        (self.run, self.arguments), self.calls = forward(shape, dtype), range(SHAPES[shape])
+        self.run, self.times = alone("FORWARD", shape, dtype), SHAPES[shape]
 
     def time_one_gigaflop(self, shape, dtype):
-        for _ in self.calls:
-            self.run(*self.arguments)
+        self.run(self.times)
 
 
 class Backward(Timed):
-    """The three gradients of ``y = x W + b``: two gigaflops of them."""
+    """``dx = dy W.T``: one gigaflop of it."""
 
     params = (list(SHAPES), DTYPES)
     param_names = ("rows x inputs x outputs", "dtype")
-    covers = (
-        "linear.linear_backward",
-        "linear.linear_backward_input",
-        "linear.linear_backward_params_accumulate",
-        "linear.bias_backward",
-    )
+    covers = ("blocks.linear", "matmul.matmul")
 
     def setup(self, shape, dtype):
         pin(1)
-        (self.run, self.arguments), self.calls = backward(shape, dtype), range(SHAPES[shape])
+        self.run, self.times = alone("BACKWARD", shape, dtype), SHAPES[shape]
 
-    def time_two_gigaflops(self, shape, dtype):
-        for _ in self.calls:
-            self.run(*self.arguments)
+    def time_one_gigaflop(self, shape, dtype):
+        self.run(self.times)
+
+
+class Accumulate(Timed):
+    """``dW += x.T dy``, and the gradient of the bias: one gigaflop of them, as in eager mode."""
+
+    params = (list(SHAPES), DTYPES)
+    param_names = ("rows x inputs x outputs", "dtype")
+    covers = ("blocks.linear", "matmul.clear_padding")
+
+    def setup(self, shape, dtype):
+        pin(1)
+        self.run, self.times = alone("ACCUMULATE", shape, dtype), SHAPES[shape]
+
+    def time_one_gigaflop(self, shape, dtype):
+        self.run(self.times)
+
+
+class Update(Timed):
+    """``dW = x.T dy`` with the step of plain SGD, and that of the bias: one gigaflop of them, as in ``fit``."""
+
+    params = (list(SHAPES), DTYPES)
+    param_names = ("rows x inputs x outputs", "dtype")
+    covers = ("blocks.linear", "matmul.clear_unwritten")
+
+    def setup(self, shape, dtype):
+        pin(1)
+        self.run, self.times = update(shape, dtype), SHAPES[shape]
+
+    def time_one_gigaflop(self, shape, dtype):
+        self.run(self.times)
+
+
+@cache
+def feature_major(shape: str, dtype: str):
+    """A function that predicts with the rows along the vectors as often as it is told."""
+    engine, (model, x, dy) = engine_of(), arrays(shape, dtype)
+    job = engine.Program.predicting(model[0]._ops(x.shape[1]), np.dtype(dtype), threads=1).job()
+    job.set(params=model.storage.data, grads=model.storage.grad)
+    engine.run(job.handle, 0, x, np.empty_like(dy), 0, 1)
+    only(job, 1, task("FORWARD_FEATURE_MAJOR"))
+    return times_of(job, x, np.empty_like(dy))
+
+
+class FeatureMajor(Timed):
+    """``y = x W + b`` of a narrow layer with the rows along the vectors: one gigaflop of it, as in ``predict``."""
+
+    params = (["100x25x25"], ["float32"])
+    param_names = ("rows x inputs x outputs", "dtype")
+    covers = ("blocks.linear",)
+
+    def setup(self, shape, dtype):
+        pin(1)
+        self.run, self.times = feature_major(shape, dtype), SHAPES[shape]
+
+    def time_one_gigaflop(self, shape, dtype):
+        self.run(self.times)

@@ -1,6 +1,6 @@
-"""Losses and their gradients, called from Python (half a microsecond or more of each call) on outputs of training's shapes.
+"""Losses and their gradients: the block of each, alone, on outputs of training's shapes.
 
-Gradients are formed in place, here with a scale of one: again and again with 1 / N, they would sink into subnormal numbers.
+A gradient is timed together with the loss before it: some are formed in place of what the loss has left there.
 """
 
 from __future__ import annotations
@@ -9,110 +9,55 @@ from functools import cache
 
 import numpy as np
 
-from .setting import DTYPES, Timed, kernel, matrix, pin
+from . import entries
+from .calls import only, task, times_of
+from .setting import DTYPES, Timed, engine_of, pin
 
-SHAPES = ["100x2", "128x10", "1000x100"]  # rows x outputs
-
-#: Calls of a body, for each shape.
-CALLS = {
-    "cross_entropy_forward": (2000, 1000, 20),
-    "cross_entropy_backward": (4000, 4000, 400),
-    "mse_forward": (2000, 2000, 40),
-    "mse_backward": (4000, 8000, 600),
-}
+#: Rows x outputs, and the calls of a body.
+SHAPES = {"100x2": 4000, "128x10": 2000, "1000x100": 40}
 
 
-def pieces(shape: str, dtype: str):
-    """Losses, saved, outputs, labels; the number of outputs."""
+@cache
+def looping(entry: str, shape: str, dtype: str, *tasks: str):
+    """A function that has these tasks done as often as it is told."""
+    engine, criterion = engine_of(), entries.make(entry)
     rows, width = map(int, shape.split("x"))
-    labels = np.random.default_rng(0).integers(0, width, rows)
-    return np.zeros(rows, dtype), matrix(rows, width, dtype), matrix(rows, width, dtype, 1), labels, width
+    rng = np.random.default_rng(0)
+    # Outputs and targets that are probabilities, too: any loss takes them.
+    out, targets = (rng.uniform(0.1, 0.9, (rows, width)).astype(dtype) for _ in range(2))
+    job = engine.Program.of_loss(criterion._op(width), np.dtype(dtype), batch=rows).job()
+    job.set(labels=rng.integers(0, width, rows))
+    y = out if criterion.takes_labels else targets
+    engine.run(job.handle, 0, out, y, 0, 1)
+    only(job, 1, *map(task, tasks))
+    return times_of(job, out, y)
 
 
-@cache
-def cross_entropy_forward(shape: str, dtype: str):
-    """The kernel and its arguments; called once."""
-    run = kernel("losses.cross_entropy_forward", "losses", "saved", "logits", "labels", "columns", "O")
-    from fastmlp.kernels.losses import LOSS_ROWS, SPARE_ROWS
+class Forward(Timed):
+    """As many losses of a batch as ``SHAPES`` says, and the sums over their rows."""
 
-    losses, saved, logits, labels, width = pieces(shape, dtype)
-    arguments = losses, saved, logits, labels, np.zeros((width + SPARE_ROWS, LOSS_ROWS), dtype), width
-    run(*arguments)
-    return run, arguments
+    params = (entries.criteria(), list(SHAPES), DTYPES)
+    param_names = ("loss", "rows x outputs", "dtype")
+    covers = ("blocks.cross_entropy", "blocks.elementwise_loss", "scan.row_sum")
 
-
-@cache
-def cross_entropy_backward(shape: str, dtype: str):
-    """The kernel and its arguments; called once."""
-    run = kernel("losses.cross_entropy_backward", "dlogits", "labels", "scale")
-    _, saved, _, labels, _ = pieces(shape, dtype)
-    arguments = saved, labels, np.dtype(dtype).type(1)
-    run(*arguments)
-    return run, arguments
-
-
-@cache
-def mse_forward(shape: str, dtype: str):
-    """The kernel and its arguments; called once."""
-    run = kernel("losses.mse_forward", "losses", "saved", "outputs", "targets", "O")
-    losses, saved, outputs, _, width = pieces(shape, dtype)
-    arguments = losses, saved, outputs, np.zeros_like(outputs), width
-    run(*arguments)
-    return run, arguments
-
-
-@cache
-def mse_backward(shape: str, dtype: str):
-    """The kernel and its arguments; called once."""
-    run = kernel("losses.mse_backward", "doutputs", "scale")
-    arguments = pieces(shape, dtype)[1], np.dtype(dtype).type(1)
-    run(*arguments)
-    return run, arguments
-
-
-KERNELS = {
-    "cross_entropy_forward": cross_entropy_forward,
-    "cross_entropy_backward": cross_entropy_backward,
-    "mse_forward": mse_forward,
-    "mse_backward": mse_backward,
-}
-
-
-class Losses(Timed):
-    """As many calls of a kernel as ``CALLS`` says."""
-
-    params = (list(KERNELS), SHAPES, DTYPES)
-    param_names = ("kernel", "rows x outputs", "dtype")
-    covers = tuple(f"losses.{name}" for name in KERNELS)
-
-    def setup(self, name, shape, dtype):
+    def setup(self, entry, shape, dtype):
         pin(1)
-        (self.run, self.arguments), self.calls = KERNELS[name](shape, dtype), range(CALLS[name][SHAPES.index(shape)])
+        self.run, self.times = looping(entry, shape, dtype, "FORWARD"), SHAPES[shape]
 
-    def time_calls(self, name, shape, dtype):
-        for _ in self.calls:
-            self.run(*self.arguments)
-
-
-@cache
-def loss_sum(dtype: str):
-    """The kernel and its argument; called once."""
-    run, losses = kernel("losses.loss_sum", "losses"), np.ones(10_000, dtype)
-    run(losses)
-    return run, losses
+    def time_losses(self, entry, shape, dtype):
+        self.run(self.times)
 
 
-class Sum(Timed):
-    """500 times the sum of 10,000 losses."""
+class ForwardAndBackward(Timed):
+    """As many losses and gradients of a batch as ``SHAPES`` says."""
 
-    params = (DTYPES,)
-    param_names = ("dtype",)
-    covers = ("losses.loss_sum",)
+    params = (entries.criteria(), list(SHAPES), DTYPES)
+    param_names = ("loss", "rows x outputs", "dtype")
+    covers = ("blocks.cross_entropy", "blocks.elementwise_loss")
 
-    def setup(self, dtype):
+    def setup(self, entry, shape, dtype):
         pin(1)
-        self.run, self.losses = loss_sum(dtype)
+        self.run, self.times = looping(entry, shape, dtype, "FORWARD", "BACKWARD"), SHAPES[shape]
 
-    def time_500_calls(self, dtype):
-        for _ in range(500):
-            self.run(self.losses)
+    def time_losses_and_gradients(self, entry, shape, dtype):
+        self.run(self.times)

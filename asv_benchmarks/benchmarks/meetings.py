@@ -14,10 +14,10 @@ from .setting import Timed, kernel, pin, together
 def meeter():
     """A function that lets two threads meet as often as it is told; compiled."""
     barrier = kernel("threads.barrier", "control", "meeting", "threads")
-    from fastmlp.kernels.compiler.jit import FLAGS
+    flags = kernel("jit.FLAGS")
     from fastmlp.kernels.threads import CONTROL_SIZE
 
-    @numba.njit(**FLAGS)
+    @numba.njit(**flags)
     def meet(control, meetings):
         for meeting in range(1, meetings + 1):
             barrier(control, meeting, 2)

@@ -1,4 +1,4 @@
-"""Kernels that move or look at numbers: transposed copies, shuffles, scans of the input."""
+"""What moves or looks at numbers: rows into the workspace and out of it, transposed copies, shuffles, scans of the input."""
 
 from __future__ import annotations
 
@@ -7,17 +7,50 @@ from functools import cache
 import numba
 import numpy as np
 
-from .setting import DTYPES, Timed, kernel, matrix, pin
+import fastmlp as fm
+
+from .calls import only, task, times_of
+from .setting import DTYPES, Timed, engine_of, kernel, matrix, pin
+
+
+@cache
+def mover(direction: str, shape: str):
+    """A function that moves rows as often as it is told."""
+    engine, (rows, width) = engine_of(), map(int, shape.split("x"))
+    x = np.random.default_rng(0).standard_normal((rows, width)).astype(np.float32)
+    job = engine.Program.both_ways(fm.ReLU()._ops(width), x.dtype, batch=rows).job()
+    y = np.empty_like(x)
+    engine.run(job.handle, 0, x, y, 0, 1)
+    job.set(order=np.random.default_rng(1).permutation(rows))
+    job.run.gathers = direction == "gather"
+    only(job, 2 if direction == "output" else 0, task("FORWARD"))
+    return times_of(job, x, y)
+
+
+class Rows(Timed):
+    """``TIMES[shape]`` times the rows of a batch: gathered, copied in, or copied out."""
+
+    TIMES = {"1000x2": 4000, "128x784": 400}
+    params = (["gather", "input", "output"], list(TIMES))
+    param_names = ("direction", "rows x width")
+    covers = ("blocks.moves",)
+
+    def setup(self, direction, shape):
+        pin(1)
+        self.run, self.times = mover(direction, shape), self.TIMES[shape]
+
+    def time_batches(self, direction, shape):
+        self.run(self.times)
 
 
 @cache
 def transposer(shape: str, dtype: str):
     """A function that transposes a weight as often as it is told, in a compiled loop; compiled."""
     transpose = kernel("transpose.transpose", "target", "source", "zero", "first", "last", "columns")
-    from fastmlp.kernels.compiler.jit import FLAGS
+    flags = kernel("jit.FLAGS")
     from fastmlp.kernels.layout import whole_lines
 
-    @numba.njit(**FLAGS)
+    @numba.njit(**flags)
     def run(target, source, zero, rows, columns, times):
         for _ in range(times):
             transpose(target, source, zero, 0, rows, columns)

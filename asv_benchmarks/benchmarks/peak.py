@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .setting import Timed, pin, together
+from .setting import Timed, kernel, pin, together
 from .workloads import PEAK_FLOPS
 
 CHAINS = 12  # independent sums: more than latency times throughput of any core
@@ -58,9 +58,7 @@ class FusedMultiplyAdds(Timed):
 
     def setup(self, threads):
         pin(threads)
-        from fastmlp.kernels.compiler.processor import REGISTER_BYTES
-
-        lanes = REGISTER_BYTES // 4
+        lanes = kernel("processor.REGISTER_BYTES") // 4
         self.burn, self.count = burner(lanes), PEAK_FLOPS // (2 * lanes * CHAINS)
 
     def time_4_gigaflop(self, threads):

@@ -22,7 +22,6 @@ class Predict(Timed):
     }
     params = (list(NETWORKS), [1, 32, 10_000])
     param_names = ("network", "rows")
-    covers = ("passes.forward_pass", "columns.forward_columns", "columns.spread_biases")
 
     def setup(self, network, rows):
         pin(1)
@@ -40,7 +39,6 @@ class PredictOnTwoThreads(Timed):
     params = (list(NETWORKS),)
     param_names = ("network",)
     repeat = Timed.repeat_together
-    covers = ("passes.forward_share",)
 
     def setup(self, network):
         pin(2)

@@ -7,11 +7,12 @@ import inspect
 import os
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 
-__all__ = ["DTYPES", "Timed", "kernel", "matrix", "pin", "together"]
+__all__ = ["DTYPES", "Timed", "engine_of", "kernel", "matrix", "pin", "together"]
 
 DTYPES = ["float32", "float64"]
 
@@ -62,21 +63,37 @@ class Timed:
     warmup_time = 0.02
     min_run_count = 2
 
-    #: The kernels that it times: module and name within fastmlp.kernels. A test asks that every kernel has someone.
+    #: What it times: kernels by module and name, and files of blocks ("blocks.linear"). A test asks that all have someone.
     covers: ClassVar[tuple[str, ...]] = ()
+
+
+#: Where modules of the kernels lie at one commit or another.
+FOLDERS = ("", "compiler.", "products.")
 
 
 def kernel(path: str, *arguments: str):
     """A kernel by module and name, if this commit has it with these arguments; else the benchmark is not for this commit."""
     module, _, name = path.rpartition(".")
-    try:
-        function = getattr(importlib.import_module(f"fastmlp.kernels.{module}"), name)
-    except (ImportError, AttributeError):
-        raise NotImplementedError(f"no {path} at this commit") from None
-    found = tuple(inspect.signature(getattr(function, "py_func", function)).parameters)
-    if arguments and found != arguments:
-        raise NotImplementedError(f"{path} takes {', '.join(found)} at this commit")
-    return function
+    for folder in FOLDERS:
+        try:
+            found = getattr(importlib.import_module(f"fastmlp.kernels.{folder}{module}"), name)
+            break
+        except (ImportError, AttributeError):
+            continue
+    else:
+        raise NotImplementedError(f"no {path} at this commit")
+    taken = tuple(inspect.signature(getattr(found, "py_func", found)).parameters) if arguments else ()
+    if taken != arguments:
+        raise NotImplementedError(f"{path} takes {', '.join(taken)} at this commit")
+    return found
+
+
+def engine_of() -> SimpleNamespace:
+    """What single blocks are run with, if this commit has blocks; else the benchmark is not for this commit."""
+    kernel("block.Block")
+    from fastmlp.program import Program
+
+    return SimpleNamespace(Program=Program, run=kernel("engine.run"), zeros=kernel("layout.zeros"))
 
 
 def matrix(rows: int, width: int, dtype: str, seed: int = 0) -> np.ndarray:

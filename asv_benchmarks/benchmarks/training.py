@@ -12,7 +12,7 @@ class Epochs(Timed):
 
     params = (list(WORKLOADS), [1, 2])
     param_names = ("workload", "threads")
-    covers = ("engine.train_steps", "threads.next_task", "matmul.clear_unwritten")
+    covers = ("engine.run", "threads.next_task")
 
     def setup(self, workload, threads):
         pin(threads)

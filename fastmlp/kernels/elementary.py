@@ -1,6 +1,7 @@
-"""exp, expm1, log, log1p, tanh, sigmoid and erf without branches: LLVM vectorises them wherever they stand in a loop.
+"""exp, expm1, log, log1p, tanh, sigmoid, erf and the normal distribution without branches: vectors compute them like numbers.
 
-Numba has no vector math library: ``np.exp`` in a compiled loop is a scalar call of libm, many times slower.
+Called in a loop they are vectorised by LLVM, in a formula (compiler/lines.py) they are emitted as vectors. Numba has no vector
+math library: ``np.exp`` in a compiled loop is a scalar call of libm, many times slower.
 
 NaN stays NaN; overflow gives inf, underflow a subnormal number or zero; expm1, log1p, tanh and erf keep the sign of zero. A
 result depends on the argument alone: not on its place in an array, nor on the processor, as long as that has a fused
@@ -20,6 +21,9 @@ erf       1.2      1.2
 
 Those for float32 hold for every float32, which were all tried; those for float64 for ten million numbers about the places where
 errors are largest. tests/kernels/test_elementary.py tries a few thousand of each against mpmath.
+
+sqrt is correctly rounded. normal_pdf is within 2.2 units in either dtype; normal_cdf within 7 in float32 and 8 in float64, with
+the largest errors in the left tail: of 30 million numbers from -14.3 to 4 in float32, 25 thousand from -38.4 to 6 in float64.
 
 Polynomials are minimax, in the relative error of the result, found by Remez exchange in 160 bits: the coefficients were rounded
 to the dtype one by one, from the lowest, and the others fitted again each time. Horner's rule evaluates them: Estrin's scheme
@@ -290,10 +294,10 @@ def erf(x):
     return copysign(select(a < ERF_NEAR[dtype], near, far), x)
 
 
-# Phi(-z) = exp(-z^2 / 2) G(z) for z >= 0, with G(z) = t (1/2 + u P(u)), u = z / (z + 3.5), t = 1 - u = 3.5 / (z + 3.5), so that
-# the left tail is as accurate as the middle. The square would be off by many units in the last place of the result, so z is
-# split: h are the upper bits of it, half of them, and h^2 is exact; the rest, (z - h) (z + h) / 2 < 0.06, is added where the
-# reduction of exp has left little.
+# Phi(-z) = exp(-z^2 / 2) G(z) for z >= 0, with G(z) = t (1/2 + u P(u)), u = z / (z + 3.5) and t = 1 - u = 3.5 / (z + 3.5): so
+# the relative error of the left tail is small too. The rounding of z^2 would cost many units in the last place there, so z is
+# split: h has the upper half of its bits, and h^2 is exact; the rest, |(z - h) (z + h)| / 2 < 0.06, is added to what the
+# reduction of exp leaves.
 
 NORMAL_LIMIT = _both(15.0, 39.0)  # from here on Phi(-z) is 0
 UPPER_BITS = _integers(-(1 << 12), -(1 << 27))

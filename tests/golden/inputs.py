@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BATCH_SIZE", "EPOCHS", "KEPT", "LAYERS", "RATE", "RATES", "SHAPES", "WIDTHS", "outputs", "steps", "targets", "training", "values"]
+__all__ = ["BATCH_SIZE", "EPOCHS", "LAYERS", "RATE", "RATES", "SHAPES", "WIDTHS"]
+__all__ += ["normal", "outputs", "steps", "targets", "training", "values"]
+
+#: Kinks of piecewise functions (1/2, 1, 3, 6, 20), where exponentials saturate (20, 88, 105, 750), and what lies between.
+BENDS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 50, 88, 105, 750)
+EXTREMES = (1e-30, 1e-8, 1e-3, 1e4, 1e30)
 
 #: Of the network that every activation, loss and optimizer is trained in; more rows than whole batches have.
 WIDTHS, ROWS, EPOCHS, BATCH_SIZE = (3, 5, 2), 11, 2, 4
@@ -29,12 +34,10 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 def values(dtype: type) -> tuple[np.ndarray, np.ndarray]:
     """Inputs of an elementwise function, (1, W), and upstream gradients.
 
-    Zeros, edges where piecewise functions have their kinks (1/2, 1, 3, 6, 20), where exponentials saturate, subnormal and
-    largest numbers, infinities, NaN.
+    Both signs of zero, subnormal and large numbers, infinities; NaN. Not the largest numbers: there PyTorch's GELU overflows.
     """
-    common = [1e-30, 1e-8, 1e-3, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 50, 88, 105, 750, 1e4, 1e30]
     info = np.finfo(dtype)
-    positive = np.array([0, info.smallest_subnormal, info.tiny, *np.float32(common), info.max, np.inf], dtype)
+    positive = np.array([0, info.smallest_subnormal, info.tiny, *np.float32(BENDS + EXTREMES), info.max / 8, np.inf], dtype)
     x = np.concatenate([positive, -positive, [dtype(np.nan)]])[None]
     return x, normal(np.random.default_rng(1), *x.shape).astype(dtype)
 

@@ -39,7 +39,10 @@ def assert_agrees(actual, expected, bound):
 
 
 def check_activation(entry, cases, record):
-    """Outputs and input gradients. NaN stays NaN; what its gradient is, and what is where PyTorch makes NaN of a number, is open."""
+    """Outputs and input gradients.
+
+    NaN stays NaN. What is left open: its gradient, and what comes of a number of which PyTorch makes NaN.
+    """
     x, dy = record["x"], record["dy"]
     for case, y, dx in zip(cases, record["y"], record["dx"]):
         module = entry(**case)
@@ -128,7 +131,10 @@ def check_schedule(entry, cases, record):
 
 
 def check_training(trials, record, dtype, *, widths, epochs, batch_size):
-    """The parameters and losses of `fit`, and of the loop by hand, for each trial: activation, loss, optimizer of the parameters."""
+    """The parameters and losses of `fit`, and of the loop by hand.
+
+    A trial is three functions: one makes the activation, one the loss, one what makes the optimizer of given parameters.
+    """
     x, y = record["x"].astype(dtype), record["y"]
     keywords = {"epochs": epochs, "batch_size": batch_size, "shuffle": False}
     for trial, trained, losses in zip(trials, record["trained"], record["losses"], strict=True):

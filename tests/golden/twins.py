@@ -111,7 +111,7 @@ def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[floa
 
 
 def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths, epochs: int, batch_size: int) -> dict:
-    """The parameters after training Linear, activation, Linear, for each trial: (name, arguments) of activation, loss, optimizer."""
+    """Parameters and losses of Linear, activation, Linear, for each trial: (name, case) of activation, loss, optimizer."""
     record = {"start": start, "x": x, "y": y, "trained": [], "losses": []}
     wide, middle, narrow = widths
     for (act, act_case), (loss, loss_case), (opt, opt_case) in trials:
@@ -119,7 +119,9 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
         model = nn.Sequential(nn.Linear(wide, middle), getattr(nn, act)(**act_case), nn.Linear(middle, narrow)).double()
         _load(model, start)
         steps = getattr(torch.optim, opt)(model.parameters(), **opt_case)
-        record["losses"].append(_steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size))
+        record["losses"].append(
+            _steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size)
+        )
         record["trained"].append(_vector(model.parameters()))
     return record | {"trained": np.stack(record["trained"]), "losses": np.array(record["losses"])}
 

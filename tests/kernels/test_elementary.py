@@ -20,8 +20,8 @@ BOUNDS = {
     "sigmoid": (1.7, 1.8),
     "erf": (1.2, 1.2),
     "sqrt": (0.5, 0.5),
-    "normal_pdf": (9, 9),
-    "normal_cdf": (9, 9),
+    "normal_pdf": (2.2, 2.2),
+    "normal_cdf": (7, 8),
 }
 if not JIT:  # plain Python rounds a * b + c twice
     BOUNDS = {name: (1.5 * single, 1.5 * double) for name, (single, double) in BOUNDS.items()}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from helpers import jit, small
 
 from fastmlp.kernels.shuffle import epoch_order, mix
@@ -32,9 +31,9 @@ def test_mix_matches_the_published_generator():
     ]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 7, 1000])
-def test_shuffle_is_a_permutation(rows):
-    assert sorted(order(rows, 5, 3)) == list(range(rows))
+def test_shuffle_is_a_permutation():
+    for rows in (0, 1, 2, 3, 7, 1000):
+        assert sorted(order(rows, 5, 3)) == list(range(rows))
 
 
 def test_shuffle_is_deterministic():

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import jit, small
+from helpers import in_threads, jit, small
 
-from fastmlp.kernels.threads import ABORT, ARRIVED, CONTROL_SIZE, ROW_TASKS, barrier, next_task
+from fastmlp.kernels.threads import ABORT, ARRIVED, CONTROL_SIZE, TAKEN, barrier, next_task
 
 MEETINGS = small(2000, 20)
 
@@ -35,12 +36,7 @@ def together(threads, meetings):
     def work(thread):
         results[thread] = march(control, places, thread, threads, meetings)
 
-    helpers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
-    for helper in helpers:
-        helper.start()
-    for helper in helpers:
-        helper.join(60)
-        assert not helper.is_alive()
+    in_threads(work, threads)
     return results, control
 
 
@@ -66,8 +62,9 @@ def test_barrier_opens_when_the_run_is_called_off():
 
 
 def test_places_in_control_lie_on_lines_of_their_own():
-    assert abs(ABORT - ARRIVED) * 8 >= 64
-    assert max(ABORT, ARRIVED) < CONTROL_SIZE
+    places = sorted((ARRIVED, ABORT, TAKEN))
+    assert all((other - one) * 8 >= 64 for one, other in pairwise(places))
+    assert places[-1] + 8 <= CONTROL_SIZE
 
 
 @jit
@@ -75,10 +72,10 @@ def ask(control, taken, rounds, tasks, threads):
     """How often this thread got each task, over rounds in which nobody waits."""
     before = np.int64(0)
     for _ in range(rounds):
-        task = next_task(control, ROW_TASKS, before)
+        task = next_task(control, before)
         while task < tasks:
             taken[task] += 1
-            task = next_task(control, ROW_TASKS, before)
+            task = next_task(control, before)
         before += tasks + threads
 
 
@@ -86,13 +83,9 @@ def test_each_task_is_taken_once():
     threads, tasks = 3, 7
     control, taken = np.zeros(CONTROL_SIZE, np.int64), np.zeros((threads, tasks), np.int64)
     ask(control.copy(), taken[0].copy(), 1, 1, 1)
-    helpers = [threading.Thread(target=ask, args=(control, taken[i], 1, tasks, threads)) for i in range(threads)]
-    for helper in helpers:
-        helper.start()
-    for helper in helpers:
-        helper.join(60)
+    in_threads(lambda thread: ask(control, taken[thread], 1, tasks, threads), threads)
     assert taken.sum(axis=0).tolist() == [1] * tasks
-    assert control[ROW_TASKS] == tasks + threads
+    assert control[TAKEN] == tasks + threads
 
 
 def test_tasks_of_the_next_round_are_numbered_from_zero():

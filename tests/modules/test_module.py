@@ -214,15 +214,6 @@ def test_load_state_dict_rejects_what_does_not_fit(change, error, message):
     assert_same_bits(flat(model), before)
 
 
-def test_load_state_dict_of_torch(dtype):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    twin = torch.nn.Sequential(torch.nn.Linear(3, 17), torch.nn.Tanh(), torch.nn.Linear(17, 2)).to(getattr(torch, dtype.name))
-    model = make_net([3, 17, 2], dtype=dtype)
-    model.load_state_dict(twin.state_dict())
-    x = np.random.default_rng(0).standard_normal((5, 3)).astype(dtype)
-    assert_within(model(x), twin(torch.from_numpy(x)).detach().numpy(), 40 * eps(dtype))
-
-
 # Parameters and modules as attributes: found wherever they are, and checked when they are assigned.
 
 

@@ -374,7 +374,9 @@ def test_widths_of_modules_in_python_are_checked(width):
         model.backward(x)
     model[2].forth = width
     for call in (model, model.predict):
-        with pytest.raises(ValueError, match=rf"Reshape.* must return \(N, 300\), as Linear\(300, 2\) expects; got \(N, {width}\)"):
+        with pytest.raises(
+            ValueError, match=rf"Reshape.* must return \(N, 300\), as Linear\(300, 2\) expects; got \(N, {width}\)"
+        ):
             call(x)
 
 

@@ -46,27 +46,6 @@ def test_network_matches_finite_difference(activation, loss):
         assert_within(gradient, central_differences(value, parameter.data), DIFFERENCE_BOUND)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_network_matches_torch(loss, dtype):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
-    model = make_net([3, 17, 9, 4], dtype=dtype)
-    nn = torch.nn
-    twin = nn.Sequential(nn.Linear(3, 17), nn.Tanh(), nn.Linear(17, 9), nn.Tanh(), nn.Linear(9, 4)).to(
-        getattr(torch, dtype.name)
-    )
-    twin.load_state_dict({name: torch.from_numpy(array) for name, array in model.state_dict().items()})
-    x, y = make_data(11, 3, 4, loss, dtype=dtype)
-    criterion, other = LOSSES[loss](), {"cross_entropy": nn.CrossEntropyLoss, "mse": nn.MSELoss}[loss]()
-    given = torch.from_numpy(x).requires_grad_()
-    theirs = other(twin(given), torch.from_numpy(y))
-    theirs.backward()
-    terms = (3 + 17 + 9 + 4) * eps(dtype)
-    assert_within(criterion(model(x), y), theirs.item(), 2 * terms)
-    assert_within(model.backward(criterion.backward()), given.grad.numpy(), 2 * terms)
-    for parameter, twin_parameter in zip(model.parameters(), twin.parameters()):
-        assert_within(parameter.grad, twin_parameter.grad.numpy(), 2 * terms)
-
-
 def test_sequential_is_its_modules_in_a_row(dtype, rng):
     model = make_net([3, 17, 2], dtype=dtype)
     x, dy = normal(rng, (7, 3), dtype), normal(rng, (7, 2), dtype)

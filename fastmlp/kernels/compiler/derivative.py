@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.kernels.compiler.expression import Number, branches, copysign, is_literal, muladd, select
+from fastmlp.kernels.compiler.expression import branches, copysign, muladd, select
+from fastmlp.kernels.compiler.value import Number, is_literal
 
 __all__ = ["Dual", "derivative", "scaled"]
 
@@ -37,7 +38,7 @@ def derivative(formula: Callable) -> Callable:
 def scaled(dy: Any, slope: Any) -> Any:
     """The product ``dy * slope``, where a select in the slope selects the products.
 
-    So a factor of 1 costs no multiplication, and one of 0 gives 0 whatever `dy` is: with a slope of ``select(y > 0, 1, a)`` this
+    So a factor of 1 costs no multiplication, and one of 0 gives 0 whatever `dy` is: with a slope of ``select(y > 0, 1, a)`` it
     is ``select(y > 0, dy, a * dy)``.
     """
     product = _product(dy, slope)
@@ -174,9 +175,6 @@ class Dual(Number):
         (x, dx), y = _parts(x), _value(y)
         one = x * 0 + 1 if is_literal(x) else x.dtype.type(1)
         return Dual(copysign(x, y), _product(copysign(one, x) * copysign(one, y), dx))
-
-    def sqrt(self):
-        raise NotImplementedError("sqrt is an expression with a slope")
 
     def float_to_bits(self):
         raise TypeError("the bits of a float have no derivative; give the expression a slope: @expression(slope=...)")

@@ -17,10 +17,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from fastmlp.kernels.compiler.expression import F32, F64, LLVM, Value, as_llvm
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
-__all__ = ["lines_pass"]
+__all__ = ["lines_pass", "update_pass"]
 
 LINE_BYTES = 64
 INDEX, POINTER = ir.IntType(64), ir.PointerType()
@@ -46,17 +46,54 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
     callable
         With an attribute ``instructions(dtype)``: the LLVM instructions as text, which tell formulas apart in every process.
     """
+    count = inputs + outputs + 1
+    kinds = [*(f"in{k}" for k in range(inputs)), *(f"out{k}" for k in range(outputs)), "c"]
+    names = ["size", *chain.from_iterable((kind, f"at_{kind}") for kind in kinds)]
+
+    def places(arguments):
+        return [(arguments[2 * k], arguments[2 * k + 1]) for k in range(count)]
+
+    def starts(builder, arrays, arguments, start):
+        return [start(arrays[k], arguments[2 * k + 1]) for k in range(count)]
+
+    return _pass(formula, inputs, outputs, constants, names, places, starts)
+
+
+def update_pass(formula: Callable, states: int, constants: int) -> Callable:
+    """A function for kernels: ``run(size, p, at_p, g, at_g, s, at_s, stride, c, at_c)`` updates `size` entries of p and state.
+
+    ``formula(p, g, *state, *constants)`` gives p, or p and the state. The arrays of state are parts of `s`, `stride` entries
+    from one to the next. Else as :func:`lines_pass`.
+    """
+    names = ["size", "p", "at_p", "g", "at_g", "s", "at_s", "stride", "c", "at_c"]
+
+    def places(arguments):
+        p, at_p, g, at_g, s, at_s, stride, c, at_c = arguments
+        state = [(s, at_s + k * stride) for k in range(states)]
+        return [(p, at_p), (g, at_g), *state, (p, at_p), *state, (c, at_c)]
+
+    def starts(builder, arrays, arguments, start):
+        p, g, s, c = arrays
+        _, at_p, _, at_g, _, at_s, stride, _, at_c = arguments
+        state = [start(s, builder.add(at_s, builder.mul(stride, INDEX(k)))) for k in range(states)]
+        return [start(p, at_p), start(g, at_g), *state, start(p, at_p), *state, start(c, at_c)]
+
+    return _pass(formula, 2 + states, 1 + states, constants, names, places, starts)
+
+
+def _pass(
+    formula: Callable, inputs: int, outputs: int, constants: int, names: list[str], places: Callable, starts: Callable
+) -> Callable:
+    """The pass of a formula whose arguments have these names.
+
+    Of the arguments, `places` makes (array, entry where it begins) of each input, each output, and the constants; `starts` does
+    the same in a kernel, with ``start(array, entry)`` for the address.
+    """
     arrays = inputs + outputs
 
-    def run(size, *arguments):
-        places = zip(arguments[0 : 2 * arrays : 2], arguments[1 : 2 * arrays : 2])
-        parts = [array[at : at + size] for array, at in places]
-        numbers = [arguments[-2][arguments[-1] + k] for k in range(constants)]
-        with np.errstate(all="ignore"):  # as machine code
-            results = as_tuple(formula(*parts[:inputs], *numbers))
-        results = [np.array(x) for x in results]  # an input may be among them
-        for part, result in zip(parts[inputs:], results):
-            part[...] = result
+    def check(arguments):
+        if 1 + len(arguments) != len(names):
+            raise TypeError(f"this pass takes {len(names)} arguments, {', '.join(names)}; got {1 + len(arguments)}")
 
     def as_tuple(results):
         results = results if isinstance(results, tuple) else (results,)
@@ -64,43 +101,57 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
             raise TypeError(f"the formula is to give {outputs} numbers; got {len(results)}")
         return results
 
+    def run(size, *arguments):
+        check(arguments)
+        *given, (numbers, first) = places(arguments)
+        parts = [array[at : at + size] for array, at in given]
+        with np.errstate(all="ignore"):  # as machine code
+            results = as_tuple(formula(*parts[:inputs], *(numbers[first + k] for k in range(constants))))
+        results = [np.array(x) for x in results]  # an input may be among them
+        for part, result in zip(parts[inputs:], results):
+            part[...] = result
+
     @type_callable(run)
     def typed(context):
         def signature(size, *arguments):
-            dtype = getattr(arguments[0], "dtype", None)
-            if dtype not in DTYPES:
+            check(arguments)
+            given = [x for x in arguments if isinstance(x, types.Array)]
+            if not all(array.ndim == 1 and array.layout == "C" for array in given):
+                return None  # Numba says that there is no such function
+            dtype = given[0].dtype if given else None
+            if dtype not in DTYPES or any(array.dtype != dtype for array in given):
                 return None
-            array = types.Array(dtype, 1, "C")
-            if any(given != array for given in arguments[0::2]):
-                return None
-            return types.void(types.intp, *[array, types.intp] * (arrays + 1))
+            return types.void(types.intp, *(x if isinstance(x, types.Array) else types.intp for x in arguments))
 
-        names = ["size", *chain.from_iterable((f"array{k}", f"at{k}") for k in range(arrays + 1))]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         signature.pysig = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
         return signature
 
-    name = f"fastmlp_lines_{next(NUMBER)}"
     function_type = ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * (arrays + 1)])
+    name = f"fastmlp_lines_{next(NUMBER)}"
 
     @lower_builtin(run, types.VarArg(types.Any))
     def emit(context, builder, signature, args):
-        scalar, dtype = signature.args[1].dtype, DTYPES[signature.args[1].dtype]
-        starts = []
-        for k in range(1, 2 * arrays + 2, 2):
-            data = context.make_array(signature.args[k])(context, builder, args[k]).data
-            starts.append(builder.gep(data, [args[k + 1]], source_etype=context.get_data_type(scalar)))
+        kinds = signature.args[1:]
+        scalar = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
+        dtype, entry = DTYPES[scalar], context.get_data_type(scalar)
+        data = [
+            context.make_array(kind)(context, builder, value).data
+            for kind, value in zip(kinds, args[1:])
+            if isinstance(kind, types.Array)
+        ]
+        pointers = starts(builder, data, args[1:], lambda array, at: builder.gep(array, [at], source_etype=entry))
         function = cgutils.get_or_insert_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
         if function.is_declaration:
             function.linkage = "internal"
             write(function, dtype)
-        builder.call(function, [args[0], *starts])
+        builder.call(function, [args[0], *pointers])
         return context.get_dummy_value()
 
     def write(function, dtype):
         itemsize, lanes, vectors = dtype.itemsize, REGISTER_BYTES // dtype.itemsize, LINE_BYTES // REGISTER_BYTES
         vector = ir.VectorType(LLVM[dtype], lanes)
-        size, *starts, numbers = function.args
+        size, *pointers, numbers = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         at = [builder.gep(numbers, [INDEX(k)], source_etype=vector.element) for k in range(constants)]
         repeated = [Value(builder, dtype, _splat(builder, builder.load(x, typ=vector.element), vector)) for x in at]
@@ -109,11 +160,11 @@ def lines_pass(formula: Callable, inputs: int, outputs: int = 1, constants: int 
         with cgutils.for_range(builder, builder.sdiv(size, INDEX(LINE_BYTES // itemsize))) as loop:
             first = builder.mul(loop.index, INDEX(vectors))
             shifts = [builder.add(first, INDEX(v)) for v in range(vectors)]
-            places = [[builder.gep(start, [shift], source_etype=vector) for start in starts] for shift in shifts]
-            loaded = [[builder.load(place, typ=vector, align=itemsize) for place in row[:inputs]] for row in places]
+            rows = [[builder.gep(pointer, [shift], source_etype=vector) for pointer in pointers] for shift in shifts]
+            loaded = [[builder.load(place, typ=vector, align=itemsize) for place in row[:inputs]] for row in rows]
             results = [as_tuple(formula(*(Value(builder, dtype, x) for x in row), *repeated)) for row in loaded]
             emitted = [[as_llvm(x, dtype, lanes) for x in row] for row in results]
-            for row, values in zip(places, emitted):
+            for row, values in zip(rows, emitted):
                 for place, value in zip(row[inputs:], values):
                     builder.store(value, place, align=itemsize)
         builder.ret_void()

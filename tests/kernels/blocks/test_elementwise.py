@@ -48,6 +48,10 @@ def double(x):
     return x + x
 
 
+def softsign(x):
+    return x / (1 + abs(x))
+
+
 def built_in(kind):
     return lambda width: kind()._ops(width)[0]
 
@@ -72,6 +76,12 @@ FORMULAS = {
         lambda x: np.clip(x, -0.5, 1),
         lambda x: (x > -0.5) & (x < 1),
         1,
+    ),
+    "derived": (
+        lambda width: Elementwise(width, "softsign", softsign, None, "x"),
+        lambda x: x / (1 + np.abs(x)),
+        lambda x: 1 / (1 + np.abs(x)) ** 2,
+        4,
     ),
     "reads x": (lambda width: Elementwise(width, "square", square, double, "x"), np.square, lambda x: 2 * x, 2),
 }
@@ -98,8 +108,12 @@ def test_backward_matches_finite_difference(rng):
     x, dy = normal(rng, (2, 9), np.dtype(np.float64)), normal(rng, (2, 9), np.dtype(np.float64))
     for make, *_ in FORMULAS.values():
         dx = ran_both_ways([make(9)], x, dy).dx
-        numbers = central_differences(lambda: (ran_both_ways([make(9)], x, dy).y * dy).sum(), x)  # noqa: B023
-        assert_within(dx, numbers, DIFFERENCE_BOUND)
+
+        def loss():
+            y = ran_both_ways([make(9)], x, dy).y  # noqa: B023
+            return (y * dy).sum()
+
+        assert_within(dx, central_differences(loss, x), DIFFERENCE_BOUND)
 
 
 def test_relu_of_special_values(dtype):
@@ -116,6 +130,12 @@ def test_nan_and_infinity_come_through(dtype):
     for name, values in expected.items():
         y = ran_both_ways([FORMULAS[name][0](3)], x, np.ones((1, 3), dtype)).y
         np.testing.assert_array_equal(y, np.array([values], dtype), name)
+    for make, *_ in FORMULAS.values():
+        dy = np.array([[np.nan, np.inf, 1]], dtype)
+        dx = ran_both_ways([make(3)], np.full((1, 3), 0.75, dtype), dy).dx
+        assert np.isnan(dx[0, 0])
+        assert dx[0, 1] == np.inf
+        assert np.isfinite(dx[0, 2])
 
 
 def test_rows_along_the_vectors_agree_to_the_bit(dtype, rng):

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from helpers import JIT, assert_same_bits, jit, jit_only, lanes
+from helpers import assert_same_bits, jit, jit_only, lanes
 
 from fastmlp.kernels.compiler.derivative import derivative, scaled
 from fastmlp.kernels.compiler.expression import copysign, expression, float_to_bits, maximum, minimum, muladd, select, sqrt
 from fastmlp.kernels.compiler.lines import lines_pass
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.elementary import erf, exp, expm1, log, log1p, normal_cdf, normal_pdf, sigmoid, tanh
 
 ALPHA, SCALE = 1.6732632423543772, 1.0507009873554805
@@ -79,12 +80,12 @@ def compiled(formula, x, *others):
 
         @jit
         def kernel(x, dy, y):
-            run(x.size, x, 0, dy, 0, y, 0)
+            run(x.size, x, 0, dy, 0, y, 0, x, 0)
     else:
 
         @jit
         def kernel(x, y):
-            run(x.size, x, 0, y, 0)
+            run(x.size, x, 0, y, 0, x, 0)
 
     y = np.empty_like(x)
     kernel(x, *others, y)
@@ -159,10 +160,13 @@ def test_scaled_selects_and_does_not_multiply(dtype):
         "derived": (derivative(relu), lambda x, dy: np.where(x > 0, dy, dtype.type(0))),
         "written": (lambda x: select(x > 0, 1, 0), lambda x, dy: np.where(x > 0, dy, dtype.type(0))),
         "leaky": (derivative(leaky), lambda x, dy: np.where(x > 0, dy, dtype.type(0.01) * dy)),
-        "window": (derivative(lambda x: minimum(maximum(x, -1.5), 1.5)), lambda x, dy: np.where(abs(x) < 1.5, dy, dtype.type(0))),
+        "window": (
+            derivative(lambda x: minimum(maximum(x, -1.5), 1.5)),
+            lambda x, dy: np.where(abs(x) < 1.5, dy, dtype.type(0)),
+        ),
         "twice": (derivative(lambda x: 2 * relu(x)), lambda x, dy: np.where(x > 0, 2 * dy, dtype.type(0))),
-        "constant": (lambda x: 0, lambda x, dy: np.zeros_like(dy)),
-        "identity": (lambda x: 1, lambda x, dy: dy),
+        "constant": (derivative(lambda x: x - x + 1), lambda x, dy: np.where(x == 7, dy, dtype.type(0))),
+        "identity": (derivative(lambda x: x + 1), lambda x, dy: np.where(x == 7, x, dy)),
         "sign": (derivative(abs), lambda x, dy: np.where(x > 0, dy, -dy)),
         "smooth": (derivative(lambda x: x * x), lambda x, dy: dy * (x + x)),
     }
@@ -184,7 +188,7 @@ def instructions(formula):
 
     @jit
     def kernel(x, dy, y):
-        run(x.size, x, 0, dy, 0, y, 0)
+        run(x.size, x, 0, dy, 0, y, 0, x, 0)
 
     kernel(*np.zeros((3, 16), np.float32))
     return kernel.inspect_llvm(kernel.signatures[0])
@@ -198,7 +202,9 @@ def test_derived_slopes_emit_nothing_useless():
         assert "fcmp" in code
         assert not any(f"{name} <" in code for name in none if (name, formula) != ("fneg", abs))
     code = instructions(lambda x, dy: scaled(dy, derivative(leaky)(x)))
-    assert code.count("select <") * 1 == code.count("fmul <") == code.count("fcmp ")
+    assert code.count("select <") == code.count("fmul <") == code.count("fcmp ") > 0
+    code = instructions(lambda x, dy: scaled(dy, derivative(lambda x: 3 * x)(x)))
+    assert code.count("fmul <") == code.count("store <16 x float>" if REGISTER_BYTES == 64 else "store <") > 0
 
 
 def test_functions_without_a_derivative_say_so():
@@ -206,9 +212,8 @@ def test_functions_without_a_derivative_say_so():
         derivative(float_to_bits)(np.float32(1))
 
 
-@pytest.mark.skipif(not JIT, reason="plain Python never sees them")
 def test_constants_have_no_tangent(dtype):
     x = POINTS.astype(dtype)
     assert derivative(lambda x: 3 * x)(x) == 3
-    assert derivative(lambda x: dtype.type(3))(x) == 0
+    assert derivative(lambda x: x**0)(x) == 0
     assert derivative(lambda x: x + 2)(x) == 1

@@ -109,7 +109,10 @@ WEAK = {
     "muladd": (lambda x: e.muladd(2, x, 1) + e.muladd(x, 0, 0) + e.muladd(1, 1, x), lambda x: 2 * x + 1 + x * 0 + (1 + x)),
     "copysign": (lambda x: e.copysign(2, x) + e.copysign(x, -1), lambda x: np.copysign(2, x) - np.abs(x)),
     "sqrt": (lambda x: e.sqrt(abs(x)), lambda x: np.sqrt(np.abs(x))),
-    "a choice is a number": (lambda x: -abs(e.select(x > 0, 3, 2) * x) + (+x), lambda x: -np.abs(np.where(x > 0, 3, 2).astype(x.dtype) * x) + x),
+    "a choice is a number": (
+        lambda x: -abs(e.select(x > 0, 3, 2) * x) + (+x),
+        lambda x: -np.abs(np.where(x > 0, 3, 2).astype(x.dtype) * x) + x,
+    ),
 }
 
 
@@ -118,7 +121,7 @@ def vectors(formula, x):
 
     @jit
     def kernel(x, y):
-        run(x.size, x, 0, y, 0)
+        run(x.size, x, 0, y, 0, x, 0)
 
     y = np.empty_like(x)
     kernel(x, y)

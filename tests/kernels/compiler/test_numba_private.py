@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import numpy as np
+from fastmlp.kernels.updates import HYPER_SIZE, sgd_step
 from helpers import jit, jit_only, run_python
 from numba.core.caching import NullCache
 
@@ -13,7 +14,6 @@ import fastmlp
 from fastmlp.kernels.compiler import numba_private
 from fastmlp.kernels.compiler.jit import inner, kernel
 from fastmlp.kernels.elementary import exp
-from fastmlp.kernels.updates import HYPER_SIZE, sgd_step
 
 PACKAGE = Path(fastmlp.__file__).parent
 

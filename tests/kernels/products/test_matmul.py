@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded
+from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded, small
 
-from fastmlp.kernels.compiler.processor import REGISTER_BYTES
-from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_unwritten, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_padding, matmul, matmul_above
 from fastmlp.kernels.products.tile import TILE_ROWS
 
 DEPTHS = [1, 2, 31]
@@ -17,8 +15,13 @@ def product(c, init, init_row, a, a_row, a_k, b, columns, depth):
 
 
 @jit
-def product_above(c, init, init_row, a, a_row, a_k, b, columns, depth, floor):
-    matmul_above(c, init, init_row, a, a_row, a_k, b, columns, depth, floor)
+def product_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, floor):
+    matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, floor)
+
+
+@jit
+def clear(c, columns):
+    clear_padding(c, columns)
 
 
 def operands(rng, rows, columns, depth, dtype):
@@ -29,58 +32,55 @@ def operands(rng, rows, columns, depth, dtype):
     return a, b, init, expected, bound
 
 
-@pytest.mark.parametrize("columns", COLUMNS)
-@pytest.mark.parametrize("rows", ROWS)
-def test_matmul_matches_reference(rows, columns, dtype, rng):
-    for depth in DEPTHS:
-        a, b, init, expected, bound = operands(rng, rows, columns, depth, dtype)
-        start = padded(init)
-        c = np.full_like(start, np.nan)
-        product(c, start, start.shape[1], a, depth, ADJACENT, padded(b), columns, depth)
-        assert_within(c[:, :columns], expected, bound)
+def test_matmul_matches_reference(dtype, rng):
+    """With A as it lies, and transposed, which is the same to the bit; the padding stays zero."""
+    for rows in ROWS:
+        for columns in COLUMNS:
+            for depth in DEPTHS:
+                a, b, init, expected, bound = operands(rng, rows, columns, depth, dtype)
+                start = padded(init)
+                c = np.full_like(start, np.nan)
+                product(c, start, start.shape[1], a, depth, ADJACENT, padded(b), columns, depth)
+                assert_within(c[:, :columns], expected, bound)
+                other = np.zeros_like(start)
+                product(other, start, start.shape[1], np.ascontiguousarray(a.T), ADJACENT, rows, padded(b), columns, depth)
+                assert_same_bits(other[:, :columns], c[:, :columns])
+                assert not other[:, columns:].any()
 
 
-@pytest.mark.parametrize("columns", [1, 17, 33, 49])
-@pytest.mark.parametrize("rows", ROWS)
-def test_matmul_above_is_matmul_and_a_floor(rows, columns, dtype, rng):
-    a, b, init, *_ = operands(rng, rows, columns, 5, dtype)
-    init[0, 0] = np.nan
-    start, floor = padded(init), dtype.type(0.25)
-    below, above = np.empty_like(start), np.empty_like(start)
-    product(below, start, start.shape[1], a, 5, ADJACENT, padded(b), columns, 5)
-    product_above(above, start, start.shape[1], a, 5, ADJACENT, padded(b), columns, 5, floor)
-    assert np.isnan(above[0, 0])
-    assert_same_bits(above[:, :columns], np.where(below < floor, floor, below)[:, :columns])
+def test_matmul_above_is_matmul_and_a_floor(dtype, rng):
+    """NaN is not below it."""
+    for rows in ROWS:
+        for columns in [1, 17, 33, 49]:
+            a, b, init, *_ = operands(rng, rows, columns, 5, dtype)
+            init[0, 0] = np.nan
+            start, floor = padded(init), dtype.type(0.25)
+            width = start.shape[1]
+            below, above = np.empty_like(start), np.empty_like(start)
+            product(below, start, width, a, 5, ADJACENT, padded(b), columns, 5)
+            product_above(above, start, width, ADJACENT, a, 5, ADJACENT, padded(b), columns, 5, floor)
+            assert np.isnan(above[0, 0])
+            assert_same_bits(above[:, :columns], np.where(below < floor, floor, below)[:, :columns])
 
 
-@pytest.mark.parametrize("columns", [1, 17, 49])
-@pytest.mark.parametrize("rows", ROWS)
-def test_matmul_of_transposed_matrix_is_the_same(rows, columns, dtype, rng):
-    a, b, init, *_ = operands(rng, rows, columns, 5, dtype)
-    start = padded(init)
-    straight, transposed = np.empty_like(start), np.empty_like(start)
-    turned = np.ascontiguousarray(a.T)
-    product(straight, start, start.shape[1], a, 5, ADJACENT, padded(b), columns, 5)
-    product(transposed, start, start.shape[1], turned, ADJACENT, rows, padded(b), columns, 5)
-    assert_same_bits(straight[:, :columns], transposed[:, :columns])
-
-
-@pytest.mark.parametrize("rows", ROWS)
-def test_matmul_broadcasts_one_row_of_init(rows, dtype, rng):
-    a, b, init, *_ = operands(rng, rows, 17, 3, dtype)
-    one, many = padded(init[:1]), padded(np.repeat(init[:1], rows, axis=0))
-    first, second = np.empty_like(many), np.empty_like(many)
-    product(first, one, SAME, a, 3, ADJACENT, padded(b), 17, 3)
-    product(second, many, many.shape[1], a, 3, ADJACENT, padded(b), 17, 3)
-    assert_same_bits(first[:, :17], second[:, :17])
-
-
-@pytest.mark.parametrize("rows", ROWS)
-def test_matmul_accumulates_onto_its_own_output(rows, dtype, rng):
-    a, b, init, expected, bound = operands(rng, rows, 49, 7, dtype)
-    c = padded(init)
-    product(c, c, c.shape[1], a, 7, ADJACENT, padded(b), 49, 7)
-    assert_within(c[:, :49], expected, bound)
+def test_what_sums_start_from(dtype, rng):
+    """A matrix, one row for all rows, one number for each row, or the output itself."""
+    for rows in ROWS:
+        a, b, init, expected, bound = operands(rng, rows, 49, 7, dtype)
+        b, none = padded(b), dtype.type(-np.inf)
+        by_row, by_column = padded(np.repeat(init[:1], rows, axis=0)), padded(np.repeat(init[:, :1], 49, axis=1))
+        width = b.shape[1]
+        for start, first, row, n in (
+            (by_row, padded(init[:1]), SAME, ADJACENT),
+            (by_column, init[:, 0].copy(), ADJACENT, SAME),
+        ):
+            one, many = np.empty_like(start), np.empty_like(start)
+            product_above(one, first.reshape(1, -1), row, n, a, 7, ADJACENT, b, 49, 7, none)
+            product(many, start, width, a, 7, ADJACENT, b, 49, 7)
+            assert_same_bits(one[:, :49], many[:, :49])
+        c = padded(init)
+        product(c, c, width, a, 7, ADJACENT, b, 49, 7)
+        assert_within(c[:, :49], expected, bound)
 
 
 def test_matmul_of_depth_zero_copies_init(dtype, rng):
@@ -88,15 +88,6 @@ def test_matmul_of_depth_zero_copies_init(dtype, rng):
     c = np.full_like(init, np.nan)
     product(c, init, init.shape[1], np.empty((3, 1), dtype), ADJACENT, ADJACENT, np.empty((0, init.shape[1]), dtype), 5, 0)
     assert_same_bits(c[:, :5], init[:, :5])
-
-
-@pytest.mark.parametrize("columns", [1, 17, 65])
-def test_matmul_keeps_padding_zero(columns, dtype, rng):
-    a, b, init, *_ = operands(rng, 9, columns, 3, dtype)
-    c = np.zeros_like(padded(init))
-    product(c, padded(init), c.shape[1], a, 3, ADJACENT, padded(b), columns, 3)
-    assert not c[:, columns:].any()
-    assert c[:, :columns].all()
 
 
 def test_matmul_of_a_row_does_not_depend_on_its_tile(dtype, rng):
@@ -111,6 +102,18 @@ def test_matmul_of_a_row_does_not_depend_on_its_tile(dtype, rng):
         assert_same_bits(alone[0, :49], together[row, :49])
 
 
+def test_an_entry_is_one_chain_over_k_that_may_be_cut(dtype, rng):
+    """A product in two parts of k, the second from where the first has stopped, has the bits of the whole."""
+    a, b, init, *_ = operands(rng, 9, 17, 31, dtype)
+    start, b = padded(init), padded(b)
+    whole, parts = np.empty_like(start), start.copy()
+    product(whole, start, start.shape[1], a, 31, ADJACENT, b, 17, 31)
+    for first, last in ((0, 5), (5, 31)):
+        part = np.ascontiguousarray(a[:, first:last])
+        product(parts, parts, start.shape[1], part, last - first, ADJACENT, b[first:last], 17, last - first)
+    assert_same_bits(parts[:, :17], whole[:, :17])
+
+
 def test_matmul_writes_nothing_beyond_its_rows_and_columns(dtype, rng):
     a, b, init, *_ = operands(rng, 9, 17, 3, dtype)
     b, start = padded(b), padded(init)
@@ -121,11 +124,9 @@ def test_matmul_writes_nothing_beyond_its_rows_and_columns(dtype, rng):
     assert (room[:9, line:] == 7).all()
 
 
-@pytest.mark.parametrize("columns", [1, 16, 17, 31])
-def test_clear_unwritten_leaves_what_a_product_writes(columns, dtype):
-    c = np.full((3, 64), 7, dtype)
-    jit(lambda c, columns: clear_unwritten(c, columns))(c, columns)  # noqa: PLW0108 (one that Python may call)
-    lanes = REGISTER_BYTES // c.itemsize
-    written = -(-columns // lanes) * lanes
-    assert (c[:, :written] == 7).all()
-    assert not c[:, written:].any()
+def test_clear_padding_leaves_the_columns(dtype):
+    for columns in small([1, 15, 16, 17, 31, 63, 64], [1, 16, 64]):
+        c = np.full((3, 64), 7, dtype)
+        clear(c, columns)
+        assert (c[:, :columns] == 7).all()
+        assert not c[:, columns:].any()

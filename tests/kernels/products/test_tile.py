@@ -1,31 +1,45 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from helpers import assert_within, eps, jit, normal
 
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
 from fastmlp.kernels.products import tile
 
-SHAPES = {f"{rows}x{vectors}": (rows, vectors) for rows in (TILE_ROWS, tile.EDGE_ROWS) for vectors in (1, 2, 3)}
+SHAPES = [(rows, vectors) for rows in (TILE_ROWS, tile.EDGE_ROWS) for vectors in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_tile_matches_reference(name, dtype, rng):
-    rows, vectors = SHAPES[name]
+def called(rows, vectors):
+    """One tile of the family, for Python."""
     one = getattr(tile, f"{'tall' if rows == TILE_ROWS else 'edge'}_{vectors}")
-    width, depth = vectors * REGISTER_BYTES // dtype.itemsize, 5
 
     @jit
-    def call(c, init, a, b, floor):
-        one(c, 1, c.shape[1], init, 2, init.shape[1], a, 3, 1, rows + 4, b, 4, b.shape[1], depth, floor)
+    def call(c, init, init_n, a, b, depth, floor):
+        one(c, 1, c.shape[1], init, 2, init.shape[1], init_n, a, 3, 1, rows + 4, b, 4, b.shape[1], depth, floor)
 
-    # Each matrix begins at another offset; A is read down its columns.
-    c, init = np.full((rows, width + 3), 7, dtype), normal(rng, (rows, width + 3), dtype)
-    a, b = normal(rng, (depth, rows + 4), dtype), normal(rng, (depth, width + 4), dtype)
-    call(c, init, a, b, dtype.type(0.5))
-    used = [np.float64(x) for x in (init[:, 2 : 2 + width], a[:, 3 : 3 + rows].T, b[:, 4 : 4 + width])]
-    bound = (depth + 1) * eps(dtype) * (np.abs(used[0]) + np.abs(used[1]) @ np.abs(used[2]))
-    assert_within(c[:, 1 : 1 + width], np.maximum(0.5, used[0] + used[1] @ used[2]), bound)
-    assert (c[:, 0] == 7).all()
-    assert (c[:, 1 + width :] == 7).all()
+    return call
+
+
+def test_tiles_match_reference(dtype, rng):
+    """Each matrix begins at another offset; A is read down its columns; sums start from a matrix or from a number a row."""
+    depth = 5
+    for rows, vectors in SHAPES:
+        call = called(rows, vectors)
+        width = vectors * REGISTER_BYTES // dtype.itemsize
+        init = normal(rng, (rows, width + 3), dtype)
+        a, b = normal(rng, (depth, rows + 4), dtype), normal(rng, (depth, width + 4), dtype)
+        for init_n in (1, 0):
+            c = np.full((rows, width + 3), 7, dtype)
+            call(c, init, init_n, a, b, depth, dtype.type(0.5))
+            start = init[:, 2 : 2 + width] if init_n else np.repeat(init[:, 2:3], width, axis=1)
+            used = [np.float64(x) for x in (start, a[:, 3 : 3 + rows].T, b[:, 4 : 4 + width])]
+            bound = (depth + 1) * eps(dtype) * (np.abs(used[0]) + np.abs(used[1]) @ np.abs(used[2]))
+            assert_within(c[:, 1 : 1 + width], np.maximum(0.5, used[0] + used[1] @ used[2]), bound)
+            assert (c[:, 0] == 7).all()
+            assert (c[:, 1 + width :] == 7).all()
+
+
+def test_the_family_is_what_the_product_calls():
+    assert sorted(name for name in tile.__all__ if name.startswith(("tall", "edge"))) == [
+        f"{kind}_{vectors}" for kind in ("edge", "tall") for vectors in (1, 2, 3)
+    ]

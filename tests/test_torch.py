@@ -1,0 +1,154 @@
+"""The registry against PyTorch itself, over random shapes: ``make test-torch``. Stored numbers: test_golden.py."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from helpers import DTYPES, assert_within, eps, make_net, normal, small
+
+import fastmlp as fm
+from fastmlp import registry
+
+torch = pytest.importorskip("torch", reason="compares with PyTorch; make test-torch brings it")
+
+from golden import inputs, make, record, replay, twins  # noqa: E402  (they import torch)
+
+pytestmark = pytest.mark.torch
+
+SHAPES = [(1, 1), (2, 16), (7, 17), (9, 65)]
+
+#: All options of SGD together.
+SGD_CASES = [
+    {"lr": 0.05, "momentum": momentum, "dampening": dampening, "weight_decay": decay, "nesterov": nesterov}
+    for momentum, dampening, decay, nesterov in itertools.product([0, 0.9], [0, 0.3], [0, 0.02], [False, True])
+    if not (nesterov and (not momentum or dampening))
+]
+
+
+def of(entry, **case):
+    """What makes the entry; an optimizer of parameters still to come."""
+    return lambda: (lambda parameters: entry(parameters, **case)) if issubclass(entry, fm.Optimizer) else entry(**case)
+
+
+def check_training(trials, labels, rng):
+    """Train Linear, activation, Linear of random widths, for trials of (entry, case) of activation, loss and optimizer."""
+    widths = rng.integers(1, 20, 3).tolist()
+    wide, middle, narrow = widths
+    rows, batch_size = rng.integers(2, 20, 2).tolist()
+    start = 0.5 * inputs.normal(rng, (wide + 1) * middle + (middle + 1) * narrow)
+    how = {"widths": widths, "epochs": 3, "batch_size": batch_size}
+    y = inputs.targets(labels, (rows, narrow), rng)
+    names = [[(entry.__name__, case) for entry, case in trial] for trial in trials]
+    theirs = twins.training(start, inputs.normal(rng, rows, wide), y, names, **how)
+    made = [[of(entry, **case) for entry, case in trial] for trial in trials]
+    for dtype in DTYPES:
+        replay.check_training(made, theirs, dtype, **how)
+
+
+TANH, MSE, SGD = (fm.Tanh, {}), (fm.MSELoss, {}), (fm.SGD, {"lr": 0.1})
+
+
+@pytest.mark.parametrize("name", registry.activations())
+def test_activation_matches_torch(name, rng):
+    entry = registry.activations()[name]
+    for dtype, shape in itertools.product(DTYPES, SHAPES):
+        for scale in (0.1, 3, 30):
+            x, dy = (scale * normal(rng, shape, dtype)).astype(dtype), normal(rng, shape, dtype)
+            x[0, 0] = 0  # the rectifier's derivative there is 0
+            replay.check_activation(entry, entry.cases, twins.activation(name, entry.cases, x, dy))
+    for _ in range(3):
+        check_training([[(entry, case), MSE, SGD] for case in entry.cases], False, rng)
+
+
+@pytest.mark.parametrize("name", registry.criteria())
+def test_criterion_matches_torch(name, rng):
+    entry = registry.criteria()[name]
+    for dtype, shape in itertools.product(DTYPES, SHAPES):
+        for scale in (0.1, 5, 100):
+            out, y = (scale * normal(rng, shape, dtype)).astype(dtype), inputs.targets(entry.takes_labels, shape, rng)
+            y = y if entry.takes_labels else y.astype(dtype)
+            replay.check_criterion(entry, entry.cases, twins.criterion(name, entry.cases, out, y))
+    for _ in range(3):
+        check_training([[TANH, (entry, case), SGD] for case in entry.cases], entry.takes_labels, rng)
+
+
+@pytest.mark.parametrize("name", registry.optimizers())
+def test_optimizer_matches_torch(name, rng):
+    entry = registry.optimizers()[name]
+    cases = [*entry.cases, *(SGD_CASES if entry is fm.SGD else [])]
+    for wide, narrow in [(1, 1), (3, 17), (17, 2)]:
+        shapes, size, steps = ((narrow, wide), (narrow,)), narrow * (wide + 1), 40
+        given = {"start": inputs.normal(rng, size), "gradients": inputs.normal(rng, steps, size)}
+        factors = np.where(rng.random(steps) < 0.2, rng.uniform(0.5, 1.5, steps), 1)
+        theirs = twins.optimizer(name, cases, shapes, **given, factors=factors, kept=np.arange(1, steps + 1))
+        for dtype in DTYPES:
+            replay.check_optimizer(entry, cases, theirs, dtype, shapes)
+    for _ in range(3):
+        check_training([[TANH, MSE, (entry, case)] for case in cases], False, rng)
+
+
+@pytest.mark.parametrize("name", registry.schedules())
+def test_schedule_matches_torch(name, rng):
+    entry = registry.schedules()[name]
+    for lr in rng.uniform(1e-4, 1, 3).tolist():
+        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, 100))
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
+def test_linear_matches_torch(bias, rng):
+    for _ in range(small(20, 5)):
+        rows, wide, narrow = rng.integers(1, 70, 3).tolist()
+        given = inputs.normal(rng, narrow, wide), inputs.normal(rng, narrow) if bias else None
+        theirs = twins.linear(*given, inputs.normal(rng, rows, wide), inputs.normal(rng, rows, narrow))
+        for dtype in DTYPES:
+            replay.check_linear(theirs, dtype)
+
+
+@pytest.mark.parametrize("loss", registry.criteria())
+def test_network_matches_torch(loss, dtype, rng):
+    labels = registry.criteria()[loss].takes_labels
+    for seed in range(3):
+        rows, wide, *middle, narrow = rng.integers(1, 20, 5).tolist()
+        layers = [("Linear", (wide, middle[0])), ("Sigmoid", ()), ("Identity", ()), ("Linear", (*middle, False)), ("Tanh", ())]
+        layers += [("Linear", (middle[1], narrow))]
+        x, y = normal(rng, (rows, wide), dtype), inputs.targets(labels, (rows, narrow), rng)
+        y = y if labels else y.astype(dtype)
+        replay.check_network(layers, loss, twins.network(layers, loss, x, y, lr=0.1, steps=5, seed=seed))
+
+
+def test_load_state_dict_of_torch(dtype):
+    """Its tensors are taken as they are."""
+    twin = torch.nn.Sequential(torch.nn.Linear(3, 17), torch.nn.Tanh(), torch.nn.Linear(17, 2)).to(getattr(torch, dtype.name))
+    model = make_net([3, 17, 2], dtype=dtype)
+    model.load_state_dict(twin.state_dict())
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(dtype)
+    assert_within(model(x), twin(torch.from_numpy(x)).detach().numpy(), 40 * eps(dtype))
+
+
+@pytest.mark.parametrize("name", [*record.NETWORKS, *registry.entries()])
+def test_golden_numbers_are_those_of_torch(name):
+    stored, fresh = record.load(name), make.golden(name)
+    assert [(part, *arrays) for part, arrays in stored.items()] == [(part, *arrays) for part, arrays in fresh.items()]
+    for part, arrays in stored.items():
+        for key, array in arrays.items():
+            again = np.asarray(fresh[part][key])
+            assert (array.dtype, array.shape) == (again.dtype, again.shape), (part, key)
+            # Another processor or release may round elementary functions otherwise.
+            bound = 1e4 * eps(array.dtype) if array.dtype.kind == "f" else 0
+            np.testing.assert_allclose(array, again, rtol=bound, atol=bound, err_msg=f"{part}/{key}")
+
+
+def test_golden_files_are_the_same_bytes_when_made_again(tmp_path, monkeypatch):
+    """With the PyTorch and the processor that are here."""
+    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    files = []
+    for _ in range(2):
+        make.main(["ReLU", "SGD"])
+        files.append([(tmp_path / f"{name}.npz").read_bytes() for name in ("ReLU", "SGD")])
+    assert files[0] == files[1]
+    make.main([])
+    assert {path.stem for path in tmp_path.iterdir()} == {*record.NETWORKS, *registry.entries()}
+    with pytest.raises(SystemExit, match=r"make golden: not in the registry: RELU. There are Linear, "):
+        make.main(["RELU"])
