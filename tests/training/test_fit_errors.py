@@ -59,24 +59,28 @@ BAD = {
     "criterion_class": (
         {"criterion": fm.CrossEntropyLoss},
         TypeError,
-        r"criterion must be a Criterion; got the class CrossEntropyLoss: make one, Cross",
+        r"criterion must be a Criterion of fastmlp; got the class CrossEntropyLoss: make one, Cross",
     ),
-    "criterion_function": ({"criterion": np.mean}, TypeError, "criterion must be a Criterion; got"),
+    "criterion_function": ({"criterion": np.mean}, TypeError, "criterion must be a Criterion of fastmlp; got"),
     "optimizer_class": (
         {"optimizer": fm.SGD},
         TypeError,
-        r"optimizer must be an Optimizer; got the class SGD: make one, SGD\(\)",
+        r"optimizer must be an Optimizer of fastmlp; got the class SGD: make one, SGD\(\)",
     ),
     "optimizer_other": (
         {"optimizer": fm.SGD(make_net([2, 5, 3]).parameters(), lr=0.1)},
         ValueError,
         "the optimizer must hold the parameters of the model, all of them",
     ),
-    "model_class": ({"model": fm.Sequential}, TypeError, "model must be a Sequential; got the class Sequential: make one"),
+    "model_class": (
+        {"model": fm.Sequential},
+        TypeError,
+        "model must be a Sequential of fastmlp; got the class Sequential: make one",
+    ),
     "model_module": (
         {"model": fm.Linear(2, 3)},
         TypeError,
-        r"model must be a Sequential; got Linear: wrap it, Sequential\(Linear",
+        r"model must be a Sequential of fastmlp; got fastmlp.*Linear: wrap it, Sequential\(Linear",
     ),
     "schedule": ({"schedule": 0.1}, TypeError, "schedule must be an LRScheduler of the optimizer that is passed"),
     "schedule_other": (
@@ -142,7 +146,7 @@ def assert_same_velocities(optimizer, other):
     """Zero where there are none, as a run that failed at its first step has left them."""
     states = [rule.state_dict()["state"] for rule in (optimizer, other)]
     for i, parameter in enumerate(optimizer.params):
-        one, two = (s[i]["velocity"] if i in s and s[i] else np.zeros(parameter.shape, parameter.dtype) for s in states)
+        one, two = (s[i]["velocity"] if s.get(i) else np.zeros(parameter.shape, parameter.dtype) for s in states)
         assert_same_bits(one, two)
 
 

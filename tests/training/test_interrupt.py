@@ -73,7 +73,9 @@ print(json.dumps({
 def test_interrupt_stops_at_once_and_keeps_whole_steps(kind, delay, validated):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, kind, str(validated)], **pipes, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, kind, str(validated)], **pipes, text=True, env=environment
+    ) as process:
         try:
             assert process.stdout.readline() == "begun\n", process.stderr.read()
             time.sleep(delay)

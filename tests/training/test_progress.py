@@ -5,7 +5,6 @@ import sys
 import warnings
 
 import numpy as np
-
 import pytest
 from helpers import make_data, make_net
 
