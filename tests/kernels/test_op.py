@@ -21,6 +21,7 @@ from fastmlp.kernels.op import (
     RUN,
     TASKS,
     UNIT,
+    Fields,
     Memory,
     Op,
     op_record,
