@@ -99,6 +99,5 @@ $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 	@$(PIP) --editable ".[$*]"
 	@touch $@
 
-# PyTorch without CUDA. PyPI's wheels for Linux need gigabytes of it, and are taken only where this index cannot be reached.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-$(VENV)/.torch: PIP += --extra-index-url $(TORCH_INDEX) --retries 0
+# PyTorch's wheels for Linux may bring gigabytes of CUDA; TORCH_INDEX=<address> names an index that has wheels without.
+$(VENV)/.torch: PIP += $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))

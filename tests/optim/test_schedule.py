@@ -65,7 +65,7 @@ def test_cosine_annealing_rejects_bad_options(keywords, error, message):
 
 
 def test_schedule_rejects_what_is_not_an_optimizer():
-    with pytest.raises(TypeError, match="optimizer must be an Optimizer; got a Sequential"):
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer of fastmlp; got a fastmlp.*Sequential"):
         fm.CosineAnnealingLR(make_net([2, 2]), T_max=3)
 
 
