@@ -302,6 +302,7 @@ class Module:
         ValueError
             If a shape differs.
         """
+        checks.check_mapping(state, "state")
         parameters = dict(self.named_parameters())
         missing, unknown = parameters.keys() - state.keys(), state.keys() - parameters.keys()
         if missing or unknown:
@@ -309,6 +310,12 @@ class Module:
         values = {name: checks.as_like(state[name], parameter.data, name) for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
             parameter.data = values[name]
+
+    def __copy__(self) -> Module:
+        # It shares the parameters and parts, which stay those of the module that it is a copy of.
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__getstate__(), _parent=weakref.ref(self))
+        return twin
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}
