@@ -130,6 +130,7 @@ def as_llvm(x: Any, dtype: np.dtype, lanes: int) -> ir.Value:
 
 
 def two_dtypes(first, second):
+    """The error of a formula that combines two dtypes."""
     return TypeError(
         f"an expression combines numbers of one dtype; got {first} and {second}; constants are best Python numbers "
         "(float(np.sqrt(2)), math.pi), which take the dtype of what they meet"
