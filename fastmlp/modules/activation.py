@@ -41,6 +41,15 @@ class Activation(Module):
     #: Where the function is max(x, floor): the product before it can do that too.
     floor: float | None = None
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.saves not in ("x", "y"):
+            raise ValueError(f'{cls.__name__}.saves must be "x" or "y"; got {cls.saves!r}')
+        if "value" in vars(cls):  # what a class says about another formula does not hold for this one
+            for name, default in (("slope", None), ("saves", "y"), ("floor", None)):
+                if name not in vars(cls):
+                    setattr(cls, name, default)
+
     def _width_out(self, width: int | None) -> int | None:
         return width
 
