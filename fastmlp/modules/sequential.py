@@ -297,9 +297,7 @@ def _check_free(modules: Iterable[Module], network: Module | None) -> None:
     for part in parts:
         place = part._network()
         if place is not None and id(place) not in inside:
-            raise ValueError(
-                f"{checks.describe(part)} already has a place in a network: make another one, or copy.deepcopy it"
-            )
+            raise ValueError(f"{checks.describe(part)} already has a place in a network: make another one, or copy.deepcopy it")
     stored: list[Parameter] = [parameter for module in modules for parameter in module.parameters()]
     if len(set(map(id, stored))) < len(stored):
         raise ValueError("a Parameter belongs to two modules of the network; each needs its own")
