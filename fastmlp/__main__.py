@@ -1,4 +1,4 @@
-"""``python -m fastmlp warmup`` compiles ahead of time, for an image say; ``python -m fastmlp info`` says what is here."""
+"""``python -m fastmlp warmup`` compiles ahead, for an image say; ``info`` says what is here, ``items`` what there is."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fastmlp._version import __version__
 from fastmlp.kernels.compiler.cache import cache_folder
 from fastmlp.kernels.compiler.jit import COMPILING, announce_nothing, history
 from fastmlp.kernels.compiler.processor import PROCESSOR, REGISTER_BYTES, REGISTERS
+from fastmlp.registry import table
 from fastmlp.team import cores
 from fastmlp.warmup import warm_up
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m fastmlp", description="Look after the compiled kernels of fastmlp.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{warmup,info}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{warmup,info,items}")
     warmup = commands.add_parser(
         "warmup",
         help="compile the kernels now rather than at their first use",
@@ -40,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     warmup.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES, help="for these dtypes (default: both)")
     commands.add_parser("info", help="say versions, processor, and where compiled kernels are kept")
+    commands.add_parser("items", help="list the activations, losses, optimizers and schedules there are, in Markdown")
     chosen = parser.parse_args(arguments)
-    return _warmup(chosen.dtype) if chosen.command == "warmup" else _info()
+    if chosen.command == "warmup":
+        return _warmup(chosen.dtype)
+    return _info() if chosen.command == "info" else _items()
 
 
 def _warmup(dtypes: Sequence[str]) -> int:
@@ -80,6 +84,17 @@ def _info() -> int:
     }
     for name, value in facts.items():
         print(f"{name:10} {value}")
+    return 0
+
+
+def _items() -> int:
+    rows = table()
+    for family in dict.fromkeys(row.family for row in rows):
+        print(f"| {family} | |\n| --- | --- |")
+        for row in rows:
+            if row.family == family:
+                print(f"| `{row.name}{row.arguments}` | {row.summary} |")
+        print()
     return 0
 
 

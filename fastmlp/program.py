@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,8 @@ from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, zeros
 from fastmlp.kernels.op import (
     ACCUMULATE,
     BACKWARD,
-    CALL,
     FORWARD,
     FORWARD_FEATURE_MAJOR,
-    OP_SIZE,
-    PASS,
     PHASE,
     PREPARE,
     ROWS,
@@ -31,6 +29,7 @@ from fastmlp.kernels.op import (
     UNIT,
     UNITS,
     UPDATE,
+    Fields,
     Memory,
     Op,
 )
@@ -64,7 +63,7 @@ class Program:
         self.phases: list[Phase] = []
         self.calls: list[Call] = []
         self.passes: list[tuple[int, int, int]] = []
-        self.records = [np.zeros(1, np.dtype((np.record, op.block.record)))[0] for op in self.ops]
+        self.records: list[Any] = [Fields(op.block.record) for op in self.ops]
         self._plan: dict[str, int] = {"losses": -1, "steps": 1, "kept": int(memory.backward)}
         self._lay_out(input_delta)
 
@@ -246,21 +245,20 @@ class Program:
 
     def job(self) -> Job:
         """The table, and the arrays that belong to the program itself."""
-        sizes = RUN.itemsize // 8, len(self.passes) * 3, len(self.phases) * (PHASE.itemsize // 8), len(self.calls) * 2
-        starts = (RUN_AT + np.cumsum(sizes)).tolist()
-        table = np.zeros(starts[-1] + len(self.ops) * OP_SIZE, np.int64)
-        plan = self._plan | dict(zip(("passes_at", "phases_at", "calls_at", "ops_at"), starts))
-        table[RUN_AT : RUN_AT + sizes[0]] = [plan.get(name, 0) for name in RUN.names or ()]
-        job = Job(table)
-        job.passes[:] = np.array(self.passes, PASS)
-        for record, fields in zip(job.phases, self.phases):
-            for name, value in fields.items():
-                record[name] = value
-        job.calls[:] = np.array(self.calls, CALL)
-        rows = table[starts[-1] :].reshape(-1, OP_SIZE)
-        for row, op, filled in zip(rows, self.ops, self.records):
-            filled.block = op.block.address(self.dtype)
-            row.view(op.block.record)[0] = filled
+        for op, fields in zip(self.ops, self.records):
+            fields.block = op.block.address(self.dtype)
+        parts = [
+            chain.from_iterable(self.passes),
+            (phase.get(name, 0) for phase in self.phases for name in PHASE.names or ()),
+            chain.from_iterable(self.calls),
+            chain.from_iterable(fields.integers(op.block.record) for op, fields in zip(self.ops, self.records)),
+        ]
+        plan, table, behind = dict(self._plan), [0] * RUN_AT, list[int]()
+        for name, part in zip(("passes_at", "phases_at", "calls_at", "ops_at"), parts):
+            plan[name] = RUN_AT + len(RUN.names or ()) + len(behind)
+            behind += part
+        table += [plan.get(name, 0) for name in RUN.names or ()] + behind
+        job = Job(np.array(table, np.int64))
         work = zeros(self.memory.size, self.dtype)
         work[self._plan["one"]] = 1
         for start, values in self.memory.values:

@@ -79,7 +79,8 @@ def test_gather_moves_values_and_gradients_in_order(dtype, rng):
         assert parameter.offset * dtype.itemsize % 64 == 0
         assert_same_bits(parameter.data, value)
         assert_same_bits(parameter.grad, -value)
-        end += parameter.size
+        end += parameter.span
+        assert parameter.size == value.size
     assert storage.data.size == storage.grad.size == end
     assert storage.data.ctypes.data % 64 == storage.grad.ctypes.data % 64 == 0
 

@@ -24,6 +24,16 @@ TRANSIENT = ("_saved", "_jobs")
 KEPT = 8
 
 
+class Loss(float):
+    """The loss of a batch: a number, which says how the way back goes."""
+
+    __slots__ = ()
+
+    def backward(self) -> None:
+        """Losses are numbers here, without a graph behind them."""
+        raise TypeError("a loss is a number: go back with model.backward(criterion.backward())")
+
+
 class _Saved:
     """What a loss keeps for its gradient."""
 
@@ -51,6 +61,8 @@ class Criterion:
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     #: Whether the targets are labels, whole numbers.
     takes_labels = False
+    #: Whether targets are squared: those that overflow then are refused.
+    squares = False
     #: What the engine is to do, for outputs of this width: ``_op(width)``.
     _op: Callable[[int], Op] | None = None
     _saved: _Saved | None = None
@@ -67,7 +79,7 @@ class Criterion:
         if self.takes_labels:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
-        loss = job.sums.item() / (rows * self._terms(width))
+        loss = Loss(job.sums.item() / (rows * self._terms(width)))
         before = self.__dict__.pop("_saved", None)  # at once: of several threads, one alone gives the workspace back
         self.__dict__["_saved"] = _Saved(job, spare, (rows, width))
         if before is not None:
@@ -107,7 +119,7 @@ class Criterion:
         """`y` as the kernels take it."""
         if self.takes_labels:
             return checks.as_labels(y, width, rows, name)
-        return checks.as_targets(y, width, dtype, rows, name, finite=finite)
+        return checks.as_targets(y, width, dtype, rows, name, finite=finite, squared=self.squares)
 
     def _numbers(self) -> tuple[float, ...]:
         """The constants of the loss."""

@@ -31,6 +31,8 @@ class MSELoss(ElementwiseLoss):
     array([[ 1., -2.]], dtype=float32)
     """
 
+    squares = True
+
     @staticmethod
     def value(out, y):
         d = out - y

@@ -13,6 +13,7 @@ An *offset* is into the workspace, and a *stride* is a padded width, both counte
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ __all__ = [
     "UNIT",
     "UNITS",
     "UPDATE",
+    "Fields",
     "Memory",
     "Op",
     "op_record",
@@ -134,6 +136,9 @@ def op_record(**fields: type) -> np.dtype:
     named = [(name, np.int64) for name in HEADER] + list(fields.items())
     if len(named) > OP_SIZE:
         raise ValueError(f"an op has room for {OP_SIZE - len(HEADER)} fields of its block; got {len(fields)}")
+    for name in fields:
+        if name in HEADER or hasattr(np.record, name):  # op.size is the field when compiled, and 1 in plain Python
+            raise ValueError(f"a field of a block cannot be called {name!r}: the header or NumPy's records have that name")
     return np.dtype(
         {
             "names": [name for name, _ in named],
@@ -143,6 +148,36 @@ def op_record(**fields: type) -> np.dtype:
         },
         align=True,
     )
+
+
+class Fields:
+    """An op's fields while it is laid out, all 0 at first: plain attributes, under the names of its record and no others.
+
+    To look at a field of a NumPy record takes 0.8 us, to assign one 1.2, some 400 times for a `fit` of the disc network.
+    """
+
+    def __init__(self, record: np.dtype):
+        self.__dict__.update(_blank(record))
+
+    def integers(self, record: np.dtype) -> list[int]:
+        """The record as integers, as wide as all ops are."""
+        values = list(self.__dict__.values())
+        if len(values) != len(_blank(record)):
+            wrong = sorted(self.__dict__.keys() - _blank(record).keys())
+            raise AttributeError(f"no field of the op: {', '.join(wrong)}")
+        for place in _floats(record):
+            values[place] = np.float64(values[place]).view(np.int64)
+        return values + [0] * (OP_SIZE - len(values))
+
+
+@cache
+def _blank(record: np.dtype) -> dict[str, int]:
+    return dict.fromkeys(record.names or (), 0)
+
+
+@cache
+def _floats(record: np.dtype) -> list[int]:
+    return [place for place, name in enumerate(record.names or ()) if record[name] == np.float64]
 
 
 class Memory:

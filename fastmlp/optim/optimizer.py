@@ -19,7 +19,7 @@ from fastmlp.program import Program
 __all__ = ["Optimizer"]
 
 #: Attributes that belong to a moment: looked up anew after pickle and copy.
-MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_steps_now", "_zeroed", "_used")
+MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_steps_now", "_zeroed", "_ahead_from", "_params_then")
 
 #: Steps whose scalars are computed at a time: NumPy takes as long for one as for many, ten times as long as the step of a small
 #: network.
@@ -105,7 +105,8 @@ class Optimizer:
         self._ahead: list[np.ndarray] = []
         self._steps_now: list[_OneStep] = []
         self._zeroed: list[tuple[np.ndarray, int, int]] = []
-        self._used = 0
+        self._ahead_from = 0
+        self._params_then: list[tuple[Parameter, ...]] = []
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
@@ -126,7 +127,7 @@ class Optimizer:
                 raise ValueError(f"{parameter!r} is listed twice: each parameter takes one step")
             have.add(id(parameter))
         complete = self._defaults | {name: value for name, value in group.items() if name != "params"}
-        self.param_groups.append({"params": parameters} | self.check(complete))
+        self.param_groups.append({"params": tuple(parameters)} | self.check(complete))
         self._forget()
 
     @property
@@ -181,13 +182,13 @@ class Optimizer:
         if here["_version"] != structure.version():
             self._find_parameters()
         settings = [value for group in here["param_groups"] for value in group.values()]
-        if settings != here["_settings"] or here["_used"] == len(here["_ahead"][0]):
+        at = here["steps"] - here["_ahead_from"]  # `fit` counts steps, too
+        if settings != here["_settings"] or not 0 <= at < len(here["_ahead"][0]):
             self._look_ahead(settings)
-        used = here["_used"]
+            at = 0
         for step, rows in zip(here["_steps_now"], here["_ahead"]):
-            step.scalars[:] = rows[used]
+            step.scalars[:] = rows[at]
             run(step.job.handle, 0, step.nowhere, step.nowhere, 0, 1)
-        here["_used"] = used + 1
         here["steps"] += 1
 
     def _find_parameters(self) -> None:
@@ -196,19 +197,20 @@ class Optimizer:
         self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in self._spans()]
         storages = dict.fromkeys(p.storage for p in self.params) if hasattr(type(self), "update") else ()
         self._steps_now = [self._step_of(storage) for storage in storages]
+        self._params_then = [group["params"] for group in self.param_groups]
         self._settings, self._version = [], version
 
     def _look_ahead(self, settings: list[Any]) -> None:
         """Compute the scalars of the steps that come, as long as no hyperparameter changes."""
         t = np.arange(self.steps + 1, self.steps + 1 + (AHEAD if settings == self._settings else 1))
-        if self.state != self._state_then:  # an option that needs another array
-            self._find_parameters()
-        self._ahead = []
+        if self.state != self._state_then or self._params_then != [group["params"] for group in self.param_groups]:
+            self._find_parameters()  # an option needs another array, or a group has been given others
+        ahead = []
         for step in self._steps_now:
             rows = np.zeros((len(t), step.scalars.size), step.scalars.dtype)
             self._fill_scalars(rows, t, None)
-            self._ahead.append(rows)
-        self._settings, self._used = settings, 0
+            ahead.append(rows)
+        self._ahead, self._ahead_from, self._settings = ahead, self.steps, settings
 
     def _spans(self) -> list[tuple[Storage, int, int, int]]:
         """Where the parameters lie, neighbours of a group joined: storage, first entry, last entry, group."""

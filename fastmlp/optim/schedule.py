@@ -38,12 +38,13 @@ class LRScheduler:
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     def __init__(self, optimizer: Optimizer):
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an Optimizer of fastmlp; got a {checks.full_name(optimizer)}")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-        self.base_lr = optimizer.param_groups[0]["initial_lr"]
+        rates = [group["initial_lr"] for group in optimizer.param_groups]
+        if rates[0] == 0 and any(rates):
+            raise ValueError("the first group's lr must be above 0: the rates of the other groups keep their ratio to it")
+        self.base_lr = rates[0]
         self.last_epoch = 0
         self._put_into_force()
 
@@ -81,7 +82,7 @@ class LRScheduler:
         if unknown:
             raise KeyError(f"the state_dict does not fit {type(self).__name__}: {sorted(unknown)}")
         before = dict(self.__dict__)
-        self.__dict__.update(state)
+        self.__dict__.update({name: self._checked(name, value) for name, value in state.items()})
         try:
             self._put_into_force()
         except BaseException:
@@ -89,13 +90,17 @@ class LRScheduler:
             raise
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "interval" and value not in ("epoch", "step"):
-            raise ValueError(f'interval must be "epoch" or "step"; got {value!r}')
         object.__setattr__(self, name, self._checked(name, value))
 
     def _checked(self, name: str, value: Any) -> Any:
         """What an attribute becomes; a subclass refuses what it cannot be."""
-        return checks.as_size(value, name, least=0) if name == "last_epoch" else value
+        if name == "interval" and value not in ("epoch", "step"):
+            raise ValueError(f'interval must be "epoch" or "step"; got {value!r}')
+        if name == "optimizer" and not isinstance(value, Optimizer):
+            raise TypeError(f"optimizer must be an Optimizer of fastmlp; got a {checks.full_name(value)}")
+        if name == "last_epoch":
+            return checks.as_size(value, name, least=0)
+        return checks.as_number(value, name) if name == "base_lr" else value
 
 
 class CosineAnnealingLR(LRScheduler):

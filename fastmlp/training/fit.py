@@ -12,6 +12,7 @@ from fastmlp import checks
 from fastmlp.checks.arrays import as_array
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.op import UNIT
+from fastmlp.kernels.scan import all_finite
 from fastmlp.modules import Module, Sequential
 from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.team import team_size
@@ -130,18 +131,20 @@ def fit(
         (optimizer, Optimizer, "optimizer"),
     ):
         if not isinstance(value, kind):
-            came = (
-                f"the class {value.__name__}: make one, {value.__name__}()" if isinstance(value, type) else type(value).__name__
-            )
+            came = checks.full_name(value)
+            if isinstance(value, type):
+                came = f"the class {value.__name__}: make one, {value.__name__}()"
             hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
             article = "an" if kind is Optimizer else "a"
-            raise TypeError(f"{name} must be {article} {kind.__name__}; got {came}{hint}")
+            raise TypeError(f"{name} must be {article} {kind.__name__} of fastmlp; got {came}{hint}")
     epochs = checks.as_size(epochs, "epochs")
     threads = threads if threads is None else checks.as_size(threads, "threads")
     batch_size = checks.as_size(batch_size, "batch_size")
     initial_epoch = checks.as_size(initial_epoch, "initial_epoch", least=0)
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
         raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
+    if not all_finite(model.storage.data):
+        raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
     x, y = _check_data(model, criterion, X, y, "X", "y", check_finite)
     held_out = None
     if validation is not None:
@@ -167,6 +170,12 @@ def fit(
     run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
     model.train()
     return _train(run, model, criterion, held_out, epochs, initial_epoch, progress, threads)
+
+
+def _first_wrong(model: Sequential) -> str:
+    """The name of the first parameter that is not finite."""
+    wrong = (name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all())
+    return next(wrong, "the padding of the parameters")
 
 
 def _check_data(model, criterion, X, y, x_name, y_name, finite):

@@ -13,10 +13,14 @@ from commands.compare import BenchmarkError, Case, written
 from helpers import jit_only
 
 ROOT = Path(__file__).parents[2]
+LINEAR = Path("fastmlp", "kernels", "blocks", "linear.py")
 
-#: The kernel that is made slower, and how: half of its rows are computed twice.
-FORWARD = "    matmul(y, bias, SAME, x, x.shape[1], ADJACENT, weight, O, weight.shape[0])\n"
-HALF_AGAIN = FORWARD + FORWARD.replace("matmul(y,", "matmul(y[: y.shape[0] // 2],")
+#: The call that is made slower, and how: half of its rows are computed twice.
+FORWARD = """    matmul_above(
+        y, bias, SAME, ADJACENT, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job)
+    )
+"""
+HALF_AGAIN = "    y = matrix(job.work, op.y + at * op.y_stride, rows // 2, op.y_stride)\n" + FORWARD
 
 
 class Clone:
@@ -45,9 +49,9 @@ class Clone:
         self.git("commit", "--quiet", "--allow-empty", "--message", title)
 
     def change(self, old: str, new: str, title: str) -> None:
-        """A commit upon the base that changes the kernels of linear layers."""
+        """A commit upon the base that changes the block of linear layers."""
         self.git("checkout", "--quiet", "--detach", self.base)
-        path = self.folder / "fastmlp" / "kernels" / "linear.py"
+        path = self.folder / LINEAR
         source = path.read_text()
         assert source.count(old) == 1, "linear.py has changed: write this test's changes anew"
         path.write_text(source.replace(old, new))
@@ -114,6 +118,13 @@ def test_numbers_are_written_with_their_unit(value, unit, text):
     assert written(value, unit) == text
 
 
+def test_the_call_that_is_made_slower_is_still_there():
+    """The tests that measure take minutes and are seldom run."""
+    source = (ROOT / LINEAR).read_text()
+    assert source.count(FORWARD) == 1
+    assert "y = matrix(job.work, op.y + at * op.y_stride, rows, op.y_stride)" in source
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     return Clone(tmp_path_factory.mktemp("clone"))
@@ -135,13 +146,13 @@ def test_what_cannot_be_compared_is_an_error_of_its_own(clone, options, said):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_half_as_slow_again_is_seen(clone):
-    clone.change(FORWARD, HALF_AGAIN, "Do half of the work twice")
+    clone.change(FORWARD, FORWARD + HALF_AGAIN, "Do half of the work twice")
     done = clone.compare("--bench", r"linear\.(Forward|Backward)")
     print(done.stdout)
     slower = set(re.findall(r"linear\.\w+\.\w+\([^)]*\)", done.stdout.partition("SLOWER")[2]))
     assert done.returncode == 1
-    assert len(slower) == 8, "all shapes and dtypes of the kernel"
-    assert all(name.startswith("linear.Forward") for name in slower), "and none of the kernel beside it"
+    assert len(slower) == 8, "all shapes and dtypes of the task"
+    assert all(name.startswith("linear.Forward") for name in slower), "and none of the task beside it"
 
 
 @jit_only

@@ -151,6 +151,37 @@ def test_every_row_and_unit_is_taken_once_a_step_and_the_prologue_once_a_call():
             np.testing.assert_array_equal(of_op, expected)
 
 
+@block("placing", rows_at=np.int64)
+def _placing(task, op, job, row, rows, at):
+    for n in range(rows):
+        job.integers[op.rows_at + row + n] = 1000 * job.thread + at + n
+
+
+class Placing(Op):
+    """Notes for each row by which thread it was taken, and where it lay in the workspace."""
+
+    block = _placing
+
+    def lay_out(self, record, memory):
+        record.rows_at = memory.take_integers(400)
+
+
+def test_rows_have_places_of_their_own_where_they_are_kept_and_each_thread_has_some_where_not():
+    dtype, rows = np.dtype(np.float32), small(300, 100)
+    x, row = np.zeros((rows, 1), dtype), np.arange(rows)
+    kept = Program.both_ways([Placing(1, 1)], dtype, batch=rows)
+    job, record = kept_job(kept, dtype), kept.records[1]
+    run_job(job, x, x)
+    assert job.integers[record.rows_at : record.rows_at + rows].tolist() == row.tolist()
+    passing = Program.predicting([Placing(1, 1)], dtype, threads=3)
+    job, record, size = kept_job(passing, dtype), passing.records[1], passing.phases[0]["block"]
+    for thread in range(3):  # while the others do not come, one takes all: at no meeting it waits for them
+        job.control[:] = 0
+        engine.run(job.handle, 0, x, x, thread, 3)
+        found = job.integers[record.rows_at : record.rows_at + rows]
+        np.testing.assert_array_equal(found, 1000 * thread + thread * size + row % size)
+
+
 def test_rows_go_through_a_block_at_a_time():
     for block_rows, rows in ((16, 50), (64, 50), (64, 65)):
         _, job = counted(rows, (1,), threads=1, block_rows=block_rows)
@@ -194,7 +225,7 @@ def training(rng, dtype, *, rows=23, batch=8, steps=7, threads=1, shuffle=1, see
         params=params,
         order=np.arange(rows),
         labels=labels,
-        scalars=np.full(steps, -0.1, dtype),
+        scalars=(-0.1 - 0.01 * np.arange(steps)).astype(dtype),  # of each step its own
         sums=np.zeros(-(-steps // batches)),
     )
     plan = job.run
@@ -227,7 +258,7 @@ def test_steps_of_one_call_are_those_of_several(dtype, rng):
     for first, steps in ((0, 2), (2, 3), (5, 2)):
         plan.first_epoch, plan.first_batch, plan.steps = first // 3, first % 3, steps
         now = sums[first // 3 :].copy()
-        parts.set(sums=now)
+        parts.set(sums=now, scalars=whole.scalars[first : first + steps].copy())
         run_job(parts, X, X)
         sums[first // 3 :] = now
     assert plan.steps_done == 7

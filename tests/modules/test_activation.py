@@ -122,6 +122,6 @@ def test_constants_of_a_formula_may_be_assigned(dtype):
     for wrong in ("1", None, [1], True):
         with pytest.raises(TypeError, match="factor must be a number"):
             module.factor = wrong
-    with pytest.raises(ValueError, match="factor must be .*finite"):
+    with pytest.raises(ValueError, match=r"factor must be .*finite"):
         module.factor = np.nan
     assert_same_bits(module(x), x * x / 2)

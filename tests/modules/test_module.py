@@ -274,7 +274,9 @@ def test_parameters_are_found_wherever_they_are(dtype):
     for twin in (other, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert_same_bits(twin(x), model(x))
         assert_same_bits(twin.predict(x), model(x))
-        assert not any(np.shares_memory(*pair) for pair in zip([p.data for p in twin.parameters()], [p.data for p in model.parameters()]))
+        assert not any(
+            np.shares_memory(*pair) for pair in zip([p.data for p in twin.parameters()], [p.data for p in model.parameters()])
+        )
     other.eval()
     assert not any(module.training for module in other.modules())
 
@@ -332,7 +334,7 @@ def test_parameter_of_two_modules_is_refused():
         before = other.weight
         with pytest.raises(
             ValueError,
-            match=r"already belongs to Linear\(3, 3\); tied parameters are not supported: copy its numbers, .weight.data = other.data",
+            match=r"already belongs to Linear\(3, 3\); tied parameters are not supported: copy its numbers, .weight.data = other",
         ):
             other.weight = one.weight
         assert other.weight is before
@@ -361,7 +363,9 @@ def test_parameter_that_stands_twice_is_refused_by_optimizers():
 def test_parameter_is_not_assigned_numbers():
     for module, name in ((Scale(3), "_scale"), (make_net([3, 3])[0], "weight")):
         for value in (np.ones(3), [1, 2, 3], 2.0):
-            with pytest.raises(TypeError, match=rf"{name} of .* is a Parameter; assign a Parameter, or its numbers: .{name}.data = "):
+            with pytest.raises(
+                TypeError, match=rf"{name} of .* is a Parameter; assign a Parameter, or its numbers: .{name}.data = "
+            ):
                 setattr(module, name, value)
 
 
@@ -400,15 +404,15 @@ def test_a_part_pickles_and_copies_alone():
     model = make_net([500, 400, 3])
     model(np.ones((small(1000, 1), 500)))
     model.predict(np.ones((small(1000, 1), 500)))
-    small = model[2]
-    for part in (small, small.weight, small.bias, fm.SGD(small.parameters(), momentum=0.9), model[1]):
+    layer = model[2]
+    for part in (layer, layer.weight, layer.bias, fm.SGD(layer.parameters(), momentum=0.9), model[1]):
         assert len(pickle.dumps(part)) < 16_000
     whole = len(pickle.dumps(model))
     assert whole < 4 * 2 * (501 * 400 + 401 * 3) + 10_000  # numbers and gradients
-    twin = copy.deepcopy(small)
+    twin = copy.deepcopy(layer)
     assert twin.storage.data.size < 3 * 401 * 16
     assert twin._root() is twin
-    assert_same_bits(twin.weight.data, small.weight.data)
+    assert_same_bits(twin.weight.data, layer.weight.data)
     both = copy.deepcopy([model, model[0]])
     assert both[1] is both[0][0]
 

@@ -86,3 +86,200 @@ def test_optimizer_rejects_what_are_not_parameters(params, error, message):
 def test_optimizer_without_a_step_says_so():
     with pytest.raises(NotImplementedError, match=r"Optimizer has no step\(\)"):
         fm.Optimizer(fm.Linear(1, 1).parameters(), 0.1).step()
+
+
+class Decaying(fm.Optimizer):
+    """A formula whose scalars depend on the number of the step."""
+
+    state = ("total",)
+
+    def __init__(self, params, lr, power=0.5):
+        super().__init__(params, lr=lr, power=power)
+
+    def scalars(self, group, t, lr):
+        return lr / t ** group["power"], 1.0
+
+    @staticmethod
+    def update(p, g, total, lr, one):
+        total = total + one * g
+        return p - lr * g, total
+
+
+def test_formula_knows_the_number_of_its_step(dtype):
+    """By hand, in `fit`, by turns, after loading, and when the count is put back."""
+    X, y = make_data(30, 3, 4, dtype=dtype)
+    keywords = {"batch_size": 4, "rng": 0}
+    models = [make_net([3, 9, 4], dtype=dtype) for _ in range(4)]
+    rules = [Decaying(model.parameters(), 0.5) for model in models]
+    criterion = fm.CrossEntropyLoss()
+    eager_train(models[0], criterion, rules[0], X, y, epochs=3, **keywords)
+    fm.fit(models[1], criterion, rules[1], X, y, epochs=3, **keywords)
+    eager_train(models[2], criterion, rules[2], X, y, epochs=1, **keywords)
+    fm.fit(models[2], criterion, rules[2], X, y, epochs=2, initial_epoch=1, **keywords)
+    eager_train(models[2], criterion, rules[2], X, y, epochs=3, first_epoch=2, **keywords)
+    fm.fit(models[3], criterion, rules[3], X, y, epochs=1, **keywords)
+    rules[3].step()
+    rules[3].load_state_dict(rules[3].state_dict() | {"steps": 8})
+    models[3].load_state_dict(models[0].state_dict())
+    for model, rule in zip(models[:3], rules):
+        assert_same_bits(flat(model), flat(models[0]))
+        assert rule.steps == 24
+    before = models[3][0].weight.data.copy()
+    models[3][0].weight.grad = np.ones((9, 3))
+    rules[3].step()
+    assert_within(before - models[3][0].weight.data, 0.5 / np.sqrt(9) * np.ones((9, 3)), 20 * eps(dtype))
+    for _ in range(200):  # more than are computed ahead
+        rules[3].step()
+    before = models[3][0].weight.data.copy()
+    rules[3].step()
+    assert_within(before - models[3][0].weight.data, 0.5 / np.sqrt(210) * np.ones((9, 3)), 900 * eps(dtype))
+
+
+@pytest.mark.parametrize(
+    ("scalars", "message"),
+    [
+        (None, "Wrong.scalars must return a tuple; got None: a return statement is missing"),
+        (0.5, "Wrong.scalars must return a tuple; got 0.5"),
+        ((0.5, "1"), "Wrong.scalars must return numbers, or arrays like t; got '1'"),
+        ((0.5, None), "Wrong.scalars must return numbers, or arrays like t; got None"),
+        ((0.5, 1j), "Wrong.scalars must return numbers, or arrays like t; got 1j"),
+        ((0.5, np.ones(77)), r"Wrong.scalars must return numbers, or arrays like t; got .*\(77,\)"),
+    ],
+)
+def test_what_scalars_returns_is_checked(scalars, message):
+    class Wrong(Decaying):
+        def scalars(self, group, t, lr):
+            return scalars
+
+    X, y = make_data(8, 3, 4)
+    model = make_net([3, 4])
+    before, rule = flat(model), Wrong(model.parameters(), 0.5)
+    with pytest.raises(TypeError, match=message):
+        fm.fit(model, fm.CrossEntropyLoss(), rule, X, y, epochs=1)
+    with pytest.raises(TypeError, match=message):
+        rule.step()
+    assert_same_bits(flat(model), before)
+    assert rule.steps == 0
+
+
+def test_hyperparameter_of_a_group_is_checked_at_the_next_step(dtype):
+    """By hand and in `fit`; and once it is right again, everything goes on."""
+    X, y = make_data(8, 3, 4, dtype=dtype)
+    model, twin = make_net([3, 4], dtype=dtype), make_net([3, 4], dtype=dtype)
+    rule, other = (fm.SGD(network.parameters(), lr=0.1, momentum=0.9) for network in (model, twin))
+    for network, optimizer in ((model, rule), (twin, other)):
+        eager_train(network, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1, batch_size=4)
+    right = dict(rule.param_groups[0])
+    for name, wrong, error in (
+        ("lr", -1, ValueError),
+        ("lr", None, TypeError),
+        ("momentum", 1, ValueError),
+        ("weight_decay", "0.1", TypeError),
+        ("dampening", np.nan, ValueError),
+        ("nesterov", True, None),
+    ):
+        rule.param_groups[0][name] = wrong
+        if error is not None:
+            with pytest.raises(error, match=f"{name} must be"):
+                rule.step()
+            with pytest.raises(error, match=f"{name} must be"):
+                fm.fit(model, fm.CrossEntropyLoss(), rule, X, y, epochs=1)
+        rule.param_groups[0][name] = right[name]
+    assert rule.steps == other.steps == 2
+    for network, optimizer in ((model, rule), (twin, other)):
+        eager_train(network, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1, batch_size=4)
+    assert_same_bits(flat(model), flat(twin))
+
+
+def test_attribute_is_the_hyperparameter_of_all_groups():
+    model = make_net([2, 3, 2])
+    rule = fm.SGD([{"params": model[0].parameters()}, {"params": model[2].parameters(), "momentum": 0.5}], lr=0.1)
+    rule.weight_decay = 0.25
+    assert [group["weight_decay"] for group in rule.param_groups] == [0.25, 0.25]
+    with pytest.raises(ValueError, match="nesterov needs a momentum above 0"):
+        rule.nesterov = True
+    assert [group["nesterov"] for group in rule.param_groups] == [False, False]
+    assert (rule.momentum, repr(rule)) == (0.0, "SGD(2 groups)")
+    with pytest.raises(AttributeError, match="'SGD' object has no attribute 'beta'"):
+        rule.beta  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "message"),
+    [
+        ({"params": []}, ValueError, "params is empty"),
+        ({"params": [np.zeros(3)]}, TypeError, "params must be Parameters"),
+        ({"params": [fm.Parameter((1,))], "learning_rate": 1}, ValueError, "SGD has no hyperparameter 'learning_rate'"),
+        ({"params": [fm.Parameter((1,))], "lr": -1}, ValueError, "lr must be at least 0"),
+        ({"params": [fm.Parameter((1,))], "nesterov": True}, ValueError, "nesterov needs a momentum above 0"),
+    ],
+)
+def test_group_that_does_not_fit_is_refused(group, error, message):
+    rule = fm.SGD(make_net([2, 2]).parameters(), lr=0.1)
+    with pytest.raises(error, match=message):
+        rule.add_param_group(group)
+    with pytest.raises(error, match=message):
+        fm.SGD([group], lr=0.1)
+    assert len(rule.param_groups) == 1
+
+
+def test_parameters_of_a_group_are_added_through_the_border():
+    model = make_net([2, 2, 2])
+    rule = fm.SGD(model[0].parameters(), lr=0.1)
+    with pytest.raises(AttributeError, match="append"):
+        rule.param_groups[0]["params"].append(model[2].weight)
+    rule.add_param_group({"params": model[2].parameters(), "lr": 1})
+    before = model[2].weight.data.copy()
+    model[2].weight.grad = np.ones((2, 2))
+    rule.step()
+    assert_same_bits(model[2].weight.data, before - 1)
+
+
+def test_parameters_of_both_dtypes_take_their_own_steps(rng):
+    """In one optimizer, as in two."""
+    widths = {"weight_decay": 0.01, "momentum": 0.9}
+    nets = [[make_net([3, 5, 2], dtype=dtype, rng=i) for i, dtype in enumerate((np.float32, np.float64))] for _ in range(2)]
+    together = fm.SGD([p for net in nets[0] for p in net.parameters()], lr=0.1, **widths)
+    apart = [fm.SGD(net.parameters(), lr=0.1, **widths) for net in nets[1]]
+    for _ in range(3):
+        for one, other in zip(*nets):
+            for p, q in zip(one.parameters(), other.parameters()):
+                p.grad = q.grad = rng.normal(size=p.shape)
+        together.step()
+        for rule in apart:
+            rule.step()
+    for one, other in zip(*nets):
+        assert_same_bits(flat(one), flat(other))
+    state, parts = together.state_dict()["state"], [rule.state_dict()["state"] for rule in apart]
+    for i in range(8):
+        assert_same_bits(state[i]["velocity"], parts[i // 4][i % 4]["velocity"])
+    together.zero_grad()
+    assert not any(net.storage.grad.any() for net in nets[0])
+
+
+def test_written_optimizer_may_have_names_of_its_own(dtype):
+    """``self.state`` for instance, as PyTorch's optimizers do."""
+
+    class Heavy(fm.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, lr=lr)
+            self.state, self.scalars, self.rows = {}, 3, [1]
+
+        def step(self):
+            for parameter in self.params:
+                velocity = self.state.setdefault(id(parameter), np.zeros_like(parameter.data))
+                velocity *= 0.5
+                velocity += parameter.grad
+                parameter.data -= self.lr * velocity
+
+    X, y = make_data(11, 3, 4, dtype=dtype)
+    models = [make_net([3, 9, 4], dtype=dtype) for _ in range(3)]
+    rules = [Heavy(models[0].parameters(), 0.1), Heavy(models[1].parameters(), 0.1)]
+    rules.append(fm.SGD(models[2].parameters(), 0.1, momentum=0.5))
+    with pytest.warns(UserWarning, match="Heavy"):
+        fm.fit(models[0], fm.CrossEntropyLoss(), rules[0], X, y, epochs=3, batch_size=4, rng=0)
+    for model, rule in zip(models[1:], rules[1:]):
+        eager_train(model, fm.CrossEntropyLoss(), rule, X, y, epochs=3, batch_size=4, rng=0)
+    assert_same_bits(flat(models[0]), flat(models[1]))
+    assert_within(flat(models[0]), flat(models[2]), 9 * 16 * eps(dtype))
+    rules[0].load_state_dict(rules[0].state_dict())

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, assert_within, eps, flat, make_net, normal
+from helpers import assert_padding_is_zero, assert_same_bits, assert_within, eps, flat, make_net, normal
 
 import fastmlp as fm
 
@@ -24,6 +24,31 @@ def take(model, optimizer, steps):
         for parameter, gradient in zip(model.parameters(), step):
             parameter.grad = gradient
         optimizer.step()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_sgd_matches_torch(options, dtype, rng):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    model = make_net([3, 17, 2], dtype=dtype)
+    twins = [torch.nn.Parameter(torch.tensor(parameter.data)) for parameter in model.parameters()]
+    theirs = torch.optim.SGD(twins, lr=0.05, **options)
+    optimizer = fm.SGD(model.parameters(), lr=0.05, **options)
+    steps = gradients(model, 6, rng)
+    for number, step in enumerate(steps):
+        if number == 3:  # the learning rate may change between steps
+            optimizer.lr = theirs.param_groups[0]["lr"] = 0.01
+        take(model, optimizer, [step])
+        for twin, gradient in zip(twins, step):
+            twin.grad = torch.from_numpy(gradient.copy())
+        theirs.step()
+    for parameter, twin in zip(model.parameters(), twins):
+        # Six steps of a few roundings each, of velocities up to about six times the largest gradient.
+        assert_within(parameter.data, twin.detach().numpy(), 6 * 6 * eps(dtype) * 4)
+    assert_padding_is_zero(model)
+    if options["momentum"]:
+        for i, twin in enumerate(twins):
+            velocity = optimizer.state_dict()["state"][i]["velocity"]
+            assert_within(velocity, theirs.state[twin]["momentum_buffer"].numpy(), 6 * 6 * eps(dtype) * 16)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -56,8 +81,8 @@ def test_state_dict_round_trips(options, dtype, rng):
     fresh.load_state_dict(state)
     assert repr(fresh) == repr(optimizer)
     take(model, optimizer, steps[3:])
-    for velocity in state["velocity"]:
-        velocity[:] = np.nan  # what was loaded, and what was given, are copies
+    for entry in state["state"].values():
+        entry["velocity"][:] = np.nan  # what was loaded, and what was given, are copies
     take(other, fresh, steps[3:])
     assert_same_bits(flat(model), flat(other))
     assert fresh.steps == optimizer.steps == 5
@@ -66,27 +91,29 @@ def test_state_dict_round_trips(options, dtype, rng):
 def test_state_dict_before_the_first_step_has_no_velocity():
     model = make_net([3, 4])
     optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9, dampening=0.5)
-    assert optimizer.state_dict() == {
-        "lr": 0.1,
-        "momentum": 0.9,
-        "dampening": 0.5,
-        "weight_decay": 0.0,
-        "nesterov": False,
-        "steps": 0,
-        "velocity": [],
-    }
+    group = {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.0, "nesterov": False, "params": [0, 1]}
+    assert optimizer.state_dict() == {"steps": 0, "state": {}, "param_groups": [group]}
     fm.SGD(model.parameters()).load_state_dict(optimizer.state_dict())
+
+
+def group_of(state):
+    return state["param_groups"][0]
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda s: s.pop("momentum"), KeyError, "momentum"),
-        (lambda s: s.pop("velocity"), KeyError, "velocity"),
-        (lambda s: s.update(lr=-1), ValueError, "lr must be at least 0"),
+        (lambda s: group_of(s).pop("momentum"), KeyError, "the state_dict does not fit SGD: no 'momentum'"),
+        (lambda s: s.pop("state"), KeyError, "state"),
+        (lambda s: s["state"][0].pop("velocity"), ValueError, r"state of parameter 0 must hold \['velocity'\]; got \[\]"),
+        (lambda s: group_of(s).update(lr=-1), ValueError, "lr must be at least 0"),
+        (lambda s: group_of(s).update(momentum=1), ValueError, "momentum must be"),
+        (lambda s: group_of(s)["params"].pop(), ValueError, "its groups hold other numbers of parameters"),
+        (lambda s: s["param_groups"].append(group_of(s)), ValueError, "its groups hold other numbers of parameters"),
         (lambda s: s.update(steps=-1), ValueError, "steps must be at least 0"),
-        (lambda s: s["velocity"].pop(), ValueError, "one array for each of 4 parameters; got 3"),
-        (lambda s: s["velocity"].reverse(), ValueError, "velocity must have the shape"),
+        (lambda s: s["state"].pop(3), KeyError, "the state_dict has no state of parameter 3"),
+        (lambda s: s["state"].update({0: s["state"][1]}), ValueError, "velocity must have the shape"),
+        (lambda s: s["state"][3].update(velocity=["a", "b"]), TypeError, "velocity must hold real numbers"),
     ],
 )
 def test_load_state_dict_rejects_what_does_not_fit(change, error, message, rng):
@@ -98,9 +125,15 @@ def test_load_state_dict_rejects_what_does_not_fit(change, error, message, rng):
     with pytest.raises(error, match=message):
         optimizer.load_state_dict(state)
     after = optimizer.state_dict()
-    for one, other in zip(before.pop("velocity"), after.pop("velocity")):
-        assert_same_bits(one, other)
+    for i in range(4):
+        assert_same_bits(before["state"][i].pop("velocity"), after["state"][i].pop("velocity"))
     assert before == after
+    twin = make_net([3, 5, 2])
+    reference = fm.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    steps = gradients(model, 1, np.random.default_rng(20240521)) + gradients(model, 2, rng)
+    take(twin, reference, steps)
+    take(model, optimizer, steps[1:])
+    assert_same_bits(flat(model), flat(twin))
 
 
 @pytest.mark.parametrize(
@@ -160,10 +193,43 @@ def test_sgd_follows_parameters_that_move(dtype):
     assert not second.weight.grad.any()
 
 
-def test_sgd_refuses_to_lose_velocities_when_its_parameters_move():
-    layer = fm.Linear(2, 3, rng=0)
-    optimizer = fm.SGD(layer.parameters(), lr=0.1, momentum=0.9)
-    optimizer.step()
-    fm.Sequential(layer)
-    with pytest.raises(RuntimeError, match="make the optimizer after the network"):
-        optimizer.step()
+def test_velocities_come_along_where_parameters_move(dtype, rng):
+    """Into a network, out of one that is gone, and where one of them gets another neighbour."""
+    model, layers = make_net([3, 5, 2], dtype=dtype), list(make_net([3, 5, 2], dtype=dtype))
+    steps = gradients(model, 4, rng)
+    alike = [fm.SGD(model.parameters(), lr=0.1, momentum=0.9)]
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    alike.append(fm.SGD(parameters, lr=0.1, momentum=0.9))
+    for number, step in enumerate(steps):
+        if number == 1:
+            network = fm.Sequential(layers[0], dtype=dtype)
+        elif number == 2:
+            del network
+            network = fm.Sequential(*layers, dtype=dtype)
+        elif number == 3:
+            network = fm.Sequential(network, fm.Linear(2, 1, dtype=dtype), dtype=dtype)
+        take(model, alike[0], [step])
+        for parameter, gradient in zip(parameters, step):
+            parameter.grad = gradient
+        alike[1].step()
+    for parameter, other in zip(model.parameters(), parameters):
+        assert_same_bits(parameter.data, other.data)
+    first, second = (optimizer.state_dict() for optimizer in alike)
+    for i in range(4):
+        assert_same_bits(first["state"][i]["velocity"], second["state"][i]["velocity"])
+
+
+def test_momentum_may_be_turned_on_and_off(dtype, rng):
+    """The velocity is of the gradients since it was turned on."""
+    model, twin = make_net([3, 5, 2], dtype=dtype), make_net([3, 5, 2], dtype=dtype)
+    steps = gradients(model, 4, rng)
+    optimizer = fm.SGD(model.parameters(), lr=0.1)
+    take(model, optimizer, steps[:2])
+    optimizer.momentum = 0.5
+    assert optimizer.state_dict()["state"] == {}
+    take(model, optimizer, steps[2:])
+    assert optimizer.state_dict()["state"][0]["velocity"].shape == (5, 3)
+    take(twin, fm.SGD(twin.parameters(), lr=0.1), steps[:2])
+    expected = [p.data - 0.1 * (g2 + (g3 + 0.5 * g2)) for p, g2, g3 in zip(twin.parameters(), steps[2], steps[3])]
+    for parameter, values in zip(model.parameters(), expected):
+        assert_within(parameter.data, values, 20 * eps(dtype))
