@@ -416,14 +416,12 @@ print(model.storage.data.tobytes().hex(), *(entry.name for entry in jit.history 
 @jit_only
 def test_eight_processes_that_start_cold_share_the_work(tmp_path):
     command = [sys.executable, "-W", "error", "-c", EIGHT, str(tmp_path)]
-    processes = [
-        subprocess.Popen([*command, dtype], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for dtype in ["float32", "float64"] * 4
-    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, dtype], **pipes) for dtype in ["float32", "float64"] * 4]
+    said = [(*process.communicate(timeout=200), process.returncode) for process in processes]
     results = []
-    for process in processes:
-        out, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
+    for out, errors, code in said:
+        assert code == 0, errors
         results.append(out.split())
         assert errors.count("fastmlp:") == 1 or (errors == "" and "engine.run" not in results[-1])
     for dtype in (0, 1):
