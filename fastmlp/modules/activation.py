@@ -41,6 +41,14 @@ class Activation(Module):
     #: Where the function is max(x, floor): the product before it can do that too.
     floor: float | None = None
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        own = vars(cls)  # what belongs to the formula of a base goes with it
+        if "value" in own and "slope" not in own:
+            cls.slope = None
+        if ("value" in own or "slope" in own) and "floor" not in own:
+            cls.floor = None
+
     def _width_out(self, width: int | None) -> int | None:
         return width
 
