@@ -45,9 +45,10 @@ class Activation(Module):
         super().__init_subclass__(**keywords)
         if cls.saves not in ("x", "y"):
             raise ValueError(f'{cls.__name__}.saves must be "x" or "y"; got {cls.saves!r}')
-        if "value" in vars(cls):  # what a class says about another formula does not hold for this one
-            for name, default in (("slope", None), ("saves", "y"), ("floor", None)):
-                if name not in vars(cls):
+        own = vars(cls)  # what a base says about another formula does not hold for this one
+        if "value" in own or "slope" in own:
+            for name, default in (("floor", None),) + (("slope", None), ("saves", "y")) * ("value" in own):
+                if name not in own:
                     setattr(cls, name, default)
 
     def _width_out(self, width: int | None) -> int | None:
