@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
-from helpers import lanes, small
+from helpers import kept_job, lanes, run_job, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ from fastmlp.kernels.op import (
 )
 from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, POOL, Program, fused
 
-F32 = np.dtype(np.float32)
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def linears(*widths, dtype=F32, bias=True):
@@ -55,7 +56,11 @@ def same(x):
 
 def reads_x(width):
     """An activation whose slope reads the input."""
-    return Elementwise(width, "readsx", same, same, "x")
+    return Elementwise(width, "readsx", half_square, same, "x")
+
+
+def half_square(x):
+    return 0.5 * x * x
 
 
 def squared(out, y):
@@ -105,7 +110,7 @@ def training(layers, loss=None, *, dtype=F32, batch=8, threads=1, updates=None, 
 
 
 def test_the_step_of_the_disc_is_printed_as_it_is_run():
-    """`docs/design.md` quotes it."""
+    """And as the page about the design quotes it."""
     model = fm.Sequential(
         fm.Linear(2, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 2)
     )
@@ -121,6 +126,8 @@ def test_the_step_of_the_disc_is_printed_as_it_is_run():
         rows: F input, F linear+relu x3, F linear, F cross_entropy, B cross_entropy, B linear, B linear+relu x3
         units: U linear+relu x3, U linear"""
     )
+    page = Path(__file__).parents[1].joinpath("docs", "design.md").read_text(encoding="utf-8")
+    assert str(program) in page
     assert program.flops_per_row == 2 * (2 * 25 + 2 * 25 * 25 + 25 * 2)
 
 
@@ -358,7 +365,7 @@ def test_the_table_holds_what_the_program_says():
     for row, op, record in zip(job.ops, program.ops, program.records):
         assert row.block == op.block.address(F32)
         assert [int(row[name]) for name in ("x", "y", "dx", "dy", "units")] == [
-            int(record[name]) for name in ("x", "y", "dx", "dy", "units")
+            getattr(record, name) for name in ("x", "y", "dx", "dy", "units")
         ]
     assert job.program is program
 
@@ -379,7 +386,7 @@ def parts_of(program):
         if op.gives_losses:
             found["delta of the loss", int(record.dx)] = rows * int(record.x_stride)
             found.pop(("dy", int(record.dx)), None)
-        names = record.dtype.names
+        names = vars(record)
         if "weight_t" in names and record.dx >= 0:
             found["transposed", int(record.weight_t)] = int(op.width_out) * int(record.x_stride)
         if "targets" in names:
@@ -497,3 +504,79 @@ def test_memory_of_a_prediction_does_not_depend_on_its_rows_but_on_its_threads()
 
 def test_identity_is_no_op():
     assert fm.Identity()._ops(3) == []
+
+
+# What it computes, all together.
+
+
+def forward_in_numpy(kinds, layers, params, x):
+    """Every output, in float64, and what each slope is."""
+    outputs, slopes = [x], []
+    for kind, op in zip(kinds, layers):
+        x = outputs[-1]
+        if kind in ("linear", "bare"):
+            stride = row_stride(op.width_out, F64)
+            weight = params[op.weight : op.weight + op.width_in * stride].reshape(-1, stride)[:, : op.width_out]
+            bias = params[op.bias : op.bias + op.width_out] if op.bias >= 0 else 0.0
+            outputs.append(x @ weight + bias)
+            slopes.append(weight)
+        else:
+            y, slope = {
+                "relu": lambda x: (np.maximum(x, 0), 1.0 * (x > 0)),
+                "tanh": lambda x: (np.tanh(x), 1 - np.tanh(x) ** 2),
+                "reads x": lambda x: (x * x / 2, x),
+                "constants": lambda x: (2 * x + 3, np.full_like(x, 2)),
+            }[kind](x)
+            outputs.append(y)
+            slopes.append(slope)
+    return outputs, slopes
+
+
+def step_in_numpy(kinds, layers, params, x, y, lr):
+    """The parameters after a step of gradient descent on the mean squared error, and the loss."""
+    outputs, slopes = forward_in_numpy(kinds, layers, params, x)
+    delta, new = 2 * (outputs[-1] - y) / y.size, params.copy()
+    for kind, op, before, slope in reversed(list(zip(kinds, layers, outputs, slopes))):
+        if kind in ("linear", "bare"):
+            stride = row_stride(op.width_out, F64)
+            weight = new[op.weight : op.weight + op.width_in * stride].reshape(-1, stride)
+            weight[:, : op.width_out] -= lr * (before.T @ delta)
+            if op.bias >= 0:
+                new[op.bias : op.bias + op.width_out] -= lr * delta.sum(0)
+            delta = delta @ slope.T
+        else:
+            delta = delta * slope
+    return new, ((outputs[-1] - y) ** 2).sum()
+
+
+@settings(max_examples=small(100, 30))
+@given(
+    kinds,
+    st.lists(st.integers(1, small(40, 18)), min_size=8, max_size=8),
+    st.integers(1, small(70, 9)),
+    st.integers(1, 3),
+    st.integers(0, 2**32),
+)
+def test_a_step_of_any_program_is_what_numpy_computes(kinds, widths, batch, threads, seed):
+    layers, width = built(kinds, widths, F64)
+    with_parameters = [op for op in layers if op.has_parameters]
+    if not with_parameters:
+        return
+    rng = np.random.default_rng(seed)
+    last = with_parameters[-1]
+    size = last.weight + (last.width_in + (last.bias >= 0)) * row_stride(last.width_out, F64)
+    params = np.zeros(size)
+    for op in with_parameters:
+        stride = row_stride(op.width_out, F64)
+        weight = rng.standard_normal((op.width_in, op.width_out)) / np.sqrt(op.width_in)
+        params[op.weight : op.weight + op.width_in * stride].reshape(-1, stride)[:, : op.width_out] = weight
+        if op.bias >= 0:
+            params[op.bias : op.bias + op.width_out] = rng.standard_normal(op.width_out)
+    x, y = rng.standard_normal((batch, widths[0])), rng.standard_normal((batch, width))
+    expected, loss = step_in_numpy(kinds, layers, params, x, y, 0.125)
+    program = training(layers, mse(width), dtype=F64, batch=batch, threads=threads)
+    job = kept_job(program, F64, params=params.copy(), order=np.arange(batch), scalars=np.array([0.125]))
+    run_job(job, x, y, threads=threads)
+    scale = max(1.0, np.abs(expected - params).max() / 0.125, loss)
+    np.testing.assert_allclose(job.params, expected, rtol=0, atol=1e-11 * scale)
+    np.testing.assert_allclose(job.sums, loss, rtol=1e-11)

@@ -1,4 +1,4 @@
-"""What of each family is timed: the public classes of the working tree, with the arguments that they name themselves.
+"""What of each family is timed: the public classes of the working tree, with the arguments that their ``cases`` name.
 
 Read from the sources, not from the package that is measured: asv, and ``bench-compare``, know a benchmark by the place of its
 parameters in their lists, so the lists must be the same at every commit. A new class is timed without an edit here.
@@ -84,10 +84,19 @@ def _ancestors(name: str, classes: dict[str, ast.ClassDef]) -> Iterator[str]:
 
 
 def _cases(name: str, classes: dict[str, ast.ClassDef]) -> list[dict]:
-    """What the class, or the nearest of its ancestors, assigns to ``cases``."""
+    """What the class, or the nearest of its ancestors, assigns to ``cases``; of those that differ in numbers alone, the first.
+
+    Numbers are values in a program: they choose no other machine code, but by being there, as a momentum does.
+    """
     for ancestor in _ancestors(name, classes):
         for node in classes[ancestor].body if ancestor in classes else ():
             targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
             if any(isinstance(target, ast.Name) and target.id == "cases" for target in targets) and node.value is not None:
-                return list(ast.literal_eval(node.value))
+                cases = list(ast.literal_eval(node.value))
+                return list({_form(case): case for case in reversed(cases)}.values())[::-1]
     return [{}]
+
+
+def _form(case: dict) -> tuple:
+    """A case without its numbers."""
+    return tuple((name, None if type(value) in (int, float) else repr(value)) for name, value in sorted(case.items()))

@@ -1,4 +1,4 @@
-"""Start-up, in a fresh interpreter each: the import, and the first epoch, with and without compiled kernels on disc.
+"""Start-up, in a fresh interpreter each: the import, the first epoch, all ways of use, with and without a kernel cache.
 
 Whole processes' worth of Python, without the interpreter's own start.
 """
@@ -19,6 +19,18 @@ FIRST_EPOCH = """
     fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=1, progress=False)
 """
 
+ALL_WAYS = (
+    FIRST_EPOCH
+    + """
+    model.predict(X)
+    criterion, optimizer = fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1)
+    criterion(model(X), y)
+    optimizer.zero_grad()
+    model.backward(criterion.backward())
+    optimizer.step()
+"""
+)
+
 # The folder goes when the interpreter ends, after the time has been taken.
 EMPTY_CACHE = """
     import atexit, os, shutil, tempfile
@@ -30,11 +42,11 @@ EMPTY_CACHE = """
 @cache
 def compiled() -> None:
     """Leave the kernels in the commit's cache."""
-    subprocess.run([sys.executable, "-c", textwrap.dedent(FIRST_EPOCH)], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(ALL_WAYS)], check=True, stderr=subprocess.DEVNULL)
 
 
 class Startup(Timed):
-    """An import, and with it an epoch: the kernels compiled before."""
+    """An import, with it an epoch, and a prediction and a step by hand too: the kernels compiled before."""
 
     repeat = 4
     warmup_time = 0
@@ -49,9 +61,12 @@ class Startup(Timed):
     def timeraw_first_epoch_warm(self):
         return FIRST_EPOCH
 
+    def timeraw_all_ways_warm(self):
+        return ALL_WAYS
+
 
 class Cold(Timed):
-    """An import and an epoch where nothing has been compiled."""
+    """The same where nothing has been compiled."""
 
     repeat = 1
     warmup_time = 0
@@ -62,3 +77,6 @@ class Cold(Timed):
 
     def timeraw_first_epoch_cold(self):
         return FIRST_EPOCH, EMPTY_CACHE
+
+    def timeraw_all_ways_cold(self):
+        return ALL_WAYS, EMPTY_CACHE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "as_number",
     "as_rate",
     "as_size",
+    "check_mapping",
 ]
 
 LARGEST_COUNT = 2**62
@@ -101,12 +103,10 @@ def as_flag(value: Any, name: str) -> bool:
     """Yes or no: a bool, or 0 or 1. Text is neither: "False" would be taken for yes."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    try:
-        if isinstance(value, np.ndarray) or operator.index(value) not in (0, 1):
-            raise TypeError
-    except TypeError:
-        raise TypeError(f"{name} must be True or False; got {shown(value)}") from None
-    return bool(value)
+    number = _real_scalar(value)
+    if number not in (0.0, 1.0):
+        raise TypeError(f"{name} must be True or False; got {shown(value)}")
+    return bool(number)
 
 
 def as_loss(value: Any, owner: Any) -> float:
@@ -133,6 +133,12 @@ def as_rate(value: Any, owner: Any, epoch: int) -> float:
     if value is None:
         raise TypeError(f"{where} must return a number; got None{missing_return(value)}")
     return as_number(value, f"what {where} returns, a learning rate,")
+
+
+def check_mapping(value: Any, name: str) -> None:
+    """What ``state_dict`` gave, or another mapping: a file of arrays, say."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dictionary, as state_dict() gives it; got {shown(value)}")
 
 
 def as_generator(rng: Any) -> np.random.Generator:

@@ -170,6 +170,8 @@ class ElementwiseLoss(Criterion):
         super().__init_subclass__(**keywords)
         if cls.forward is Criterion.forward:
             check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
+        if "value" in vars(cls) and "slope" not in vars(cls):
+            cls.slope = None  # that of another formula does not hold for this one
 
     def _op(self, width: int) -> Op:
         return ElementwiseLossOp(width, type(self).__name__.lower(), self.value, self.slope, self._numbers())

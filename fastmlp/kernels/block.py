@@ -15,9 +15,8 @@ from typing import ClassVar
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import from_dtype, types
 from numba.extending import intrinsic
-from numba.np.numpy_support import from_dtype
 
 from fastmlp.kernels.compiler.jit import COMPILING, compile_block, instead
 from fastmlp.kernels.compiler.machine import MachineCode
@@ -73,7 +72,7 @@ def _call(typingctx, op, task, job, row, rows, at):
         arguments = _arguments(signature.args[0], signature.args[2])
         function_type = context.call_conv.get_function_type(types.none, arguments)
         op, task, job, row, rows, at = args
-        address = builder.load(builder.bitcast(op, INT.as_pointer()))  # the first field of the header
+        address = builder.load(op, typ=INT)  # the first field of the header
         function = builder.inttoptr(address, function_type.as_pointer())
         context.call_conv.call_function(builder, function, types.none, arguments, [task, op, job, row, rows, at])
         return context.get_dummy_value()

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import from_dtype, types
 from numba.core import cgutils
-from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     infer_getattr,
     intrinsic,
@@ -28,9 +27,9 @@ from numba.extending import (
     models,
     register_model,
 )
-from numba.np.numpy_support import from_dtype
 
 from fastmlp.kernels.compiler.jit import COMPILING, instead
+from fastmlp.kernels.compiler.numba_private import AttributeTemplate
 from fastmlp.kernels.op import ADDRESSES, CALL, HEADER, OP_SIZE, PASS, PHASE, RUN, op_record
 
 __all__ = ["Job", "JobType", "begin"]
@@ -47,7 +46,7 @@ INTEGERS = ("integers", "order", "labels", "control")
 
 #: Places in the struct.
 PLACE = {name: i for i, name in enumerate((*ARRAYS, *RECORDS, *MOMENT))}
-INT, POINTER = ir.IntType(64), ir.IntType(8).as_pointer()
+INT, POINTER = ir.IntType(64), ir.PointerType()
 
 
 class Job:
@@ -155,21 +154,21 @@ class _JobAttributes(AttributeTemplate):
         return _type_of(job, name)
 
 
-def _field(builder, job, name, kind=POINTER):
-    """Where an attribute lies, as a pointer to `kind`."""
-    return builder.bitcast(builder.gep(job, [INT(PLACE[name])]), kind.as_pointer())
+def _field(builder, job, name):
+    """Where an attribute lies."""
+    return builder.gep(job, [INT(PLACE[name])], source_etype=INT)
 
 
 def _getter(name):
     @lower_getattr(JobType, name)
     def get(context, builder, job_type, job):
         if name in MOMENT:
-            return builder.load(_field(builder, job, name, INT))
+            return builder.load(_field(builder, job, name), typ=INT)
         kind: Any = _type_of(job_type, name)
         if name == "run":
-            return builder.load(_field(builder, job, name, context.get_value_type(kind)))
+            return builder.load(_field(builder, job, name), typ=context.get_value_type(kind))
         array = context.make_array(kind)(context, builder)
-        array.data = builder.load(_field(builder, job, name, array.data.type))
+        array.data = builder.load(_field(builder, job, name), typ=array.data.type)
         # Nobody counts references to it, nor asks for its size: blocks look at parts of it (intrinsics.matrix).
         itemsize, zero = INT(context.get_abi_sizeof(context.get_data_type(kind.dtype))), INT(0)
         array.meminfo, array.itemsize, array.nitems = array.meminfo.type(None), itemsize, zero
@@ -180,7 +179,7 @@ def _getter(name):
 def _setter(name):
     @lower_setattr(JobType, name)
     def put(context, builder, signature, args):
-        builder.store(context.cast(builder, args[1], signature.args[1], types.int64), _field(builder, args[0], name, INT))
+        builder.store(context.cast(builder, args[1], signature.args[1], types.int64), _field(builder, args[0], name))
 
 
 for _name in PLACE:
@@ -194,21 +193,22 @@ def _begin(typingctx, table, x, y, thread):
     def codegen(context, builder, signature, args):
         table_type, x_type, y_type, _ = signature.args
         start = context.make_array(table_type)(context, builder, args[0]).data
-        job = cgutils.alloca_once(builder, INT, size=len(PLACE))
+        job = cgutils.alloca_once(builder, POINTER, size=len(PLACE))
 
         def put(name, value):
-            builder.store(builder.bitcast(value, POINTER), _field(builder, job, name))
+            builder.store(value, _field(builder, job, name))
 
         for place, name in enumerate(ADDRESSES):
-            put(name, builder.load(builder.bitcast(builder.gep(start, [INT(place)]), POINTER.as_pointer())))
+            put(name, builder.load(builder.gep(start, [INT(place)], source_etype=INT), typ=POINTER))
         for name, array_type, array in (("x", x_type, args[1]), ("y", y_type, args[2])):
             put(name, context.make_array(array_type)(context, builder, array).data)
         for name in RECORDS:
             where = INT(RUN_AT)
             if name != "run":
-                where = builder.load(builder.gep(start, [INT(RUN_AT + (RUN.names or ()).index(f"{name}_at"))]))
-            put(name, builder.gep(start, [where]))
-        builder.store(args[3], _field(builder, job, "thread", INT))
+                at = INT(RUN_AT + (RUN.names or ()).index(f"{name}_at"))
+                where = builder.load(builder.gep(start, [at], source_etype=INT), typ=INT)
+            put(name, builder.gep(start, [where], source_etype=INT))
+        builder.store(args[3], _field(builder, job, "thread"))
         return job
 
     return JobType(x.dtype)(table, x, y, types.int64), codegen

@@ -136,6 +136,9 @@ def op_record(**fields: type) -> np.dtype:
     named = [(name, np.int64) for name in HEADER] + list(fields.items())
     if len(named) > OP_SIZE:
         raise ValueError(f"an op has room for {OP_SIZE - len(HEADER)} fields of its block; got {len(fields)}")
+    for name in fields:
+        if name in HEADER or hasattr(np.record, name):  # op.size is the field when compiled, and 1 in plain Python
+            raise ValueError(f"a field of a block cannot be called {name!r}: the header or NumPy's records have that name")
     return np.dtype(
         {
             "names": [name for name, _ in named],

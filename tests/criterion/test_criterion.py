@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import LOSSES, assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net, normal
+from helpers import LOSSES, assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net, normal, small
 
 import fastmlp as fm
 
@@ -73,8 +73,8 @@ def test_written_criterion_may_return_any_real_number_and_array(dtype):
 
 
 def test_losses_of_few_bits_are_summed_in_many():
-    """4,096 steps of a float16 loss of 200: their sum is beyond float16."""
-    X = np.random.default_rng(0).normal(size=(4096, 2)).astype(np.float32)
+    """Steps with a float16 loss of 200: their sum is beyond float16."""
+    X = np.random.default_rng(0).normal(size=(small(4096, 400), 2)).astype(np.float32)
     y = 10 * X.sum(axis=1, keepdims=True)
     losses = []
     for loss in (float, np.float16):
@@ -87,21 +87,21 @@ def test_losses_of_few_bits_are_summed_in_many():
 @pytest.mark.parametrize(
     ("criterion", "error", "message"),
     [
-        (Squares(lambda v: None), TypeError, "Squares.forward must return one number, the loss; got None: a return statement"),
+        (Squares(lambda _: None), TypeError, "Squares.forward must return one number, the loss; got None: a return statement"),
         (Squares(lambda v: np.array([v, v])), ValueError, r"got an array of shape \(2,\): take its mean, .mean\(\)"),
         (Squares(lambda v: (v, v)), TypeError, "one number, the loss; got a tuple of 2"),
         (Squares(str), TypeError, "Squares.forward must return one number, the loss; got '"),
         (Squares(complex), TypeError, "Squares.forward must return one number, the loss; got"),
         (Squares(bool), TypeError, "Squares.forward must return one number, the loss; got True"),
-        (Squares(gradient=lambda g: None), TypeError, r"Squares.backward must return \(4, 4\).*; got None: a return statement"),
+        (Squares(gradient=lambda _: None), TypeError, r"Squares.backward must return \(4, 4\).*; got None: a return statement"),
         (Squares(gradient=lambda g: (g, g)), TypeError, r"Squares.backward must return \(4, 4\).*; got a tuple of 2"),
         (Squares(gradient=lambda g: g[:, :1]), ValueError, r"Squares.backward must return \(4, 4\).*; got \(4, 1\)"),
         (Squares(gradient=lambda g: np.hstack([g] * 99)), ValueError, r"must return \(4, 4\).*; got \(4, 396\)"),
         (Squares(gradient=lambda g: g[1:]), ValueError, r"must return \(4, 4\).*; got \(3, 4\)"),
         (Squares(gradient=lambda g: g.sum()), ValueError, r"must return \(4, 4\).*; got \(\)"),
         (Squares(gradient=lambda g: g * 1j), TypeError, "Squares.backward returns must hold real numbers; got complex"),
-        (Squares(lambda v: np.nan), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
-        (Squares(lambda v: 10**400), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
+        (Squares(lambda _: np.nan), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
+        (Squares(lambda _: 10**400), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
         (Squares(gradient=lambda g: g * np.inf), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
     ],
 )
@@ -132,9 +132,7 @@ def test_error_of_a_written_criterion_keeps_what_has_been_trained():
     twin = make_net([3, 9, 4])
     rule = fm.SGD(twin.parameters(), lr=0.1, momentum=0.9)
     with pytest.warns(UserWarning, match="in Python"):
-        fm.fit(
-            twin, Squares(), rule, X, y, epochs=2, batch_size=4, rng=0, schedule=fm.CosineAnnealingLR(rule, 10)
-        )
+        fm.fit(twin, Squares(), rule, X, y, epochs=2, batch_size=4, rng=0, schedule=fm.CosineAnnealingLR(rule, 10))
     assert_same_bits(flat(model), flat(twin))
 
 
@@ -249,3 +247,14 @@ def test_constant_of_a_loss_may_be_assigned(dtype):
         with pytest.raises(error, match="weight must be"):
             Weighted(wrong)
     assert repr(criterion) == "Weighted(weight=4)"
+
+
+def test_formula_of_a_subclass_brings_its_own_slope(dtype, rng):
+    class Tripled(Weighted):
+        @staticmethod
+        def value(out, y, weight):
+            return 3 * weight * (out - y)
+
+    criterion, out, y = Tripled(2), normal(rng, (5, 3), dtype), normal(rng, (5, 3), dtype)
+    assert criterion(out, y) == pytest.approx(6 * (out - y).mean(), abs=100 * eps(dtype))
+    assert_within(criterion.backward(), np.full((5, 3), 6 / 15), eps(dtype))

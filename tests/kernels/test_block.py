@@ -46,7 +46,7 @@ class Affine(Op):
 
     def lay_out(self, record, memory):
         for name, value in self.fields.items():
-            record[name] = value
+            setattr(record, name, value)
 
 
 def job_of(ops, dtype, rows):

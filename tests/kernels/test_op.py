@@ -21,6 +21,7 @@ from fastmlp.kernels.op import (
     RUN,
     TASKS,
     UNIT,
+    Fields,
     Memory,
     Op,
     op_record,
@@ -40,10 +41,10 @@ def test_tasks_are_numbered_in_their_order():
 
 
 def test_an_op_is_the_header_and_the_fields_of_its_block():
-    record = op_record(size=np.int64, slope=np.float64)
-    assert record.names == (*HEADER, "size", "slope")
+    record = op_record(length=np.int64, slope=np.float64)
+    assert record.names == (*HEADER, "length", "slope")
     assert record.itemsize == 8 * OP_SIZE
-    assert record.fields["size"] == (np.dtype(np.int64), 8 * len(HEADER))
+    assert record.fields["length"] == (np.dtype(np.int64), 8 * len(HEADER))
     assert record.fields["slope"] == (np.dtype(np.float64), 8 * len(HEADER) + 8)
     assert record.names[0] == "block", "which a call by address reads"
 
@@ -54,6 +55,15 @@ def test_an_op_has_room_for_so_many_fields():
     assert full.fields[f"f{room - 1}"][1] == 8 * (OP_SIZE - 1)
     with pytest.raises(ValueError, match=f"room for {room} fields of its block; got {room + 1}"):
         op_record(**{f"f{i}": np.int64 for i in range(room + 1)})
+
+
+def test_a_field_has_a_name_of_its_own():
+    """As an attribute of a record, `size` is NumPy's in plain Python, and would be the field when compiled."""
+    for name in ("size", "shape", "data", "max", "T", "width_in", "block"):
+        with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
+            op_record(**{name: np.int64})
+    for record in (RUN, PASS, PHASE, CALL, op_record()):
+        assert not [name for name in record.names if hasattr(np.record, name)]
 
 
 def test_addresses_come_first_and_once():

@@ -334,7 +334,7 @@ def test_parameter_of_two_modules_is_refused():
         before = other.weight
         with pytest.raises(
             ValueError,
-            match=r"already belongs to Linear\(3, 3\); tied parameters are not supported: copy its numbers, .weight.data = other.data",
+            match=r"already belongs to Linear\(3, 3\); tied parameters are not supported: copy its numbers, .weight.data = other",
         ):
             other.weight = one.weight
         assert other.weight is before
@@ -404,15 +404,15 @@ def test_a_part_pickles_and_copies_alone():
     model = make_net([500, 400, 3])
     model(np.ones((small(1000, 1), 500)))
     model.predict(np.ones((small(1000, 1), 500)))
-    small = model[2]
-    for part in (small, small.weight, small.bias, fm.SGD(small.parameters(), momentum=0.9), model[1]):
+    layer = model[2]
+    for part in (layer, layer.weight, layer.bias, fm.SGD(layer.parameters(), momentum=0.9), model[1]):
         assert len(pickle.dumps(part)) < 16_000
     whole = len(pickle.dumps(model))
     assert whole < 4 * 2 * (501 * 400 + 401 * 3) + 10_000  # numbers and gradients
-    twin = copy.deepcopy(small)
+    twin = copy.deepcopy(layer)
     assert twin.storage.data.size < 3 * 401 * 16
     assert twin._root() is twin
-    assert_same_bits(twin.weight.data, small.weight.data)
+    assert_same_bits(twin.weight.data, layer.weight.data)
     both = copy.deepcopy([model, model[0]])
     assert both[1] is both[0][0]
 
@@ -457,3 +457,35 @@ def test_backward_after_a_change_says_that_it_was_the_change():
             model.backward(np.ones((4, 3)))
         model(np.ones((4, 2)))
         assert model.backward(np.ones((4, 3))).shape == (4, 2)
+
+
+def test_shallow_copy_shares_and_takes_nothing(dtype):
+    """The parameters, the parts and their places stay those of the module that was copied."""
+    model, x = make_net([2, 3, 1], dtype=dtype), np.ones((4, 2))
+    right = model(x)
+    for _ in range(2):
+        twin, layer = copy.copy(model), copy.copy(model[0])
+        assert_same_bits(twin(x), right)
+        assert_same_bits(layer(x), model[0](x))
+        assert layer.weight is model[0].weight
+        assert layer.weight.owner is model[0]
+        assert model[0]._network() is model
+        for part in (twin, layer):
+            with pytest.raises(ValueError, match="already has a place in a network"):
+                fm.Sequential(part)
+        del twin, layer
+        assert model[0]._network() is model
+        assert_same_bits(model.predict(x), right)
+    free = fm.Linear(2, 3)
+    shallow = copy.copy(free)
+    del free
+    assert fm.Sequential(shallow)(x).shape == (4, 3)
+
+
+@pytest.mark.parametrize("state", [None, [], "0.weight", 3])
+def test_state_that_is_no_dictionary_is_refused(state):
+    model = make_net([2, 3])
+    optimizer = fm.SGD(model.parameters())
+    for owner in (model, optimizer, fm.CosineAnnealingLR(optimizer, 3)):
+        with pytest.raises(TypeError, match=r"state must be a dictionary, as state_dict\(\) gives it; got"):
+            owner.load_state_dict(state)

@@ -313,7 +313,7 @@ def test_modules_in_python_may_do_as_they_like_with_arrays(second, dtype, rng):
 
 
 WRONG = {
-    "nothing": (lambda a: None, TypeError, "None: a return statement is missing"),
+    "nothing": (lambda _: None, TypeError, "None: a return statement is missing"),
     "two": (lambda a: (a, a), TypeError, "a tuple of 2, not one array"),
     "sum": (lambda a: a.sum(), ValueError, r"got \(\)"),
     "one axis": (lambda a: a[:, 0], ValueError, r"got \(4,\)"),

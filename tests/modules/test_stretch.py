@@ -65,7 +65,7 @@ def test_predict_starts_no_more_threads_than_there_are_tiles(monkeypatch):
             take_part(thread, threads)
 
     monkeypatch.setattr(stretch, "run_together", run_together)
-    monkeypatch.setattr(stretch, "team_size", lambda wanted, work, per_thread, shares: min(wanted or 1, shares))
+    monkeypatch.setattr(stretch, "team_size", lambda wanted, *_: min(wanted or 1, _[-1]))
     model = fm.Sequential(fm.Linear(2, 3, rng=0))
     for rows in (1, stretch.TILE_ROWS, stretch.TILE_ROWS + 1, 3 * stretch.TILE_ROWS + 1, 1000):
         X = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
@@ -128,7 +128,7 @@ def test_threads_may_call_one_loss_at_the_same_time(dtype, rng):
     for criterion in (fm.CrossEntropyLoss(), fm.MSELoss()):
         labels = [rng.integers(3, size=len(x)) if criterion.takes_labels else np.zeros_like(x) for x in out]
         right = [criterion(*pair) for pair in zip(out, labels)]
-        calls = [lambda i=i: criterion(out[i], labels[i]) for i in range(4)] * small(50, 2)
+        calls = [lambda c=criterion, x=x, y=y: c(x, y) for x, y in zip(out, labels)] * small(50, 2)
         assert together(calls) == right * small(50, 2)
 
 

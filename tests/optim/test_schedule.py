@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
+import numpy as np
 import pytest
 from helpers import assert_same_bits, eager_train, flat, make_data, make_net
 
@@ -43,12 +46,93 @@ def test_state_dict_round_trips():
     assert other.optimizer.lr == schedule.optimizer.lr
 
 
-def test_load_state_dict_rejects_what_does_not_fit():
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s: s.pop("T_max"), KeyError, "does not fit CosineAnnealingLR.*T_max"),
+        (lambda s: s.update(gamma=1), KeyError, "does not fit CosineAnnealingLR.*gamma"),
+        (lambda s: s.update(T_max=0), ValueError, "T_max must be at least 1; got 0"),
+        (lambda s: s.update(last_epoch=-4), ValueError, "last_epoch must be at least 0; got -4"),
+        (lambda s: s.update(eta_min="0"), TypeError, "eta_min must be a number; got '0'"),
+        (lambda s: s.update(base_lr=np.nan), ValueError, "base_lr must be at least 0 and finite; got nan"),
+    ],
+)
+def test_load_state_dict_rejects_what_does_not_fit(change, error, message):
     schedule = fm.CosineAnnealingLR(optimizer_of(), T_max=10)
+    schedule.step(3)
+    before, rate = schedule.state_dict(), schedule.optimizer.lr
     state = schedule.state_dict()
-    state.pop("T_max")
-    with pytest.raises(KeyError, match=r"does not fit CosineAnnealingLR.*T_max"):
+    change(state)
+    with pytest.raises(error, match=message):
         schedule.load_state_dict(state)
+    assert schedule.state_dict() == before
+    assert schedule.optimizer.lr == rate
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("T_max", 0, ValueError, "T_max must be at least 1; got 0"),
+        ("T_max", 2.5, TypeError, "T_max must be a whole number; got 2.5"),
+        ("eta_min", -1, ValueError, "eta_min must be at least 0 and finite; got -1"),
+        ("last_epoch", -1, ValueError, "last_epoch must be at least 0; got -1"),
+        ("last_epoch", 1.5, TypeError, "last_epoch must be a whole number; got 1.5"),
+        ("interval", "batch", ValueError, "interval must be .*; got 'batch'"),
+        ("base_lr", "0.1", TypeError, "base_lr must be a number; got '0.1'"),
+        ("base_lr", -0.1, ValueError, "base_lr must be at least 0 and finite; got -0.1"),
+        ("optimizer", None, TypeError, "optimizer must be an Optimizer of fastmlp; got a NoneType"),
+    ],
+)
+def test_attribute_is_checked_as_the_argument_is(name, value, error, message):
+    schedule = fm.CosineAnnealingLR(optimizer_of(), T_max=10)
+    with pytest.raises(error, match=message):
+        setattr(schedule, name, value)
+    schedule.step()
+    assert schedule.last_epoch == 1
+    with pytest.raises(ValueError, match="last_epoch must be at least 0; got -1"):
+        schedule.step(-2)
+    assert schedule.last_epoch == 1
+
+
+def test_second_schedule_begins_from_the_optimizers_own_rate():
+    """Not from where the first one has left it; unless another rate has been assigned since."""
+    optimizer = optimizer_of(0.4)
+    first = fm.CosineAnnealingLR(optimizer, T_max=10)
+    first.step(10)
+    assert optimizer.lr == pytest.approx(0, abs=1e-16)
+    second = fm.CosineAnnealingLR(optimizer, T_max=10)
+    assert second.base_lr == optimizer.lr == 0.4
+    second.step(10)
+    optimizer.lr = 0.2
+    third = fm.CosineAnnealingLR(optimizer, T_max=10)
+    assert third.base_lr == optimizer.lr == 0.2
+
+
+def test_second_schedule_after_loading(dtype):
+    optimizer = optimizer_of(0.4)
+    fm.CosineAnnealingLR(optimizer, T_max=10).step(10)
+    other = optimizer_of(7.0)
+    other.load_state_dict(optimizer.state_dict())
+    for rule in (other, pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer)):
+        assert rule.lr == pytest.approx(0, abs=1e-16)
+        assert fm.CosineAnnealingLR(rule, T_max=10).base_lr == 0.4
+
+
+def test_groups_keep_their_ratio():
+    model = make_net([2, 3, 2])
+    groups = [{"params": model[0].parameters(), "lr": 0.4}, {"params": model[2].parameters(), "lr": 0.1}]
+    schedule = fm.CosineAnnealingLR(fm.SGD(groups, lr=1), T_max=10)
+    for _ in range(12):
+        first, second = schedule.get_last_lr()
+        assert second == pytest.approx(first / 4, rel=1e-15)
+        assert first == schedule.rate(schedule.last_epoch)
+        schedule.step()
+    groups = [{"params": model[0].parameters(), "lr": 0}, {"params": model[2].parameters(), "lr": 0.1}]
+    with pytest.raises(ValueError, match="the first group's lr must be above 0"):
+        fm.CosineAnnealingLR(fm.SGD(groups, lr=1), T_max=10)
+    still = fm.CosineAnnealingLR(optimizer_of(0.0), T_max=10)
+    still.step(3)
+    assert still.get_last_lr() == [0]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +149,7 @@ def test_cosine_annealing_rejects_bad_options(keywords, error, message):
 
 
 def test_schedule_rejects_what_is_not_an_optimizer():
-    with pytest.raises(TypeError, match="optimizer must be an Optimizer of fastmlp; got a fastmlp.*Sequential"):
+    with pytest.raises(TypeError, match=r"optimizer must be an Optimizer of fastmlp; got a fastmlp.*Sequential"):
         fm.CosineAnnealingLR(make_net([2, 2]), T_max=3)
 
 
@@ -95,6 +179,17 @@ def test_written_schedule_works_eagerly_and_in_fit(dtype):
     assert_same_bits(flat(models[0]), flat(models[1]))
     assert_same_bits(flat(models[0]), flat(models[2]))
     assert optimizers[0].lr == optimizers[1].lr == 0.8
+
+
+def test_written_schedule_is_saved_and_copied():
+    schedule = Warmup(optimizer_of(0.8), 4)
+    schedule.step(2)
+    other = Warmup(optimizer_of(0.8), 9)
+    other.load_state_dict(schedule.state_dict())
+    for twin in (other, copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))):
+        twin.step()
+        assert (twin.optimizer.lr, twin.last_epoch, twin.epochs) == (0.8, 3, 4)
+    assert schedule.last_epoch == 2
 
 
 def test_schedule_without_a_rate_says_so():

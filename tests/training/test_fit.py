@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import _thread
 import threading
 
 import numpy as np
 import pytest
-from helpers import LOSSES, assert_same_bits, assert_within, eps, flat, make_data, make_net, small
+from helpers import LOSSES, assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net, small
 
 import fastmlp as fm
 
@@ -191,3 +192,103 @@ def test_optimizer_of_some_parameters_is_told_how_to_keep_the_others():
         fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2)
         assert_same_bits(model[0].weight.data, frozen)
         assert (model[2].weight.data != before).any()
+
+
+def test_limit_of_threads_holds_in_every_phase(monkeypatch):
+    """``threads=1`` starts none, in training and in validation; nor do sizes that are too small for two."""
+    started = []
+
+    def start(*arguments, real=_thread.start_new_thread):
+        started.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(_thread, "start_new_thread", start)
+    X, y = make_data(small(4000, 20), small(784, 3), 10)
+    model = make_net([X.shape[1], small(128, 4), 10], "relu")
+    optimizer = fm.SGD(model.parameters(), lr=0.01)
+    fm.fit(model, fm.CrossEntropyLoss(), optimizer, X[:64], y[:64], epochs=2, threads=1, validation=(X, y))
+    model.predict(X, threads=1)
+    model.predict(X[:2])
+    assert started == []
+
+
+def test_number_of_threads_has_a_bound():
+    """A typo does not start a hundred thousand of them, and the results are the same."""
+    X, y = make_data(64, 3, 4)
+    right, _, _ = trained(X, y, batch_size=32, epochs=1)
+    for threads in (100_000, 2**62):
+        model, _, _ = trained(X, y, batch_size=32, epochs=1, threads=threads)
+        assert_same_bits(flat(model), flat(right))
+        assert_same_bits(model.predict(X, threads=threads), right.predict(X))
+    for threads, error in ((2**62 + 1, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="threads must be"):
+            trained(X, y, threads=threads)
+        with pytest.raises(error, match="threads must be"):
+            right.predict(X, threads=threads)
+
+
+def test_fit_where_no_thread_can_be_started(monkeypatch):
+    """A container's limit on processes: fewer threads, the same result."""
+    X, y = make_data(small(300, 40), small(100, 3), 4)
+    keywords = {"widths": (X.shape[1], small(300, 4), 4), "batch_size": 32, "epochs": 1, "threads": 2}
+    right, _, _ = trained(X, y, **keywords)
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    model, history, _ = trained(X, y, **keywords)
+    assert len(history.loss) == 1
+    assert_same_bits(flat(model), flat(right))
+    assert_same_bits(model.predict(X, threads=2), right.predict(X, threads=2))
+
+
+def test_fit_does_not_heed_numpys_error_state(dtype):
+    X, y = make_data(11, 3, 4, "mse", dtype=dtype)
+    X[0], y[0] = 1e-40, 1e-40
+    right, history, _ = trained(X, y, loss="mse", dtype=dtype)
+    with np.errstate(all="raise"):
+        model, other, _ = trained(X, y, loss="mse", dtype=dtype)
+        with pytest.raises(fm.NonFiniteLossError):
+            trained(X, y, loss="mse", dtype=dtype, lr=1e30)
+    assert_same_bits(flat(model), flat(right))
+    assert other.loss == history.loss
+
+
+def test_masked_data_are_refused():
+    X, y = make_data(11, 3, 4, "mse")
+    for name in ("X", "y"):
+        masked = {"X": X, "y": y}
+        masked[name] = np.ma.masked_array(masked[name], masked[name] > 1)
+        with pytest.raises(ValueError, match=rf"{name} has masked entries, the first in row \d+, column \d"):
+            trained(masked["X"], masked["y"], loss="mse")
+        held_out = masked["X"], masked["y"]
+        with pytest.raises(ValueError, match=rf"validation {name} has masked entries"):
+            trained(X, y, loss="mse", validation=held_out)
+    labels = np.ma.masked_array([0, 1, 2], mask=[0, 0, 1])
+    with pytest.raises(ValueError, match="y has masked entries, the first in row 2"):
+        trained(X[:3], labels)
+
+
+def test_removed_and_replaced_parameters_are_trained_as_they_are(dtype):
+    """A network that was changed after it was built: `fit`, the loop by hand and a network built so are the same."""
+    X, y = make_data(11, 3, 4, dtype=dtype)
+    results = []
+    for way in ("fit", "hand", "built"):
+        model = make_net([3, 9, 4], dtype=dtype, bias=way != "built")
+        if way != "built":
+            model(X)
+            model.predict(X)
+            model[0].bias = None
+            del model[2].bias
+        model[2].weight = weight = fm.Parameter((4, 9), np.float64)
+        weight.data = np.arange(36).reshape(4, 9) / 36
+        model[0].weight.data = np.arange(27).reshape(9, 3) / 27
+        optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        if way == "hand":
+            eager_train(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=3, batch_size=4, rng=0)
+        else:
+            fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=3, batch_size=4, rng=0)
+        results.append(flat(model))
+    assert_same_bits(results[0], results[1])
+    assert_same_bits(results[0], results[2])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers import LOSSES, assert_same_bits, eager_train, flat, jit_only, make_data, make_net
 
 import fastmlp as fm
-from fastmlp.kernels import engine
 from fastmlp.training import compiled
 
 GOOD_X, GOOD_Y = make_data(6, 2, 3)
@@ -58,24 +59,28 @@ BAD = {
     "criterion_class": (
         {"criterion": fm.CrossEntropyLoss},
         TypeError,
-        r"criterion must be a Criterion; got the class CrossEntropyLoss: make one, Cross",
+        r"criterion must be a Criterion of fastmlp; got the class CrossEntropyLoss: make one, Cross",
     ),
-    "criterion_function": ({"criterion": np.mean}, TypeError, "criterion must be a Criterion; got"),
+    "criterion_function": ({"criterion": np.mean}, TypeError, "criterion must be a Criterion of fastmlp; got"),
     "optimizer_class": (
         {"optimizer": fm.SGD},
         TypeError,
-        r"optimizer must be an Optimizer; got the class SGD: make one, SGD\(\)",
+        r"optimizer must be an Optimizer of fastmlp; got the class SGD: make one, SGD\(\)",
     ),
     "optimizer_other": (
         {"optimizer": fm.SGD(make_net([2, 5, 3]).parameters(), lr=0.1)},
         ValueError,
         "the optimizer must hold the parameters of the model, all of them",
     ),
-    "model_class": ({"model": fm.Sequential}, TypeError, "model must be a Sequential; got the class Sequential: make one"),
+    "model_class": (
+        {"model": fm.Sequential},
+        TypeError,
+        "model must be a Sequential of fastmlp; got the class Sequential: make one",
+    ),
     "model_module": (
         {"model": fm.Linear(2, 3)},
         TypeError,
-        r"model must be a Sequential; got Linear: wrap it, Sequential\(Linear",
+        r"model must be a Sequential of fastmlp; got fastmlp.*Linear: wrap it, Sequential\(Linear",
     ),
     "schedule": ({"schedule": 0.1}, TypeError, "schedule must be an LRScheduler of the optimizer that is passed"),
     "schedule_other": (
@@ -104,13 +109,13 @@ def test_fit_rejects(name, monkeypatch):
     def never(*_):
         raise AssertionError("a kernel ran")
 
-    monkeypatch.setattr(engine, "train_steps", never)
+    monkeypatch.setattr(compiled, "run", never)
     before, mode = flat(model), model.eval().training
     with pytest.raises(error, match=message):
         fm.fit(**arguments)
     assert_same_bits(flat(model), before)
     assert optimizer.steps == 0
-    assert optimizer.state_dict()["velocity"] == []
+    assert optimizer.state_dict()["state"] == {}
     assert model.training == mode
 
 
@@ -120,7 +125,7 @@ def test_fit_rejects(name, monkeypatch):
         (np.zeros(6), r"y must have the shape of the outputs, \(N, 3\); got \(6,\): one-hot labels"),
         (np.zeros((6, 2)), r"\(N, 3\); got \(6, 2\)"),
         (np.zeros((5, 3)), "as many rows as each other; got 6 and 5"),
-        (np.full((6, 3), np.nan), "y must be finite; row 0 is not"),
+        (np.full((6, 3), np.nan), "y must be finite; row 0 holds nan"),
     ],
 )
 def test_fit_rejects_bad_targets(y, message):
@@ -135,6 +140,14 @@ def test_optimizer_of_a_part_of_the_model_is_rejected():
     model = make_net([2, 5, 3])
     with pytest.raises(ValueError, match="the optimizer must hold the parameters of the model, all of them"):
         fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model[0].parameters(), lr=0.1), GOOD_X, GOOD_Y, epochs=1)
+
+
+def assert_same_velocities(optimizer, other):
+    """Zero where there are none, as a run that failed at its first step has left them."""
+    states = [rule.state_dict()["state"] for rule in (optimizer, other)]
+    for i, parameter in enumerate(optimizer.params):
+        one, two = (s[i]["velocity"] if s.get(i) else np.zeros(parameter.shape, parameter.dtype) for s in states)
+        assert_same_bits(one, two)
 
 
 class Same(fm.Module):
@@ -211,22 +224,21 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("slice_steps", [1, 2, 1000])
 @pytest.mark.parametrize("name", CASES)
-def test_loss_that_is_not_finite_leaves_the_last_finite_parameters(name, slice_steps, threads, dtype, monkeypatch):
+def test_loss_that_is_not_finite_leaves_the_last_finite_parameters(name, dtype, monkeypatch):
     options, loss = CASES[name]
-    always = property(lambda _: slice_steps, lambda *_: None)
-    monkeypatch.setattr(compiled.CompiledRun, "_steps", always, raising=False)
-    model, optimizer, error = failing(dtype, loss=loss, threads=threads, **options)
-    expected, reference, steps, losses = finite_steps(
-        dtype, loss, options["lr"], options.get("momentum", 0), rates=options.get("schedule")
-    )
+    right = finite_steps(dtype, loss, options["lr"], options.get("momentum", 0), rates=options.get("schedule"))
+    for slice_steps, threads in itertools.product([1, 2, 1000], [1, 2]):
+        always = property(lambda _, steps=slice_steps: steps, lambda *_: None)
+        monkeypatch.setattr(compiled.CompiledRun, "_steps", always, raising=False)
+        check_failure(name, *failing(dtype, loss=loss, threads=threads, **options), *right)
+
+
+def check_failure(name, model, optimizer, error, expected, reference, steps, losses):
     assert np.isfinite(flat(model)).all()
     assert_same_bits(flat(model), flat(expected))
     assert optimizer.steps == reference.steps == steps
-    for one, other in zip(optimizer.state_dict()["velocity"], reference.state_dict()["velocity"]):
-        assert_same_bits(one, other)
+    assert_same_velocities(optimizer, reference)
     assert error.epoch == steps // 3
     assert len(error.history.loss) == error.epoch
     np.testing.assert_allclose(error.history.loss, losses, rtol=12 * np.finfo(np.float64).eps)
@@ -293,18 +305,20 @@ def test_call_that_is_broken_off_is_taken_back(monkeypatch, dtype):
     X, y = make_data(12, 2, 3, dtype=dtype)
     always = property(lambda _: 2, lambda *_: None)
     monkeypatch.setattr(compiled.CompiledRun, "_steps", always, raising=False)
-    original, calls = engine.train_steps, []
+    original, calls = compiled.run, []
 
-    def train_steps(*arguments):
+    def run(*arguments):
         original(*arguments)
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "train_steps", train_steps)
+    monkeypatch.setattr(compiled, "run", run)
     model = make_net([2, 5, 3], dtype=dtype)
     optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    history = fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=9, batch_size=4, rng=0, threads=1)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=9, batch_size=4, rng=0, threads=1)
+    history = caught.value.history
     monkeypatch.undo()
     twin = make_net([2, 5, 3], dtype=dtype)
     reference = fm.SGD(twin.parameters(), lr=0.1, momentum=0.9)
@@ -313,11 +327,10 @@ def test_call_that_is_broken_off_is_taken_back(monkeypatch, dtype):
     assert optimizer.steps == 4
     assert len(history.loss) == optimizer.steps // 3
     assert_same_bits(flat(model), flat(twin))
-    for one, other in zip(optimizer.state_dict()["velocity"], reference.state_dict()["velocity"]):
-        assert_same_bits(one, other)
+    assert_same_velocities(optimizer, reference)
 
 
-def test_update_in_python_that_is_interrupted_is_taken_back(capsys):
+def test_update_in_python_that_is_interrupted_is_taken_back():
     class Interrupted(fm.SGD):
         def step(self):
             super().step()
@@ -326,15 +339,16 @@ def test_update_in_python_that_is_interrupted_is_taken_back(capsys):
 
     X, y = make_data(12, 2, 3)
     model, twin = make_net([2, 5, 3]), make_net([2, 5, 3])
-    with pytest.warns(UserWarning, match="Interrupted"):
-        history = fm.fit(
-            model, fm.CrossEntropyLoss(), Interrupted(model.parameters(), 0.1), X, y, epochs=9, batch_size=4, rng=0
-        )
-    eager_train(twin, fm.CrossEntropyLoss(), fm.SGD(twin.parameters(), 0.1), X, y, epochs=9, batch_size=4, rng=0, steps=4)
+    rule = Interrupted(model.parameters(), 0.1, momentum=0.5)
+    with pytest.warns(UserWarning, match="Interrupted"), pytest.raises(KeyboardInterrupt) as caught:
+        fm.fit(model, fm.CrossEntropyLoss(), rule, X, y, epochs=9, batch_size=4, rng=0)
+    history, reference = caught.value.history, fm.SGD(twin.parameters(), 0.1, momentum=0.5)
+    eager_train(twin, fm.CrossEntropyLoss(), reference, X, y, epochs=9, batch_size=4, rng=0, steps=4)
     assert history.interrupted
     assert len(history.loss) == 1
     assert_same_bits(flat(model), flat(twin))
-    assert "fastmlp: interrupted in epoch 2 of 9" in capsys.readouterr().err
+    assert rule.steps == 4
+    assert_same_velocities(rule, reference)
 
 
 def test_error_in_a_written_module_is_passed_on():
@@ -352,18 +366,20 @@ def test_error_in_a_written_module_is_passed_on():
 @jit_only
 def test_thread_that_fails_calls_the_others_off(monkeypatch):
     """The main thread raises while a helper waits at the barrier: no deadlock."""
-    original = engine.train_steps
+    original = compiled.run
 
-    def train_steps(job, thread, threads):
-        if thread == 0:
+    def run(job, number, x, y, thread, threads):
+        if thread == 0 and threads > 1:
             raise KeyboardInterrupt
-        original(job, thread, threads)
+        original(job, number, x, y, thread, threads)
 
-    X, y = make_data(12, 2, 3)
+    X, y = make_data(64, 2, 3)
     trained = make_net([2, 5, 3])
     fm.fit(trained, fm.CrossEntropyLoss(), fm.SGD(trained.parameters(), lr=0.1), X, y, epochs=1)
-    monkeypatch.setattr(engine, "train_steps", train_steps)
+    monkeypatch.setattr(compiled, "run", run)
     model = make_net([2, 5, 3])
-    history = fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=1, threads=3)
-    assert history.interrupted
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=1, batch_size=64, threads=3)
+    assert caught.value.history.interrupted
+    assert caught.value.history.loss == []
     assert_same_bits(flat(model), flat(make_net([2, 5, 3])))

@@ -24,7 +24,7 @@ class Same(fm.Module):
     def backward(self, dy):
         return dy
 
-kind = sys.argv[1]
+kind, validated = sys.argv[1], sys.argv[2] == "True"
 keywords = {"batch_size": 8, "rng": 0}
 if kind == "python":
     warnings.simplefilter("ignore")
@@ -41,19 +41,24 @@ fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1, **keywords)  # c
 
 model, optimizer = build()
 print("begun", flush=True)
-history = fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2**40, **keywords)
+held_out = (X, y) if validated else None
+schedule = fm.CosineAnnealingLR(optimizer, 2**40)
+try:
+    fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2**40, validation=held_out, schedule=schedule, **keywords)
+except KeyboardInterrupt as interrupt:
+    history = interrupt.history
 print("stopped", flush=True)
 
 # The same again, without an interrupt: whole epochs by fit, the steps that are left by hand.
 epochs, rest = divmod(optimizer.steps, 7)
 twin, other = build()
 if epochs:
-    fm.fit(twin, fm.CrossEntropyLoss(), other, X, y, epochs=epochs, **keywords)
+    fm.fit(twin, fm.CrossEntropyLoss(), other, X, y, epochs=epochs, schedule=fm.CosineAnnealingLR(other, 2**40), **keywords)
 left = {"batch_size": 8, "rng": 0, "first_epoch": epochs, "epochs": epochs + 1, "steps": rest}
 eager_train(twin, fm.CrossEntropyLoss(), other, X, y, **left)
 print(json.dumps({
     "interrupted": history.interrupted,
-    "losses": len(history.loss),
+    "losses": [len(history.loss), schedule.last_epoch, len(history.validation_loss) if validated else len(history.loss)],
     "finite": bool(np.isfinite(flat(model)).all()),
     "steps": optimizer.steps,
     "same": bool((flat(twin) == flat(model)).all()),
@@ -62,12 +67,15 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-@pytest.mark.parametrize("kind", ["1", "2", "python"])
-@pytest.mark.parametrize("delay", [0.02, 0.6])
-def test_interrupt_stops_at_once_and_keeps_whole_steps(kind, delay):
+@pytest.mark.parametrize(
+    ("kind", "delay", "validated"), [("1", 0.02, False), ("1", 0.3, True), ("2", 0.4, False), ("python", 0.3, True)]
+)
+def test_interrupt_stops_at_once_and_keeps_whole_steps(kind, delay, validated):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, kind], **pipes, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, kind, str(validated)], **pipes, text=True, env=environment
+    ) as process:
         try:
             assert process.stdout.readline() == "begun\n", process.stderr.read()
             time.sleep(delay)
@@ -84,7 +92,6 @@ def test_interrupt_stops_at_once_and_keeps_whole_steps(kind, delay):
     result = json.loads(rest)
     assert result["interrupted"]
     assert result["finite"]
-    assert result["losses"] == result["steps"] // 7
+    assert result["losses"] == [result["steps"] // 7] * 3, "losses, schedule and validation losses are not in step"
     assert result["same"]
-    assert "fastmlp: interrupted in epoch" in errors
-    assert "Traceback" not in errors
+    assert errors == ""

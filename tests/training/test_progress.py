@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import io
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -22,9 +23,66 @@ def train(**keywords):
 def test_progress_is_silent_where_nobody_looks(progress, capsys):
     train(progress=False)  # which may say that it compiles
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("progress", [None, False, 0, np.False_, 0.0])
+def test_progress_is_silent_where_nobody_looks_or_wants_it(progress, capsys, monkeypatch):
+    if progress is not None:  # not even on a terminal
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     train(progress=progress)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("progress", [1, np.True_])
+def test_progress_is_shown_for_all_that_is_true(progress, capsys):
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    train(progress=progress)
+    assert "epoch 4/4" in capsys.readouterr().err
+
+
+class Log:
+    """What a program puts in the place of standard error: the least that `print` needs."""
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        pass
+
+
+class Refuses(Log):
+    def isatty(self):
+        raise OSError("no terminal here")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+STREAMS = {"none": lambda: None, "log": Log, "closed": closed, "refuses": Refuses, "object": object}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_standard_error_may_be_anything(name, monkeypatch):
+    """A windowed program has none, a logger has no isatty. Warnings of a module in Python go there as well."""
+
+    class Same(fm.Module):
+        def forward(self, x):
+            return x
+
+        def backward(self, dy):
+            return dy
+
+    monkeypatch.setattr(sys, "stderr", STREAMS[name]())
+    assert len(train().loss) == 4
+    assert len(train(validation=make_data(9, 2, 3)).validation_loss) == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = fm.Sequential(fm.Linear(2, 3), Same())
+        fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters()), *make_data(9, 2, 3), epochs=1)
 
 
 def test_progress_shows_epoch_loss_and_speed(capsys):

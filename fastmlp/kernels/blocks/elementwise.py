@@ -12,7 +12,7 @@ from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.compiler.derivative import derivative, scaled
 from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.lines import lines_pass
-from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
+from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, LINE_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory, Op
 
 __all__ = ["Elementwise"]
@@ -31,11 +31,13 @@ def elementwise_block(name: str, value: Callable, slope: Callable | None, saves:
     forward = lines_pass(value, inputs=1, outputs=1, constants=constants)
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=constants)
 
-    @block(name, forward, backward, constants=np.int64)  # where they lie in the workspace
+    # The name says what the formulas' instructions don't: which buffer the slope reads.
+    @block(f"{name}-{saves}", forward, backward, constants=np.int64)  # where they lie in the workspace
     def elementwise(task, op, job, row, rows, at):
         x, y, size = op.x + at * op.x_stride, op.y + at * op.y_stride, rows * op.y_stride
         if task == FORWARD_FEATURE_MAJOR:
-            size = op.width_out * (FEATURE_MAJOR_BYTES // job.work.itemsize)
+            line = LINE_BYTES // job.work.itemsize  # with registers of 32 bytes a feature takes a line and a half
+            size = (op.width_out * (FEATURE_MAJOR_BYTES // job.work.itemsize) + line - 1) // line * line
         if task == BACKWARD:
             saved = x if reads_x else y
             start = at * op.y_stride

@@ -104,6 +104,7 @@ def _pass(
     def run(size, *arguments):
         check(arguments)
         *given, (numbers, first) = places(arguments)
+        assert size * given[0][0].itemsize % LINE_BYTES == 0  # machine code would leave out the rest
         parts = [array[at : at + size] for array, at in given]
         with np.errstate(all="ignore"):  # as machine code
             results = as_tuple(formula(*parts[:inputs], *(numbers[first + k] for k in range(constants))))

@@ -23,8 +23,11 @@ from typing import Any
 
 from llvmlite import binding
 
+from fastmlp.kernels.compiler.collector import collector_off
+
 __all__ = [
     "AVAILABLE",
+    "AttributeTemplate",
     "BlockCompiler",
     "DispatcherCache",
     "PartCompiler",
@@ -135,7 +138,15 @@ class PartCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
         super().__init__(typing, target, library or _Part(target.codegen(), "part"), *rest)
 
 
-class WholeCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
+class _CollectorOff(Compiler or object):  # type: ignore[misc,unused-ignore]
+    """A compilation with all that it starts: parts are compiled inside it. What comes from the cache does not get here."""
+
+    def compile_extra(self, func):
+        with collector_off():
+            return super().compile_extra(func)
+
+
+class WholeCompiler(_CollectorOff):
     """For entry points."""
 
     def __init__(self, typing, target, library, *rest):
@@ -145,7 +156,7 @@ class WholeCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
         super().__init__(typing, target, library, *rest)
 
 
-class BlockCompiler(Compiler or object):  # type: ignore[misc,unused-ignore]
+class BlockCompiler(_CollectorOff):
     """For functions that are called by their address."""
 
     def __init__(self, typing, target, library, *rest):
@@ -211,6 +222,9 @@ def object_code(library: Any) -> tuple[bytes, list[str], bool]:
     used = [value.name for values in (module.functions, module.global_variables) for value in values if value.is_declaration]
     return library.object_code, [name for name in used if not name.startswith("llvm.")], not library.has_dynamic_globals
 
+
+#: What says the types of a type's attributes. Needed wherever anything is compiled.
+AttributeTemplate: Any = _find("numba.core.typing.templates", "AttributeTemplate") or object
 
 #: What Numba holds while it compiles; a lock of ours where it has another name.
 compiler_lock: Any = _find("numba.core.compiler_lock", "global_compiler_lock") or threading.RLock()

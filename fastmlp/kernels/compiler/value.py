@@ -130,6 +130,7 @@ def as_llvm(x: Any, dtype: np.dtype, lanes: int) -> ir.Value:
 
 
 def two_dtypes(first, second):
+    """The error of a formula that combines two dtypes."""
     if "bool" in (str(first), str(second)):
         return TypeError("a comparison is no number: use select(condition, a, b), which has both branches")
     return TypeError(

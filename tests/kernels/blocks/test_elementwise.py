@@ -14,12 +14,14 @@ from helpers import (
     normal,
     ran_both_ways,
     ran_predicting,
+    run_python,
     small,
 )
 
 import fastmlp as fm
 from fastmlp.kernels.blocks.elementwise import Elementwise, elementwise_block
 from fastmlp.kernels.compiler.expression import select
+from fastmlp.kernels.compiler.processor import TRIPLE
 
 WIDTHS = small([1, 2, 7, 15, 16, 17, 31, 33, 129], [1, 7, 17])
 
@@ -193,3 +195,32 @@ def test_padding_of_deltas_stays_zero(dtype, rng):
         x, dy = normal(rng, (3, 5), dtype), normal(rng, (3, 5), dtype)
         ran = ran_both_ways([make(5)], x, dy)
         assert not ran.rows_at(ran.program.records[1].dx, 5, 3)[:, 5:].any()
+
+
+def test_every_number_of_a_narrow_prediction_with_registers_of_half_a_line():
+    """A feature takes a line and a half there, and a pass computes whole lines: the last rows of the last one were left out."""
+    if not TRIPLE.startswith("x86_64"):
+        pytest.skip("these are features of x86")
+    code = """
+import os
+os.environ |= {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+avx", "NUMBA_DISABLE_JIT": "1"}
+import numpy as np, fastmlp as fm
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+assert REGISTER_BYTES == 32
+model = fm.Sequential(fm.Linear(2, 25), fm.Tanh(), fm.Linear(25, 1), fm.Sigmoid())
+x = np.ones((24, 2), np.float32)
+assert np.abs(model.predict(x) - model(x)).max() < 1e-6
+"""
+    run_python(code)
+
+
+def test_slopes_of_one_formula_that_read_different_buffers_do_not_mix(dtype):
+    """Their instructions are the same, so whichever was compiled first was the machine code of both."""
+    x = np.full((1, 2), 2, dtype)
+    for saves, expected in (("y", 6), ("x", 2)):
+        ran = ran_both_ways([Elementwise(2, "same", thrice, itself, saves)], x, np.ones_like(x))
+        assert (ran.dx == expected).all()
+
+
+def itself(saved):
+    return saved

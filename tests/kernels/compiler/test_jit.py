@@ -15,16 +15,26 @@ import pytest
 from helpers import JIT, jit_only, run_python
 
 import fastmlp.kernels
+from fastmlp.kernels import engine, scan
+from fastmlp.kernels.blocks import linear
 from fastmlp.kernels.compiler import jit
+from fastmlp.kernels.products import matmul
+
+pytestmark = pytest.mark.once
 
 FOLDER = Path(fastmlp.kernels.__file__).parent
 PATHS = {path.stem: path for path in sorted(FOLDER.rglob("*.py")) if path.stem != "__init__"}
 SOURCES = {module: ast.parse(path.read_text()) for module, path in PATHS.items()}
-DOORS = ("kernel", "inner", "instead", "expression")
+
+#: Whose body Numba compiles; and what compiled code may call besides.
+BODIES = {"kernel", "inner", "block"}
+DOORS = {*BODIES, "instead", "expression", "intrinsic"}
 
 
-def top_functions(tree):
-    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+def functions(tree):
+    """All functions, those inside others too, but no methods."""
+    methods = {item for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body}
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node not in methods]
 
 
 def decorators(function):
@@ -35,93 +45,109 @@ def decorators(function):
     return names
 
 
-def is_compiled(function):
-    return bool(decorators(function) & {*DOORS, "intrinsic"})
-
-
 COMPILED = {
     f"{module}.{function.name}": function
     for module, tree in SOURCES.items()
-    for function in top_functions(tree)
-    if is_compiled(function)
+    for function in functions(tree)
+    if decorators(function) & DOORS
 }
+KERNELS = {name: function for name, function in COMPILED.items() if decorators(function) & BODIES}
 
-# The names that a module has from the kernels: its own functions, and those it imports.
-PYTHON_ONLY = {function.name for tree in SOURCES.values() for function in top_functions(tree) if not is_compiled(function)} - {
-    function.name for function in COMPILED.values()
-}
+# Functions of these modules that Numba is told nothing about; names that both kinds have are nobody's.
+PYTHON_ONLY = {
+    function.name for tree in SOURCES.values() for function in tree.body if isinstance(function, ast.FunctionDef)
+} - {function.name for function in COMPILED.values()}
 
 
 def test_there_is_something_to_look_at():
-    assert {"matmul.matmul", "transpose.transpose", "threads.barrier"} <= COMPILED.keys()
+    assert {
+        "matmul.matmul",
+        "transpose.transpose",
+        "threads.barrier",
+        "linear._linear",
+        "optimizers.optimizer",
+    } <= COMPILED.keys()
+    assert {"engine.run", "scan.row_sum", "elementwise.elementwise", "moves._input"} <= KERNELS.keys()
+    assert {"announced", "row_stride", "lines_pass"} <= PYTHON_ONLY
     assert len(SOURCES) > 10
     assert len(SOURCES) == len([path for path in FOLDER.rglob("*.py") if path.stem != "__init__"]), "two of one name"
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_public_function_has_a_docstring(module):
-    for function in top_functions(SOURCES[module]):
-        assert function.name.startswith("_") or ast.get_docstring(function), f"{module}.{function.name}"
-    assert ast.get_docstring(SOURCES[module])
+def test_public_functions_have_docstrings():
+    for module, tree in SOURCES.items():
+        assert ast.get_docstring(tree), module
+        for function in tree.body:
+            if isinstance(function, ast.FunctionDef):
+                assert function.name.startswith("_") or ast.get_docstring(function), f"{module}.{function.name}"
 
 
-@pytest.mark.parametrize("name", COMPILED)
-def test_compiled_function_calls_compiled_functions_only(name):
-    if decorators(COMPILED[name]) & {"intrinsic", "instead", "expression"}:
-        return  # those emit code, or run as plain Python only
-    called = {
-        node.func.id for node in ast.walk(COMPILED[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    assert not called & PYTHON_ONLY
+def test_kernels_call_decorated_functions_only():
+    """So each function that compiled code consists of says by its decorator how it is compiled."""
+    for name, function in KERNELS.items():
+        calls = [node.func for line in function.body for node in ast.walk(line) if isinstance(node, ast.Call)]
+        called = {call.id for call in calls if isinstance(call, ast.Name)}
+        called |= {call.attr for call in calls if isinstance(call, ast.Attribute)}
+        undecorated = called & PYTHON_ONLY
+        assert not undecorated, name
 
 
-@pytest.mark.parametrize("name", COMPILED)
-def test_compiled_function_keeps_the_rules(name):
+def test_compiled_functions_keep_the_rules():
     """No optional argument, no string, no exception, nothing but a kernel's arguments."""
-    function = COMPILED[name]
-    arguments = function.args
-    assert not arguments.defaults
-    assert not arguments.kwonlyargs
-    assert arguments.vararg is None
-    assert arguments.kwarg is None
-    if decorators(function) & {"kernel", "inner"}:
-        assert not [node for node in ast.walk(function) if isinstance(node, (ast.Raise, ast.Assert, ast.Try, ast.With))]
+    for name, function in COMPILED.items():
+        arguments = function.args
+        assert not arguments.defaults + arguments.kwonlyargs, name
+        assert arguments.vararg is arguments.kwarg is None, name
+    for name, function in KERNELS.items():
+        assert len(decorators(function) & DOORS) == 1, name
+        assert not [node for node in ast.walk(function) if isinstance(node, (ast.Raise, ast.Assert, ast.Try, ast.With))], name
         texts = [node for node in ast.walk(function) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-        assert len(texts) <= 1, "a kernel has no strings but its docstring"
+        decorator = [text for one in function.decorator_list for text in ast.walk(one) if text in texts]  # a block's name
+        docstring = ast.get_docstring(function) is not None
+        assert len(texts) - len(decorator) == docstring, f"{name}: a kernel has no strings but its docstring"
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_numba_is_called_through_the_one_door(module):
-    if module == "jit":
-        return
-    for node in ast.walk(SOURCES[module]):
-        if isinstance(node, ast.Attribute):
-            assert node.attr not in ("njit", "jit", "vectorize", "cfunc", "prange"), f"{module}, line {node.lineno}"
-        if isinstance(node, ast.ImportFrom) and node.module == "numba":
-            assert not {alias.name for alias in node.names} & {"njit", "jit", "prange", "vectorize", "cfunc"}
+def test_numba_is_called_through_the_one_door():
+    doors = {"njit", "jit", "vectorize", "guvectorize", "cfunc", "prange", "stencil"}
+    for module, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            where = f"{module}, line {getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Attribute) and module != "jit":
+                assert node.attr not in doors, where
+            if isinstance(node, ast.ImportFrom) and node.module == "numba":
+                assert not {alias.name for alias in node.names} & doors, where
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_all_names_exist(module):
-    inside = PATHS[module].relative_to(FOLDER).with_suffix("")
-    namespace = importlib.import_module(".".join([fastmlp.kernels.__name__, *inside.parts]))
-    names = getattr(namespace, "__all__", [])
-    assert sorted(names) == sorted(set(names))
-    assert all(hasattr(namespace, name) for name in names)
+def test_all_names_exist():
+    for module, path in PATHS.items():
+        inside = path.relative_to(FOLDER).with_suffix("")
+        namespace = importlib.import_module(".".join([fastmlp.kernels.__name__, *inside.parts]))
+        names = getattr(namespace, "__all__", [])
+        assert sorted(names) == sorted(set(names)), module
+        assert all(hasattr(namespace, name) for name in names), module
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_emitted_pointers_are_opaque(module):
+#: Numba compares the type of a variable with what is stored there, and llvmlite calls by the type of a function.
+TYPED = {"super().__init__(manager, fe_type, INT.as_pointer())", "builder.inttoptr(address, function_type.as_pointer())"}
+
+
+def test_emitted_pointers_are_opaque():
     """Each instruction says what it reads or steps over, since the pointer itself does not."""
     names = {"load": "typ", "load_atomic": "typ", "gep": "source_etype"}
-    for node in ast.walk(SOURCES[module]):
-        if isinstance(node, ast.Attribute):
-            assert node.attr not in ("as_pointer", "pointee"), f"{module}, line {node.lineno}"
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and "builder" in ast.unparse(node.func.value):
-            needed = names.get(node.func.attr)
-            assert needed is None or needed in {keyword.arg for keyword in node.keywords}, f"{module}, line {node.lineno}"
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("PointerType"):
-            assert not node.args, f"{module}, line {node.lineno}"
+    for module, tree in SOURCES.items():
+        allowed = {inner for node in ast.walk(tree) if ast.unparse(node) in TYPED for inner in ast.walk(node)}
+        for node in ast.walk(tree):
+            where = f"{module}, line {getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Attribute) and node not in allowed:
+                assert node.attr not in ("as_pointer", "pointee"), where
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and "builder" in ast.unparse(node.func.value)
+            ):
+                needed = names.get(node.func.attr)
+                assert needed is None or needed in {keyword.arg for keyword in node.keywords}, where
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("PointerType"):
+                assert not node.args, where
 
 
 @jit_only
@@ -142,11 +168,10 @@ np.testing.assert_allclose(model.predict(X), np.maximum(0, X @ weight.T + bias),
 
 @jit_only
 def test_kernel_has_the_flags():
-    from fastmlp.kernels.losses import loss_sum
-
-    assert loss_sum.targetoptions["nogil"]
-    assert loss_sum.targetoptions["error_model"] == "numpy"
-    assert not loss_sum.targetoptions["fastmath"]
+    for function in (scan.all_finite, engine.run, scan.row_sum):
+        assert function.targetoptions["nogil"]
+        assert function.targetoptions["error_model"] == "numpy"
+        assert not function.targetoptions["fastmath"]
 
 
 def test_kernel_leaves_numbas_configuration_alone():
@@ -171,29 +196,48 @@ def test_plain_kernel_is_as_silent_as_machine_code(dtype):
 def test_jit_off_gives_plain_functions():
     code = """
 import types
-from fastmlp.kernels import engine
+from fastmlp.kernels import engine, scan
+from fastmlp.kernels.blocks import linear
 from fastmlp.kernels.products import matmul, tile
-assert all(isinstance(f, types.FunctionType) for f in (engine.train_steps, engine.forward_rows, matmul.matmul, tile.tall_1))
+functions = engine.run, engine.carry, scan.all_finite, linear._linear.function, matmul.matmul, tile.tall_1
+assert all(isinstance(f, types.FunctionType) for f in functions)
 """
     run_python(code, jit=False)
     if JIT:
-        from fastmlp.kernels.products import matmul
-
         assert isinstance(matmul.matmul, numba.core.registry.CPUDispatcher)
+        assert isinstance(engine.run, numba.core.registry.CPUDispatcher)
+        assert callable(linear._linear.function)
 
 
 @jit_only
 def test_long_compilation_is_announced_once_and_only_when_it_happens(tmp_path):
+    """The eight processes of test_cache.py see to the engine and to blocks of the package."""
+    assert engine.run.py_func in jit._Announcer.functions
     code = """
 import contextlib, io, os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
-import numpy as np, fastmlp as fm
+from numba import types
+from fastmlp.kernels.compiler import jit
+@jit.announced
+@jit.kernel
+def twice(x):
+    return x + x
+@jit.kernel
+def quick(x):
+    return x + x
+def block(x):
+    pass
 with contextlib.redirect_stderr(io.StringIO()) as said:
-    for dtype in (np.float32, np.float64):
-        fm.Sequential(fm.Linear(2, 2), dtype=dtype).predict(np.ones((3, 2)))
-print(said.getvalue().count("fastmlp: compiling kernels"))
+    quick(1)
+    assert said.getvalue() == ""
+    if "block first" in sys.argv:
+        jit.compile_block(block, types.void(types.intp), "test.block", "v1")
+    twice(1), twice(1.0)
+    jit.compile_block(block, types.void(types.intp), "test.block", "v1")
+print(said.getvalue().count("fastmlp: compiling kernels"), said.getvalue().count("fastmlp:"))
 """
-    assert [run_python(code, tmp_path) for _ in range(2)] == ["1\n", "0\n"]
+    assert [run_python(code, tmp_path / "one") for _ in range(2)] == ["1 1\n", "0 0\n"]
+    assert run_python(code, tmp_path / "other", "block first") == "1 1\n"
 
 
 @jit_only
