@@ -162,6 +162,8 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dict__.get("_defaults", ()):
             object.__setattr__(self, name, value)
+            if name not in MOMENT:  # `scalars` may read it: what was computed ahead counts no longer
+                self.__dict__["_settings"] = []
             return
         checked = [self.check({**group, name: value}) for group in self.param_groups]
         for group, new in zip(self.param_groups, checked):

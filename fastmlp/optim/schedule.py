@@ -56,8 +56,13 @@ class LRScheduler:
 
     def step(self, epochs: int = 1) -> None:
         """Go on to the next epoch (or by several)."""
+        before = self.last_epoch
         self.last_epoch += epochs
-        self._put_into_force()
+        try:
+            self._put_into_force()
+        except BaseException:
+            self.last_epoch = before
+            raise
 
     def _rates(self, epoch: int) -> list[float]:
         """The learning rates of an epoch (or step), one for each group of the optimizer."""

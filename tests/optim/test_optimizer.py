@@ -375,3 +375,33 @@ def test_steps_after_a_fit_that_needed_no_array_are_kept_and_saved(dtype):
         parameter.grad = np.zeros(parameter.shape)
     rule.step()
     assert_same_bits(rule.state_dict()["state"][0]["velocity"], before / 2)
+
+
+def test_attributes_that_scalars_read_count_from_the_next_step():
+    """Scalars are computed for many steps ahead."""
+
+    class Scaled(fm.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, lr=lr)
+            self.scale = self._other = 1.0
+
+        def scalars(self, group, t, lr):
+            return (lr * self.scale * self._other,)
+
+        @staticmethod
+        def update(p, g, lr):
+            return p - lr * g
+
+    layer = fm.Linear(1, 1, bias=False)
+    optimizer = Scaled(layer.parameters(), lr=0.5)
+    layer.weight.data[:], layer.weight.grad[:] = 0, 1
+    for _ in range(5):
+        optimizer.step()
+    assert layer.weight.data.item() == -2.5
+    optimizer.scale = 0.0
+    optimizer.step()
+    assert layer.weight.data.item() == -2.5
+    optimizer.scale, optimizer._other = 1.0, 2.0
+    optimizer.step()
+    optimizer.step()
+    assert layer.weight.data.item() == -4.5

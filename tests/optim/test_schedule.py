@@ -195,3 +195,17 @@ def test_written_schedule_is_saved_and_copied():
 def test_schedule_without_a_rate_says_so():
     with pytest.raises(NotImplementedError, match=r"LRScheduler has no rate\(epoch\)"):
         fm.LRScheduler(optimizer_of())
+
+
+def test_step_beyond_the_end_leaves_the_schedule_where_it_is():
+    class Table(fm.LRScheduler):
+        def rate(self, epoch):
+            return (0.5, 0.25)[epoch]
+
+    optimizer = fm.SGD(make_net([2, 2]).parameters())
+    schedule = Table(optimizer)
+    schedule.step()
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            schedule.step()
+        assert (schedule.last_epoch, optimizer.lr) == (1, 0.25)
