@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.compiled import runs_compiled
+from fastmlp.compiled import check_static, runs_compiled
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -168,6 +168,8 @@ class ElementwiseLoss(Criterion):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if cls.forward is Criterion.forward:
+            check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
         if "value" in vars(cls) and "slope" not in vars(cls):
             cls.slope = None  # that of another formula does not hold for this one
 

@@ -274,8 +274,10 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Switch to training mode (or, with False, to evaluation mode), with all parts."""
+        mode = bool(mode)
         for module in self.modules():
-            module.training = bool(mode)
+            if module.training is not mode:
+                module.training = mode
         return self
 
     def eval(self) -> Module:

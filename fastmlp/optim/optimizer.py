@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp import checks, structure
-from fastmlp.compiled import runs_compiled
+from fastmlp.compiled import check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -27,6 +27,9 @@ AHEAD = 64
 
 #: A row of a 2-D array of no consequence, for an engine that expects one.
 NOWHERE = {np.dtype(kind): np.zeros((1, 1), kind) for kind in (np.float32, np.float64)}
+
+#: What is said of a subclass that takes no step.
+LACKING = "{} has no step(), nor both scalars(group, t, lr) and update(p, g, ...)"
 
 
 class _OneStep(NamedTuple):
@@ -86,6 +89,11 @@ class Optimizer:
     state: tuple[str, ...] = ()
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.step is Optimizer.step:  # else `update` may be a helper of a step in Python
+            check_static(cls, ("update",), "its options come from scalars(group, t, lr), as arguments")
+
     def __init__(self, params: Iterable[Parameter] | Iterable[Mapping], lr: float, **defaults: Any):
         self.__dict__["_defaults"] = {"lr": lr, **defaults}
         self.__dict__["param_groups"] = []
@@ -144,7 +152,7 @@ class Optimizer:
 
         Each is a number, or an array like `t`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has neither step() nor scalars(group, t, lr) and update(p, g, ...)")
+        raise NotImplementedError(LACKING.format(type(self).__name__))
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_defaults", ()) and self.param_groups:
@@ -163,9 +171,13 @@ class Optimizer:
 
     # Steps, taken one by one. `fit` takes them in the engine's own calls.
 
+    def _has_formula(self) -> bool:
+        """Whether there is one to take a step by; a step in Python may have a helper of that name."""
+        return has_formula(type(self), "update") and type(self).scalars is not Optimizer.scalars
+
     def runs_in_engine(self) -> bool:
         """Whether the engine can take the steps."""
-        return runs_compiled(type(self), "update", "step", "zero_grad")
+        return has_formula(type(self), "update") and runs_compiled(type(self), "update", "step", "zero_grad")
 
     def zero_grad(self) -> None:
         """Set the gradients of the parameters to zero."""
@@ -176,8 +188,8 @@ class Optimizer:
 
     def step(self) -> None:
         """Change the parameters by what their gradients say."""
-        if not hasattr(type(self), "update"):
-            raise NotImplementedError(f"{type(self).__name__} has no step()")
+        if not self._has_formula():
+            raise NotImplementedError(LACKING.format(type(self).__name__))
         here = self.__dict__  # past __setattr__, which takes as long as the step of a small network
         if here["_version"] != structure.version():
             self._find_parameters()
@@ -195,7 +207,7 @@ class Optimizer:
         """Look up where the parameters lie, after some network has changed."""
         version = structure.version()
         self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in self._spans()]
-        storages = dict.fromkeys(p.storage for p in self.params) if hasattr(type(self), "update") else ()
+        storages = dict.fromkeys(p.storage for p in self.params) if self._has_formula() else ()
         self._steps_now = [self._step_of(storage) for storage in storages]
         self._params_then = [group["params"] for group in self.param_groups]
         self._settings, self._version = [], version
