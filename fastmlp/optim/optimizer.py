@@ -90,8 +90,8 @@ class Optimizer:
         self.__dict__["_defaults"] = {"lr": lr, **defaults}
         self.__dict__["param_groups"] = []
         self.steps = 0
-        self._arrays: dict[Storage, np.ndarray] = {}
-        self._places: dict[Parameter, tuple[np.ndarray, int]] = {}
+        self._arrays: dict[Storage, tuple[tuple[str, ...], np.ndarray]] = {}  # of these names
+        self._places: dict[Parameter, dict[str, tuple[np.ndarray, int]]] = {}  # by name: an array, a place
         self._jobs: dict[Storage, tuple[tuple, _OneStep]] = {}
         self._forget()
         for group in _as_groups(params):
@@ -297,32 +297,35 @@ class Optimizer:
     # State.
 
     def _state_of(self, storage: Storage) -> np.ndarray:
-        """The arrays of state of the parameters in a storage, one behind the other; they come along where parameters move."""
-        size = len(self.state) * storage.data.size
-        here = self._arrays.get(storage)
-        if here is None or here.size != size:
-            here = zeros(size, storage.data.dtype)
-            arrays = here.reshape(len(self.state), -1) if size else np.zeros((0, storage.data.size))
-            for parameter in self.params:
-                if parameter.storage is storage:
-                    for before, array in zip(self._kept_of(parameter), arrays):
-                        parameter.view_of(array)[...] = before
-            self._arrays = {
-                other: array
-                for other, array in self._arrays.items()
-                if other is not storage and any(parameter.storage is other for parameter in self.params)
-            } | {storage: here}
-            for parameter in self.params:
-                if parameter.storage is storage:
-                    self._places[parameter] = here, parameter.offset
+        """The arrays of state of the parameters in a storage, one behind the other.
+
+        The numbers come along where parameters move, and where an option needs other arrays; those of an array that is not
+        needed at the moment are kept.
+        """
+        names = self.state
+        had, here = self._arrays.get(storage, (None, None))
+        if here is None or had != names:
+            here = zeros(len(names) * storage.data.size, storage.data.dtype)
+            arrays = dict(zip(names, here.reshape(len(names), -1) if names else ()))
+            inside = [parameter for parameter in self.params if parameter.storage is storage]
+            for parameter in inside:
+                for name, before in self._kept_of(parameter).items():
+                    parameter.view_of(arrays[name])[...] = before
+            others = {parameter.storage for parameter in self.params} - {storage}
+            self._arrays = {other: kept for other, kept in self._arrays.items() if other in others}
+            self._arrays[storage] = names, here
+            for parameter in inside:
+                self._places.setdefault(parameter, {}).update(
+                    {name: (array, parameter.offset) for name, array in arrays.items()}
+                )
+            self._jobs.pop(storage, None)  # its steps would go on with the arrays before
+            self._version = -1
         return here
 
-    def _kept_of(self, parameter: Parameter) -> list[np.ndarray]:
-        """The arrays of state of a parameter, in its shape; none before the first step."""
-        array, offset = self._places.get(parameter, (None, 0))
-        if array is None or not self.state or array.size == 0:
-            return []
-        return [parameter.view_of(each, offset) for each in array.reshape(len(self.state), -1)]
+    def _kept_of(self, parameter: Parameter) -> dict[str, np.ndarray]:
+        """The arrays of state of a parameter by name, in its shape; none before the first step."""
+        places = self._places.get(parameter, {})
+        return {name: parameter.view_of(*places[name]) for name in self.state if name in places}
 
     def state_dict(self) -> dict:
         """The steps done, the groups, and a copy of each parameter's arrays of state, in order (none before the first step)."""
@@ -332,11 +335,11 @@ class Optimizer:
             numbers = list(range(count, count + len(group["params"])))
             count += len(numbers)
             groups.append(group | {"params": numbers})
-        state = {
-            i: {name: np.array(array, order="C") for name, array in zip(self.state, self._kept_of(parameter))}
-            for i, parameter in enumerate(self.params)
-            if self.steps and self._kept_of(parameter)
-        }
+        state = {}
+        for i, parameter in enumerate(self.params):
+            kept = self._kept_of(parameter)
+            if self.steps and kept:  # an option may need one more array since the last step
+                state[i] = {name: np.array(kept.get(name, np.zeros_like(parameter.data)), order="C") for name in self.state}
         return {"steps": self.steps, "state": state, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -351,6 +354,7 @@ class Optimizer:
         ValueError
             If the groups or shapes differ.
         """
+        checks.check_mapping(state, "state")
         steps = checks.as_size(state["steps"], "steps", least=0)
         given, groups = state["param_groups"], []
         if [len(group["params"]) for group in given] != [len(group["params"]) for group in self.param_groups]:
@@ -386,23 +390,24 @@ class Optimizer:
         for storage in dict.fromkeys(parameter.storage for parameter in self.params):
             self._state_of(storage)
         for parameter, arrays in zip(self.params, values):
-            for kept, array in zip(self._kept_of(parameter), arrays or []):
+            for kept, array in zip(self._kept_of(parameter).values(), arrays or []):
                 kept[...] = array
 
     def __getstate__(self) -> dict:
-        kept = {i: [np.array(array) for array in self._kept_of(p)] for i, p in enumerate(self.params)}
+        places = [self._places.get(p, {}) for p in self.params]
+        kept = [{name: np.array(p.view_of(*place)) for name, place in here.items()} for p, here in zip(self.params, places)]
         return self.__dict__ | {"_arrays": {}, "_places": {}, "_jobs": {}, "_kept": kept} | dict.fromkeys(MOMENT)
 
     def __setstate__(self, state: dict) -> None:
         kept = state.pop("_kept")
         self.__dict__.update(state)
         self._forget()
-        for i, parameter in enumerate(self.params):
-            if kept[i]:
-                array = zeros(len(kept[i]) * parameter.span, parameter.dtype)
-                for each, values in zip(array.reshape(len(kept[i]), -1), kept[i]):
-                    parameter.view_of(each, 0)[...] = values
-                self._places[parameter] = array, 0
+        for parameter, arrays in zip(self.params, kept):
+            self._places[parameter] = {}
+            for name, values in arrays.items():
+                flat = zeros(parameter.span, parameter.dtype)
+                parameter.view_of(flat, 0)[...] = values
+                self._places[parameter][name] = flat, 0
 
     def __repr__(self) -> str:
         groups = self.param_groups

@@ -283,3 +283,52 @@ def test_written_optimizer_may_have_names_of_its_own(dtype):
     assert_same_bits(flat(models[0]), flat(models[1]))
     assert_within(flat(models[0]), flat(models[2]), 9 * 16 * eps(dtype))
     rules[0].load_state_dict(rules[0].state_dict())
+
+
+def test_options_that_need_other_arrays_leave_the_numbers_of_the_others(dtype):
+    """A momentum that pauses keeps its velocity, as in PyTorch; amsgrad may begin and end late."""
+
+    net = make_net([3, 2], dtype=dtype)
+    rule = fm.SGD(net.parameters(), 0.5, momentum=0.5)
+    for parameter in net.parameters():
+        parameter.grad = np.ones(parameter.shape)
+    for step, momentum in enumerate((0.5, 0.0, 0.5)):
+        rule.momentum = momentum
+        rule.step()
+        velocities = [entry["velocity"] for entry in rule.state_dict()["state"].values()]
+        assert len(velocities) == (2 if momentum else 0)
+        assert all((array == (1, 1, 1.5)[step]).all() for array in velocities)
+
+    net = make_net([5, 3], dtype=dtype)
+    rule = fm.Adam(net.parameters(), betas=(0.5, 0.5))
+    expected = {"exp_avg": 0.0, "exp_avg_sq": 0.0, "max_exp_avg_sq": 0.0}
+    for gradient, amsgrad in ((4.0, False), (2.0, True), (0.0, True), (0.0, False)):
+        rule.amsgrad = amsgrad
+        rule.load_state_dict(rule.state_dict())  # before the array that is new has been through a step
+        for parameter in net.parameters():
+            parameter.grad = np.full(parameter.shape, gradient)
+        rule.step()
+        expected["exp_avg"] = (expected["exp_avg"] + gradient) / 2
+        expected["exp_avg_sq"] = (expected["exp_avg_sq"] + gradient**2) / 2
+        if amsgrad:
+            expected["max_exp_avg_sq"] = max(expected["max_exp_avg_sq"], expected["exp_avg_sq"])
+        for entry in rule.state_dict()["state"].values():
+            assert len(entry) == 2 + amsgrad
+            for name, array in entry.items():
+                assert (array == expected[name]).all()
+
+
+def test_steps_after_a_fit_that_needed_no_array_are_kept_and_saved(dtype):
+    """The step went on with an array that nobody saved."""
+    X, y = make_data(11, 3, 4, dtype=dtype)
+    net = make_net([3, 4], dtype=dtype)
+    rule, criterion = fm.SGD(net.parameters(), 0.1, momentum=0.5), fm.CrossEntropyLoss()
+    eager_train(net, criterion, rule, X, y, epochs=1, batch_size=11, rng=0)
+    before = rule.state_dict()["state"][0]["velocity"]
+    rule.momentum = 0.0
+    fm.fit(net, criterion, rule, X, y, epochs=1, rng=0)
+    rule.momentum = 0.5
+    for parameter in net.parameters():
+        parameter.grad = np.zeros(parameter.shape)
+    rule.step()
+    assert_same_bits(rule.state_dict()["state"][0]["velocity"], before / 2)

@@ -31,7 +31,8 @@ def elementwise_block(name: str, value: Callable, slope: Callable | None, saves:
     forward = lines_pass(value, inputs=1, outputs=1, constants=constants)
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=constants)
 
-    @block(name, forward, backward, constants=np.int64)  # where they lie in the workspace
+    # The name says what the formulas' instructions don't: which buffer the slope reads.
+    @block(f"{name}-{saves}", forward, backward, constants=np.int64)  # where they lie in the workspace
     def elementwise(task, op, job, row, rows, at):
         x, y, size = op.x + at * op.x_stride, op.y + at * op.y_stride, rows * op.y_stride
         if task == FORWARD_FEATURE_MAJOR:
