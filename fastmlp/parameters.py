@@ -17,11 +17,29 @@ __all__ = ["Parameter", "Storage", "gather"]
 
 
 class Storage:
-    """The flat vector that parameters lie in, and the gradient beside it; both begin on a 64-byte line."""
+    """The flat vector that parameters lie in, and the gradient beside it; both begin on a 64-byte line.
+
+    Assigning to them copies into them, as with a Parameter.
+    """
 
     def __init__(self, size: int, dtype: np.dtype):
-        self.data = zeros(size, dtype)
-        self.grad = zeros(size, dtype)
+        self._data, self._grad = zeros(size, dtype), zeros(size, dtype)
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        self._data[...] = checks.as_like(values, self._data, "data of a Storage")
+
+    @property
+    def grad(self) -> np.ndarray:
+        return self._grad
+
+    @grad.setter
+    def grad(self, values: Any) -> None:
+        self._grad[...] = checks.as_like(values, self._grad, "grad of a Storage")
 
     @staticmethod
     @cache
@@ -67,13 +85,17 @@ class Parameter:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float32):
         if not isinstance(shape, (tuple, list)):
             raise TypeError(f"shape must be a tuple, (features,) or (out_features, in_features); got {shape!r}")
-        self.shape = tuple(checks.as_size(extent, "each extent of a Parameter's shape") for extent in shape)
+        self._shape = tuple(checks.as_size(extent, "each extent of a Parameter's shape") for extent in shape)
         if len(self.shape) not in (1, 2):
             raise ValueError(f"a Parameter has one axis or two; got the shape {self.shape}")
         self.name = ""
         self._owner: weakref.ref | None = None
         self.replaced = False  # an optimizer that still holds it would train nothing
         self._place(Storage(self._span_in(checks.as_float_dtype(dtype)), checks.as_float_dtype(dtype)), 0)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
 
     @property
     def size(self) -> int:

@@ -131,3 +131,39 @@ def test_parameter_repr_says_what_it_is():
 def test_parameter_rejects_shape_that_is_a_number():
     with pytest.raises(TypeError, match=r"shape must be a tuple.*got 3"):
         fm.Parameter(3)
+
+
+def test_flat_vector_is_assigned_by_copying(dtype, rng):
+    """An evolution strategy's way: ``model.storage.data = candidate``. The vector itself stays."""
+    model, other = make_net([3, 17, 2], dtype=dtype), make_net([3, 17, 2], dtype=dtype, rng=1)
+    x, vector = normal(rng, (5, 3), dtype), model.storage.data
+    model(x), model.predict(x)
+    model.storage.data = other.storage.data.astype(np.float64)
+    model.storage.grad = np.ones(vector.shape)
+    assert model.storage.data is vector
+    assert_same_bits(model.predict(x), other.predict(x))
+    assert_same_bits(model(x), other(x))
+    assert model[0].weight.grad.all()
+    for wrong, error in ((np.zeros(3), ValueError), (vector[None], ValueError), (None, TypeError), ("a", TypeError)):
+        with pytest.raises(error, match="data of a Storage must"):
+            model.storage.data = wrong
+        with pytest.raises(error, match="grad of a Storage must"):
+            model.storage.grad = wrong
+    with pytest.raises(AttributeError):
+        model.storage = other.storage
+    assert_same_bits(model.predict(x), other.predict(x))
+
+
+def test_shape_and_dtype_of_a_parameter_are_fixed(dtype):
+    parameter = make_net([3, 5, 2], dtype=dtype)[0].weight
+    for name, value in (("shape", (1, 2)), ("dtype", np.float64), ("size", 3)):
+        with pytest.raises(AttributeError):
+            setattr(parameter, name, value)
+    assert (parameter.shape, parameter.size, parameter.dtype) == ((5, 3), 15, dtype)
+
+
+def test_parameter_rejects_masked_values():
+    parameter = Parameter((2, 3))
+    with pytest.raises(ValueError, match="data of a Parameter has masked entries, the first in row 0, column 1"):
+        parameter.data = np.ma.masked_array(np.ones((2, 3)), [[0, 1, 0], [0, 0, 0]])
+    assert not parameter.data.any()

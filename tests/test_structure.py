@@ -28,6 +28,15 @@ def test_new_parts_and_parameters_are_noted_and_numbers_are_not():
     model.backward(np.ones((4, 1)))
     optimizer.step()
 
+    layer = model[0]
+    assert changes(lambda: setattr(layer, "more", [fm.Parameter((1,))]))
+    assert changes(lambda: setattr(layer, "more", []))
+    assert changes(lambda: delattr(model, "head"))
+    optimizer = fm.SGD(model.parameters(), lr=0.1)
+    model(x)
+    model.backward(np.ones((4, 1)))
+    optimizer.step()
+
     def work():
         model(x)
         model.backward(np.ones((4, 1)))
@@ -38,6 +47,8 @@ def test_new_parts_and_parameters_are_noted_and_numbers_are_not():
         model[0].weight.data[:] = 1
         model[0].weight.data = np.zeros((3, 2))
         model.note = "text"
+        layer.saved = [x, {"more": (x, None)}]  # what a module in Python keeps for its way back
+        layer.saved = ()
         model.load_state_dict(model.state_dict())
 
     assert not changes(work)

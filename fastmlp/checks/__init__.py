@@ -25,6 +25,7 @@ from fastmlp.checks.scalars import (
     as_number,
     as_rate,
     as_size,
+    check_mapping,
 )
 from fastmlp.checks.targets import as_labels, as_targets
 
@@ -45,6 +46,7 @@ __all__ = [
     "as_rows",
     "as_size",
     "as_targets",
+    "check_mapping",
     "check_same_length",
     "describe",
     "full_name",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "as_number",
     "as_rate",
     "as_size",
+    "check_mapping",
 ]
 
 LARGEST_COUNT = 2**62
@@ -120,6 +122,12 @@ def as_rate(value: Any, owner: Any, epoch: int) -> float:
     if value is None:
         raise TypeError(f"{where} must return a number; got None{missing_return(value)}")
     return as_number(value, f"what {where} returns, a learning rate,")
+
+
+def check_mapping(value: Any, name: str) -> None:
+    """What ``state_dict`` gave, or another mapping: a file of arrays, say."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dictionary, as state_dict() gives it; got {shown(value)}")
 
 
 def as_generator(rng: Any) -> np.random.Generator:

@@ -166,6 +166,11 @@ class ElementwiseLoss(Criterion):
     slope: Callable[..., Any] | None = None
     constants: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "value" in vars(cls) and "slope" not in vars(cls):
+            cls.slope = None  # that of another formula does not hold for this one
+
     def _op(self, width: int) -> Op:
         return ElementwiseLossOp(width, type(self).__name__.lower(), self.value, self.slope, self._numbers())
 

@@ -43,11 +43,13 @@ class Activation(Module):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        own = vars(cls)  # what belongs to the formula of a base goes with it
-        if "value" in own and "slope" not in own:
-            cls.slope = None
-        if ("value" in own or "slope" in own) and "floor" not in own:
-            cls.floor = None
+        if cls.saves not in ("x", "y"):
+            raise ValueError(f'{cls.__name__}.saves must be "x" or "y"; got {cls.saves!r}')
+        own = vars(cls)  # what a base says about another formula does not hold for this one
+        if "value" in own or "slope" in own:
+            for name, default in (("floor", None),) + (("slope", None), ("saves", "y")) * ("value" in own):
+                if name not in own:
+                    setattr(cls, name, default)
 
     def _width_out(self, width: int | None) -> int | None:
         return width

@@ -159,7 +159,7 @@ class Module:
                 f"(got a {type(value).__name__})"
             )
         value = self._checked(name, value)
-        if isinstance(value, HOLDERS) or isinstance(present, HOLDERS):
+        if _holds(value) or _holds(present):
             self._check_parts(name, value)
             self._let_go(name)
             object.__setattr__(self, name, value)
@@ -169,7 +169,7 @@ class Module:
             object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if isinstance(self.__dict__.get(name), HOLDERS):
+        if _holds(self.__dict__.get(name)):
             self._let_go(name)
             structure.changed()
         object.__delattr__(self, name)
@@ -302,6 +302,7 @@ class Module:
         ValueError
             If a shape differs.
         """
+        checks.check_mapping(state, "state")
         parameters = dict(self.named_parameters())
         missing, unknown = parameters.keys() - state.keys(), state.keys() - parameters.keys()
         if missing or unknown:
@@ -309,6 +310,12 @@ class Module:
         values = {name: checks.as_like(state[name], parameter.data, name) for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
             parameter.data = values[name]
+
+    def __copy__(self) -> Module:
+        # It shares the parameters and parts, which stay those of the module that it is a copy of.
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__getstate__(), _parent=weakref.ref(self))
+        return twin
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}
@@ -322,11 +329,14 @@ class Module:
         return f"{type(self).__name__}()"
 
 
-#: What parameters and modules are, or may be in.
-HOLDERS = (Parameter, Module, list, tuple, dict)
+def _holds(value: Any) -> bool:
+    """Whether a value is a parameter or a module, or has some in it: what a module keeps for its way back has none."""
+    if isinstance(value, (Parameter, Module)):
+        return True
+    return isinstance(value, (list, tuple, dict)) and any(True for _ in _named({"": value}, (Parameter, Module)))
 
 
-def _named(attributes: dict[str, Any], kind: type) -> Iterator[tuple[str, Any]]:
+def _named(attributes: dict[str, Any], kind: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
     """The attributes of this kind, and those within lists, tuples and dictionaries, with their names."""
     for name, value in attributes.items():
         if name in TRANSIENT:

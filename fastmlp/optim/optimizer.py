@@ -354,6 +354,7 @@ class Optimizer:
         ValueError
             If the groups or shapes differ.
         """
+        checks.check_mapping(state, "state")
         steps = checks.as_size(state["steps"], "steps", least=0)
         given, groups = state["param_groups"], []
         if [len(group["params"]) for group in given] != [len(group["params"]) for group in self.param_groups]:

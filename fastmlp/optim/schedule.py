@@ -81,6 +81,7 @@ class LRScheduler:
 
     def load_state_dict(self, state: dict) -> None:
         """Take over what ``state_dict`` gave."""
+        checks.check_mapping(state, "state")
         unknown = state.keys() ^ self.state_dict().keys()
         if unknown:
             raise KeyError(f"the state_dict does not fit {type(self).__name__}: {sorted(unknown)}")

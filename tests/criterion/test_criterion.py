@@ -247,3 +247,14 @@ def test_constant_of_a_loss_may_be_assigned(dtype):
         with pytest.raises(error, match="weight must be"):
             Weighted(wrong)
     assert repr(criterion) == "Weighted(weight=4)"
+
+
+def test_formula_of_a_subclass_brings_its_own_slope(dtype, rng):
+    class Tripled(Weighted):
+        @staticmethod
+        def value(out, y, weight):
+            return 3 * weight * (out - y)
+
+    criterion, out, y = Tripled(2), normal(rng, (5, 3), dtype), normal(rng, (5, 3), dtype)
+    assert criterion(out, y) == pytest.approx(6 * (out - y).mean(), abs=100 * eps(dtype))
+    assert_within(criterion.backward(), np.full((5, 3), 6 / 15), eps(dtype))

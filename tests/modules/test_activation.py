@@ -128,6 +128,38 @@ def test_constants_of_a_formula_may_be_assigned(dtype):
     assert_same_bits(module(x), x * x / 2)
 
 
+def test_formula_of_a_subclass_brings_its_own_slope(dtype):
+    """What the class above says about its formula, its slope or that the product can do it, does not hold."""
+
+    class Shifted(fm.ReLU):
+        @staticmethod
+        def value(x):
+            return x + 1
+
+    class Square(fm.Tanh):
+        @staticmethod
+        def value(x):
+            return x * x
+
+    class Steep(Square):
+        @staticmethod
+        def slope(y):
+            return 3
+
+    x = np.array([[-3, 0.5, 2]], dtype)
+    for kind, value, slope in ((Shifted, x + 1, 1 + 0 * x), (Square, x * x, 2 * x), (Steep, x * x, 3 + 0 * x)):
+        model = fm.Sequential(fm.Linear(3, 3), kind(), dtype=dtype)
+        model[0].weight.data, model[0].bias.data = np.eye(3), np.zeros(3)
+        for module in (kind(), model):
+            assert_same_bits(module(x), value)
+            assert_same_bits(module.backward(np.ones((1, 3))), slope)
+        assert_same_bits(model.predict(x), value)
+    with pytest.raises(ValueError, match='Odd.saves must be "x" or "y"; got \'z\''):
+
+        class Odd(fm.Activation):
+            saves = "z"
+
+
 def test_formula_of_a_subclass_has_neither_the_slope_nor_the_floor_of_its_base(dtype):
     """Behind a Linear a ReLU with another formula, or another slope, became a ReLU again."""
 

@@ -435,3 +435,35 @@ def test_names_of_a_module_are_its_own():
     model = fm.Sequential(fm.Linear(2, 2), Own())
     assert_same_bits(model.predict([[1, 2]]), model([[1, 2]]))
     assert pickle.loads(pickle.dumps(model))[1].version == 5
+
+
+def test_shallow_copy_shares_and_takes_nothing(dtype):
+    """The parameters, the parts and their places stay those of the module that was copied."""
+    model, x = make_net([2, 3, 1], dtype=dtype), np.ones((4, 2))
+    right = model(x)
+    for _ in range(2):
+        twin, layer = copy.copy(model), copy.copy(model[0])
+        assert_same_bits(twin(x), right)
+        assert_same_bits(layer(x), model[0](x))
+        assert layer.weight is model[0].weight
+        assert layer.weight.owner is model[0]
+        assert model[0]._network() is model
+        for part in (twin, layer):
+            with pytest.raises(ValueError, match="already has a place in a network"):
+                fm.Sequential(part)
+        del twin, layer
+        assert model[0]._network() is model
+        assert_same_bits(model.predict(x), right)
+    free = fm.Linear(2, 3)
+    shallow = copy.copy(free)
+    del free
+    assert fm.Sequential(shallow)(x).shape == (4, 3)
+
+
+@pytest.mark.parametrize("state", [None, [], "0.weight", 3])
+def test_state_that_is_no_dictionary_is_refused(state):
+    model = make_net([2, 3])
+    optimizer = fm.SGD(model.parameters())
+    for owner in (model, optimizer, fm.CosineAnnealingLR(optimizer, 3)):
+        with pytest.raises(TypeError, match=r"state must be a dictionary, as state_dict\(\) gives it; got"):
+            owner.load_state_dict(state)
