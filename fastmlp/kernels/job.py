@@ -110,6 +110,7 @@ class Job:
         setattr(self, name, found)
         return found
 
+
 @cache
 def _attributes(record: np.dtype) -> np.dtype:
     """A record whose fields are attributes, as they are to Numba."""

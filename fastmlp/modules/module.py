@@ -17,7 +17,7 @@ from fastmlp.parameters import Parameter, Storage, gather
 __all__ = ["Module"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_trace", "_route", "_version", "_stored", "_parent")
+TRANSIENT = ("_trace", "_route", "_version", "_stored", "_parent", "_outdated")
 
 
 class Module:
@@ -55,6 +55,7 @@ class Module:
     _stored: Sequence[Parameter] = ()
     _route: Route | None = None
     _trace: Trace | Kept | None = None
+    _outdated = False  # the trace was that of other parts, parameters or options, and is gone
 
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
@@ -89,6 +90,10 @@ class Module:
             raise NotImplementedError(f"{type(self).__name__} has no backward(dy)")
         trace = self._trace
         if trace is None:
+            if self._outdated:
+                raise RuntimeError(
+                    f"{type(self).__name__} has got another part, parameter or option since its last forward: call it again"
+                )
             hint = "" if self.training else " in training mode (in evaluation mode, nothing is kept): call train(), then"
             raise RuntimeError(
                 f"{type(self).__name__}.backward was called before forward{hint}: call the module on an input first"
@@ -251,7 +256,8 @@ class Module:
         route = self._route
         if self._has_ops() and (route is None or route.storage is not storage or not route.fits(self)):
             route = here["_route"] = Route(self, storage)
-            here.pop("_trace", None)
+            if here.pop("_trace", None) is not None:
+                here["_outdated"] = True
         here["_stored"], here["_version"] = own, version
         return route
 

@@ -195,7 +195,11 @@ class Optimizer:
             self._find_parameters()
         settings = [value for group in here["param_groups"] for value in group.values()]
         at = here["steps"] - here["_ahead_from"]  # `fit` counts steps, too
-        if settings != here["_settings"] or not 0 <= at < len(here["_ahead"][0]):
+        try:
+            changed = settings != here["_settings"]
+        except ValueError:  # an array among them, which has no place there
+            changed, here["_settings"] = True, []
+        if changed or not 0 <= at < len(here["_ahead"][0]):
             self._look_ahead(settings)
             at = 0
         for step, rows in zip(here["_steps_now"], here["_ahead"]):
@@ -214,6 +218,7 @@ class Optimizer:
 
     def _look_ahead(self, settings: list[Any]) -> None:
         """Compute the scalars of the steps that come, as long as no hyperparameter changes."""
+        self._groups_now()  # `state` may depend on them
         t = np.arange(self.steps + 1, self.steps + 1 + (AHEAD if settings == self._settings else 1))
         if self.state != self._state_then or self._params_then != [group["params"] for group in self.param_groups]:
             self._find_parameters()  # an option needs another array, or a group has been given others
@@ -279,11 +284,23 @@ class Optimizer:
         starts = np.cumsum([0, *counts]).tolist()
         return [Update(self._formula, self.update, len(self.state), counts[i], starts[i]) for i in range(len(counts))]
 
+    def _groups_now(self) -> list[dict[str, Any]]:
+        """The hyperparameters of the groups, checked: anything may have been assigned in there."""
+        result = []
+        for i, group in enumerate(self.param_groups):
+            missing = self._defaults.keys() - group.keys()
+            if missing:
+                name = sorted(missing)[0]
+                raise ValueError(
+                    f"param_groups[{i}] of {type(self).__name__} has no {name!r}: groups are added by add_param_group"
+                )
+            result.append(self.check({name: group[name] for name in self._defaults}))
+        return result
+
     def _scalars_of_groups(self, t: np.ndarray, rates: np.ndarray | None) -> list[tuple[Any, ...]]:
         """For each group what `update` gets; `rates` (groups, steps) are the learning rates, None for those in force."""
         result = []
-        for i, group in enumerate(self.param_groups):
-            checked = self.check({name: group[name] for name in self._defaults})
+        for i, checked in enumerate(self._groups_now()):
             lr = np.full(len(t), checked["lr"]) if rates is None else rates[i]
             scalars = self.scalars(checked, t, lr)
             if not isinstance(scalars, tuple):
@@ -423,9 +440,9 @@ class Optimizer:
 
     def __repr__(self) -> str:
         groups = self.param_groups
-        if len(groups) > 1:
+        if len(groups) != 1:
             return f"{type(self).__name__}({len(groups)} groups)"
-        return f"{type(self).__name__}({', '.join(f'{name}={groups[0][name]}' for name in self._defaults)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={groups[0].get(name)}' for name in self._defaults)})"
 
 
 def _as_groups(params: Any) -> list[dict[str, Any]]:

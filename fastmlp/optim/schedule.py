@@ -39,8 +39,10 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer):
         self.optimizer = optimizer
+        if not optimizer.param_groups:
+            raise ValueError("the optimizer has no parameters, so there is no learning rate to begin from")
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+            group.setdefault("initial_lr", checks.as_number(group["lr"], "lr"))
         rates = [group["initial_lr"] for group in optimizer.param_groups]
         if rates[0] == 0 and any(rates):
             raise ValueError("the first group's lr must be above 0: the rates of the other groups keep their ratio to it")

@@ -140,9 +140,13 @@ def fit(
     epochs = checks.as_size(epochs, "epochs")
     threads = threads if threads is None else checks.as_size(threads, "threads")
     batch_size = checks.as_size(batch_size, "batch_size")
+    shuffle, drop_last = checks.as_flag(shuffle, "shuffle"), checks.as_flag(drop_last, "drop_last")
+    check_finite = checks.as_flag(check_finite, "check_finite")
+    progress = progress if progress is None else checks.as_flag(progress, "progress")
     initial_epoch = checks.as_size(initial_epoch, "initial_epoch", least=0)
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
         raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
+    optimizer._groups_now()
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
     x, y = _check_data(model, criterion, X, y, "X", "y", check_finite)
@@ -155,7 +159,7 @@ def fit(
     if drop_last and len(x) < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
     seed = int(checks.as_generator(rng).integers(2**62))
-    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, bool(shuffle), seed)
+    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed)
 
     batches = data.batches
     rates = Rates(optimizer, schedule, initial_epoch, batches)
@@ -192,8 +196,12 @@ def _check_data(model, criterion, X, y, x_name, y_name, finite):
 def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
     """On the engine where it can run everything, else in Python, which a warning says."""
     route = model._route_as_whole()
-    if set(map(id, optimizer.params)) != set(map(id, model._stored)):
-        raise ValueError("the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...)")
+    held, own = set(map(id, optimizer.params)), set(map(id, model._stored))
+    if held != own:
+        hint = '; those in a group with "lr": 0 stay as they are' if held < own else ""
+        raise ValueError(
+            f"the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...){hint}"
+        )
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         flops, units = route.work(data.x.shape[1])
         shares = max(-(-data.batch_size // int(UNIT)), units)

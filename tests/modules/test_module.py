@@ -437,6 +437,28 @@ def test_names_of_a_module_are_its_own():
     assert pickle.loads(pickle.dumps(model))[1].version == 5
 
 
+def test_backward_after_a_change_says_that_it_was_the_change():
+    def replace(model):
+        model[2].weight = fm.Parameter((3, 5))
+
+    def remove(model):
+        model[2].bias = None
+
+    def assign(model):
+        model[1].negative_slope = 0.5
+
+    for change in (replace, remove, assign):
+        model = fm.Sequential(fm.Linear(2, 5), fm.LeakyReLU(0.1), fm.Linear(5, 3))
+        with pytest.raises(RuntimeError, match="Sequential.backward was called before forward"):
+            model.backward(np.ones((4, 3)))
+        model(np.ones((4, 2)))
+        change(model)
+        with pytest.raises(RuntimeError, match="another part, parameter or option since its last forward: call it again"):
+            model.backward(np.ones((4, 3)))
+        model(np.ones((4, 2)))
+        assert model.backward(np.ones((4, 3))).shape == (4, 2)
+
+
 def test_shallow_copy_shares_and_takes_nothing(dtype):
     """The parameters, the parts and their places stay those of the module that was copied."""
     model, x = make_net([2, 3, 1], dtype=dtype), np.ones((4, 2))

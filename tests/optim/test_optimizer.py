@@ -285,6 +285,49 @@ def test_written_optimizer_may_have_names_of_its_own(dtype):
     rules[0].load_state_dict(rules[0].state_dict())
 
 
+def test_what_is_assigned_in_groups_crosses_the_border():
+    """At the next step, by hand and in `fit`, and where a schedule begins; nothing has moved then."""
+    X, y = make_data(6, 2, 3)
+    wrong = {
+        "lr": (np.array([0.1, 0.2]), np.nan, "0.1", None, -1),
+        "momentum": (np.array([0.1, 0.2]), np.inf, "x", True, 1.0),
+        "nesterov": ("False", np.array([1, 0]), None, 2),
+    }
+    for name, values in wrong.items():
+        for value in values:
+            model = make_net([2, 5, 3])
+            optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+            optimizer.step()
+            before = flat(model)
+            optimizer.param_groups[0][name] = value
+            with pytest.raises((TypeError, ValueError), match=f"{name} must be"):
+                optimizer.step()
+            with pytest.raises((TypeError, ValueError), match=f"{name} must be"):
+                fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1)
+            if name == "lr":
+                with pytest.raises((TypeError, ValueError), match="lr must be"):
+                    fm.CosineAnnealingLR(optimizer, 5)
+            optimizer.param_groups[0][name] = {"lr": 0.1, "momentum": 0.9, "nesterov": False}[name]
+            assert_same_bits(flat(model), before)
+            optimizer.step()
+
+
+def test_groups_that_were_not_added_properly_are_named():
+    model = make_net([2, 5, 3])
+    optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer.param_groups.append({"params": list(fm.Linear(2, 2).parameters()), "lr": 0.1})
+    with pytest.raises(ValueError, match=r"param_groups\[1\] of SGD has no 'dampening': groups are added by add_param_group"):
+        optimizer.step()
+    del optimizer.param_groups[1], optimizer.param_groups[0]["lr"]
+    with pytest.raises(ValueError, match=r"param_groups\[0\] of SGD has no 'lr'"):
+        optimizer.step()
+    assert "lr=None" in repr(optimizer)
+    optimizer.param_groups.clear()
+    assert repr(optimizer) == "SGD(0 groups)"
+    with pytest.raises(ValueError, match="the optimizer has no parameters"):
+        fm.CosineAnnealingLR(optimizer, 5)
+
+
 def test_options_that_need_other_arrays_leave_the_numbers_of_the_others(dtype):
     """A momentum that pauses keeps its velocity, as in PyTorch; amsgrad may begin and end late."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import jit, jit_only
 
+import fastmlp as fm
 from fastmlp.kernels.compiler import expression as e
 from fastmlp.kernels.compiler.derivative import Dual
 from fastmlp.kernels.compiler.lines import lines_pass
@@ -222,3 +223,16 @@ def test_two_dtypes_are_an_error_that_names_the_cure():
     for formula in (lambda x: x * np.sqrt(2), lambda x: np.sqrt(2) * x, lambda x: e.select(x > 0, x, np.float64(0))):
         with pytest.raises(TypeError, match="got float32 and float64; constants are best Python numbers"):
             vectors([formula], np.ones(16, np.float32))
+
+
+@jit_only
+def test_messages_of_formulas_show_no_inner_names():
+    """Neither the repr of a `Value`, nor advice on constants where a comparison is computed with."""
+    for formula, message in (
+        (lambda x: x**x, r"given as Python numbers; got Value; use sqrt"),
+        (lambda x: (x > 0) * x, r"a comparison is no number: use select\(condition, a, b\)"),
+        (lambda x: x > 0, "a comparison is no number"),
+    ):
+        kind = type("Mine", (fm.Activation,), {"value": staticmethod(formula)})
+        with pytest.raises(TypeError, match=message):
+            kind()(np.ones((2, 2), np.float32))
