@@ -30,7 +30,7 @@ from numba.extending import (
 
 from fastmlp.kernels.compiler.jit import COMPILING, instead
 from fastmlp.kernels.compiler.numba_private import AttributeTemplate
-from fastmlp.kernels.op import ADDRESSES, CALL, HEADER, OP_SIZE, PASS, PHASE, RUN, op_record
+from fastmlp.kernels.op import ADDRESSES, CALL, PASS, PHASE, RUN, op_record
 
 __all__ = ["Job", "JobType", "begin"]
 
@@ -231,6 +231,3 @@ def begin(job, x, y, thread):
     job = copy.copy(job)
     job.x, job.y, job.thread = x.reshape(-1), y.reshape(-1), thread
     return job
-
-
-assert len(HEADER) < OP_SIZE

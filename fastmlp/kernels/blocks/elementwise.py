@@ -13,7 +13,7 @@ from fastmlp.kernels.compiler.derivative import derivative, scaled
 from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, LINE_BYTES
-from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory, Op
+from fastmlp.kernels.op import BACKWARD, FORWARD_FEATURE_MAJOR, Memory, Op
 
 __all__ = ["Elementwise"]
 
@@ -66,9 +66,6 @@ class Elementwise(Op):
         self.block = elementwise_block(f"elementwise-{name}", value, slope, len(constants))
         self.reads_x_backward, self.reads_y_backward = saves == "x", saves == "y"
 
-    def tasks(self, record: np.record) -> set[int]:
-        return {FORWARD, FORWARD_FEATURE_MAJOR} | ({BACKWARD} if record.dx >= 0 else set())
-
-    def lay_out(self, record: np.record, memory: Memory) -> None:
+    def lay_out(self, record: Any, memory: Memory) -> None:
         record.saved = record.x if self.reads_x_backward else record.y
         record.constants = memory.take_values(self.constants)
