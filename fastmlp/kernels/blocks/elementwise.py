@@ -64,7 +64,8 @@ class Elementwise(Op):
         super().__init__(width, width)
         self.name, self.constants, self.floor = name, constants, floor
         self.block = elementwise_block(f"elementwise-{name}", value, slope, len(constants))
-        self.reads_x_backward, self.reads_y_backward = saves == "x", saves == "y"
+        self.reads_x_backward = saves == "x" or slope is None  # a derived one reads x
+        self.reads_y_backward = not self.reads_x_backward
 
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.saved = record.x if self.reads_x_backward else record.y
