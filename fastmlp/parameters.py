@@ -167,6 +167,8 @@ class Parameter:
 
     @grad.setter
     def grad(self, values) -> None:
+        if values is None:  # PyTorch's "no gradient yet"
+            raise TypeError("grad is an array, here always: zero_grad() sets it to zero")
         self._grad[...] = checks.as_like(values, self._grad, f"grad of {self.name or 'a Parameter'}")
 
     @property

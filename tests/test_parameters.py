@@ -179,3 +179,11 @@ def test_parameter_rejects_masked_values():
     with pytest.raises(ValueError, match="data of a Parameter has masked entries, the first in row 0, column 1"):
         parameter.data = np.ma.masked_array(np.ones((2, 3)), [[0, 1, 0], [0, 0, 0]])
     assert not parameter.data.any()
+
+
+def test_gradient_of_none_is_told_about_zero_grad():
+    layer = fm.Linear(2, 2)
+    layer.weight.grad += 1
+    with pytest.raises(TypeError, match=r"zero_grad\(\) sets it to zero"):
+        layer.weight.grad = None
+    assert layer.weight.grad.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -164,6 +165,8 @@ class Module:
                 f"(got a {type(value).__name__})"
             )
         value = self._checked(name, value)
+        if isinstance(value, UNSEARCHED):
+            _refuse_parts(name, value)
         if _holds(value) or _holds(present):
             self._check_parts(name, value)
             self._let_go(name)
@@ -243,11 +246,28 @@ class Module:
         """How to go forward and back, as the module and its parameters are now; None for one that is all Python."""
         return self._route if self._version == structure.version() else self._look_again()
 
+    def _adopt(self) -> None:
+        """Take in parts that have come without an assignment, as in ``layers.append(...)``.
+
+        They would gather their parameters for themselves, at each call away from the network that gathers them again.
+        """
+        for part in self.modules() if self._in_network() else ():
+            for name, child in part.named_children():
+                network = child._network()
+                if network is None:
+                    child.__dict__["_parent"] = weakref.ref(part)
+                elif network._root() is not self:
+                    raise ValueError(
+                        f"{checks.describe(child)}, {name} of {checks.describe(part)}, already has a place in a network: "
+                        "make another one, or copy.deepcopy it"
+                    )
+
     def _look_again(self) -> Route | None:
         """Find the parameters again, after some network has changed, and bring them together where they are not."""
         root = self._root()
         stored = list(dict.fromkeys(root.parameters()))
         if stored and root._has_ops() and not _lie_together(stored):
+            root._adopt()
             gather(stored, root.dtype or stored[0].dtype)
         version = structure.version()
         here = self.__dict__
@@ -298,7 +318,12 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters, by name; weights have the shape (out_features, in_features), as in PyTorch."""
-        return {name: np.array(parameter.data, order="C") for name, parameter in self.named_parameters()}
+        state: dict[str, np.ndarray] = {}
+        for name, parameter in self.named_parameters():
+            if name in state:
+                raise ValueError(f"two parameters have the name {name!r}: call their places by other names")
+            state[name] = np.array(parameter.data, order="C")
+        return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over the parameters of a ``state_dict``. All are checked before any is changed.
@@ -344,6 +369,19 @@ def _holds(value: Any) -> bool:
     return isinstance(value, (list, tuple, dict)) and any(True for _ in _named({"": value}, (Parameter, Module)))
 
 
+#: Containers in which parts would not be found: sets have no order, the others no names.
+UNSEARCHED = (set, frozenset, deque, np.ndarray)
+
+
+def _refuse_parts(name: str, value: Any) -> None:
+    """Refuse parts that would be neither trained nor saved."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return
+    items = value.flat if isinstance(value, np.ndarray) else value
+    if any(isinstance(item, (Parameter, Module)) for item in items):
+        raise TypeError(f"parts are not found in {checks.messages.a(type(value).__name__)}: make a list of {name}")
+
+
 def _named(attributes: dict[str, Any], kind: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
     """The attributes of this kind, and those within lists, tuples and dictionaries, with their names."""
     for name, value in attributes.items():
@@ -354,7 +392,8 @@ def _named(attributes: dict[str, Any], kind: type | tuple[type, ...]) -> Iterato
         elif isinstance(value, (list, tuple)):
             yield from _named({f"{name}.{i}": item for i, item in enumerate(value)}, kind)
         elif isinstance(value, dict):
-            yield from _named({f"{name}.{key}": item for key, item in value.items()}, kind)
+            for key, item in value.items():  # one by one: 1 and "1" give the same name
+                yield from _named({f"{name}.{key}": item}, kind)
 
 
 def _lie_together(parameters: Sequence[Parameter]) -> bool:

@@ -138,6 +138,8 @@ class Sequential(Module):
         row = self.__dict__.get("_modules", {})
         if name in row:
             return row[name]
+        if name == "_modules":
+            raise AttributeError(f"call super().__init__(*modules) in {type(self).__name__} first")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _look_again(self) -> Route | None:
