@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Tests of other floors than the kernels' say nothing new about another processor; those marked `once`, nor about plain Python.
-KERNEL_TESTS := tests/kernels tests/test_promises.py
+# What is run again, with reasons to leave out the rest. As other processors: kernels and promises; of formulas test_lines.py alone,
+# where vectors have another width. In plain Python: not what calls no kernel. In neither: what is marked `once`.
+KERNEL_TESTS := tests/kernels tests/test_promises.py $(addprefix --ignore=tests/kernels/compiler/test_,derivative.py expression.py)
 NO_KERNELS := tests/asv_benchmarks tests/checks tests/scripts
 AGAIN := -m 'not slow and not once'
 PYTEST := $(BIN)/python -m pytest -q --durations=10 --durations-min=1

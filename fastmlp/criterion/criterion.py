@@ -74,16 +74,17 @@ class Criterion:
         out = checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
         rows, width = out.shape
         targets = self._check_targets(y, width, out.dtype, rows, "y", finite=False)
+        # The workspace of the loss before is the one that the cache has. `pop`: of several threads, one alone gives it back.
+        before = self.__dict__.pop("_saved", None)
+        if before is not None:
+            before.spare.append(before.job)
         job, spare = self._job_for(rows, width, out.dtype)
         job.sums[0] = 0
         if self.takes_labels:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
         loss = Loss(job.sums.item() / (rows * self._terms(width)))
-        before = self.__dict__.pop("_saved", None)  # at once: of several threads, one alone gives the workspace back
         self.__dict__["_saved"] = _Saved(job, spare, (rows, width))
-        if before is not None:
-            before.spare.append(before.job)
         return loss
 
     def backward(self) -> np.ndarray:

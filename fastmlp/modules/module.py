@@ -68,11 +68,11 @@ class Module:
         x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
         if not self.training:
             return route.predict(x)
-        out, trace = route.forward(x)
-        before = self.__dict__.pop("_trace", None)  # at once: of several threads, one alone gives the workspace back
-        self.__dict__["_trace"] = trace
+        # The workspace of the pass before is the one that the cache has. `pop`: of several threads, one alone gives it back.
+        before = self.__dict__.pop("_trace", None)
         if before is not None:
             before.release()
+        out, self.__dict__["_trace"] = route.forward(x)
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
@@ -300,8 +300,10 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Switch to training mode (or, with False, to evaluation mode), with all parts."""
+        mode = bool(mode)
         for module in self.modules():
-            module.training = bool(mode)
+            if module.training is not mode:
+                module.training = mode
         return self
 
     def eval(self) -> Module:

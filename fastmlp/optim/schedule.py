@@ -67,8 +67,11 @@ class LRScheduler:
     def _rates(self, epoch: int) -> list[float]:
         """The learning rates of an epoch (or step), one for each group of the optimizer."""
         rate = checks.as_rate(self.rate(epoch), self, epoch)
-        groups = self.optimizer.param_groups
-        first = self.base_lr
+        groups, first = self.optimizer.param_groups, self.base_lr
+        ratio = first / groups[0]["lr"] if groups[0]["lr"] else 1
+        for group in groups if len(groups) > 1 else ():
+            # Added since, assigned, or loaded from before there was a schedule: the ratio to keep is that of now.
+            group.setdefault("initial_lr", ratio * group["lr"])
         return [rate * (group["initial_lr"] / first) if group is not groups[0] and first else rate for group in groups]
 
     def _put_into_force(self) -> None:

@@ -71,8 +71,8 @@ class Update(Op):
         self.first, self.size = first, size
         self.block = update_block(f"update-{name}-{states}", update, states, scalars)
 
-    def tasks(self, record: np.record) -> set[int]:
+    def tasks(self, record: Any) -> set[int]:
         return {UPDATE, STEP}
 
-    def lay_out(self, record: np.record, memory: Memory) -> None:
+    def lay_out(self, record: Any, memory: Memory) -> None:
         record.first, record.units, record.scalars = self.first, self.size, self.first_scalar

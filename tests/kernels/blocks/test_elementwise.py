@@ -187,7 +187,7 @@ def test_two_formulas_of_one_name_do_not_mix(dtype):
         ran = ran_both_ways([Elementwise(2, "same", value, slope, "x")], x, x)
         assert (ran.y == expected).all()
         assert (ran.dx == slope(x)).all()
-    assert elementwise_block("same", thrice, thrice_slope, "x", 0) is elementwise_block("same", thrice, thrice_slope, "x", 0)
+    assert elementwise_block("same", thrice, thrice_slope, 0) is elementwise_block("same", thrice, thrice_slope, 0)
 
 
 def test_padding_of_deltas_stays_zero(dtype, rng):
