@@ -450,7 +450,7 @@ def test_backward_after_a_change_says_that_it_was_the_change():
 
     for change in (replace, remove, assign):
         model = fm.Sequential(fm.Linear(2, 5), fm.LeakyReLU(0.1), fm.Linear(5, 3))
-        with pytest.raises(RuntimeError, match="Sequential.backward was called before forward"):
+        with pytest.raises(RuntimeError, match=r"Sequential.backward was called before forward"):
             model.backward(np.ones((4, 3)))
         model(np.ones((4, 2)))
         change(model)
