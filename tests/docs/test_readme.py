@@ -18,7 +18,7 @@ def test_programs_run(capsys):
     assert len(blocks) >= 3
     names: dict = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+        exec(compile(block, "README.md", "exec"), names)
     assert "777 parameters" in capsys.readouterr().out
     X, y = names["X"], names["X"][:, :1]
     model = fm.Sequential(fm.Linear(2, 9, rng=0), names["Softsign"](), fm.Linear(9, 1, rng=1))
