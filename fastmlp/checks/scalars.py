@@ -43,6 +43,8 @@ def as_float_dtype(dtype: Any) -> np.dtype:
 
 def as_float_dtype_of(values: Any) -> np.dtype:
     """The dtype that a module without parameters computes in: that of its input, float32 for other numbers."""
+    if type(values) is np.ndarray and (native := NATIVE.get(values.dtype)) is not None:
+        return native
     dtype = values.dtype.newbyteorder("=") if isinstance(values, (np.ndarray, np.generic)) else None
     return NATIVE.get(dtype, np.dtype(np.float32))
 

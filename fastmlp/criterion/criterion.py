@@ -39,8 +39,8 @@ class _Saved:
 
     __slots__ = ("job", "shape", "spare", "way_back")
 
-    def __init__(self, job: Job, spare: list[Job], shape: tuple[int, int]):
-        self.job, self.spare, self.shape = job, spare, shape
+    def __init__(self, job: Job, spare: list[_Saved]):
+        self.job, self.spare, self.shape = job, spare, (0, 0)
         self.way_back = 1  # the pass
 
 
@@ -77,14 +77,15 @@ class Criterion:
         # The workspace of the loss before is the one that the cache has. `pop`: of several threads, one alone gives it back.
         before = self.__dict__.pop("_saved", None)
         if before is not None:
-            before.spare.append(before.job)
-        job, spare = self._job_for(rows, width, out.dtype)
+            before.spare.append(before)
+        room = self._room_for(rows, width, out.dtype)
+        job = room.job
         job.sums[0] = 0
         if self.takes_labels:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
         loss = Loss(job.sums.item() / (rows * self._terms(width)))
-        self.__dict__["_saved"] = _Saved(job, spare, (rows, width))
+        self.__dict__["_saved"] = room
         return loss
 
     def backward(self) -> np.ndarray:
@@ -126,19 +127,21 @@ class Criterion:
         """The constants of the loss."""
         return ()
 
-    def _job_for(self, rows: int, width: int, dtype: np.dtype) -> tuple[Job, list[Job]]:
-        """A job that no pass needs at the moment, and the list of those that it came from."""
+    def _room_for(self, rows: int, width: int, dtype: np.dtype) -> _Saved:
+        """A program with room for so many rows that no pass needs at the moment."""
         key = (width, dtype.itemsize, *self._numbers())
         spare = self.__dict__.setdefault("_jobs", {}).setdefault(key, [])
         try:
-            job = spare.pop()
+            room = spare.pop()
         except IndexError:
-            job = None
-        if job is None or not rows <= job.batch <= KEPT * rows:
+            room = None
+        if room is None or not rows <= room.job.batch <= KEPT * rows:
             job = Program.of_loss(self._op(width), dtype, batch=rows).job()  # type: ignore[misc]
             job.batch = rows
             job.set(labels=np.zeros(rows if self.takes_labels else 1, np.int64))
-        return job, spare
+            room = _Saved(job, spare)
+        room.shape, room.way_back = (rows, width), 1
+        return room
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}

@@ -232,14 +232,16 @@ class Sequential(Module):
         >>> model.predict(np.zeros((1000, 2))).shape
         (1000, 1)
         """
+        if out is None and threads is None and self._version == structure.version() and self._as_built:
+            stretch = self._route.last  # type: ignore[union-attr]
+            if stretch is not None and stretch.dtype is self._dtype:  # what most callers do, and a row has no time for more
+                x = checks.as_rows(X, self._width, self._dtype, "predict")
+                if x.shape[1] == stretch.width_in:
+                    y = np.empty((x.shape[0], stretch.width_out), self._dtype)
+                    stretch.predict(x, y, None)
+                    return y
         route = self._route_as_whole()
         x = checks.as_rows(X, self._width_in(), self._dtype, "predict")
-        stretch = route.last
-        fits = stretch is not None and stretch.width_in == x.shape[1] and stretch.dtype is x.dtype
-        if out is None and threads is None and stretch is not None and fits:
-            y = np.empty((x.shape[0], stretch.width_out), self._dtype)
-            stretch.predict(x, y, None)
-            return y
         if threads is not None:
             threads = checks.as_size(threads, "threads")
         if out is None:

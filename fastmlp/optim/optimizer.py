@@ -190,10 +190,10 @@ class Optimizer:
 
     def step(self) -> None:
         """Change the parameters by what their gradients say."""
-        if not self._has_formula():
-            raise NotImplementedError(LACKING.format(type(self).__name__))
         here = self.__dict__  # past __setattr__, which takes as long as the step of a small network
         if here["_version"] != structure.version():
+            if not self._has_formula():
+                raise NotImplementedError(LACKING.format(type(self).__name__))
             self._find_parameters()
         settings = [value for group in here["param_groups"] for value in group.values()]
         at = here["steps"] - here["_ahead_from"]  # `fit` counts steps, too

@@ -19,7 +19,7 @@ from fastmlp.team import team_size
 from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
-from fastmlp.training.history import History, NonFiniteLossError
+from fastmlp.training.history import History, NonFiniteLossError, carried_by_failures
 from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.progress import Progress
 from fastmlp.training.run import Rates, Run
@@ -170,10 +170,13 @@ def fit(
                 f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its "
                 f"own place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
             )
-    rates.check(epochs - initial_epoch, RATES_CHECKED)
-    run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
-    model.train()
-    return _train(run, model, criterion, held_out, epochs, initial_epoch, progress, threads)
+    history = History()
+    with carried_by_failures(history):
+        rates.check(epochs - initial_epoch, RATES_CHECKED)
+        run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
+        model.train()
+        _train(run, history, model, criterion, held_out, epochs, initial_epoch, progress, threads)
+    return history
 
 
 def _first_wrong(model: Sequential) -> str:
@@ -220,9 +223,8 @@ def _loss_of(model, criterion, x: np.ndarray, y: np.ndarray, threads: int | None
     return checks.as_loss(criterion(model.predict(x, threads=threads), y), criterion)
 
 
-def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress, threads) -> History:
+def _train(run: Run, history: History, model, criterion, held_out, epochs, initial_epoch, progress, threads) -> None:
     """Take the run to its end, with all that happens between two epochs."""
-    history = History()
     bar = Progress(progress, epochs, initial_epoch, run.data.rows)
     began = time.perf_counter()
 
@@ -240,14 +242,13 @@ def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress
             steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
             loss = history.loss[-1] if history.loss else None
             bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
-    except BaseException as failure:  # of whatever kind: nothing that has been trained is lost
-        history.interrupted = isinstance(failure, KeyboardInterrupt)
-        failure.history = history  # type: ignore[attr-defined]
+    except KeyboardInterrupt:
+        history.loss = run.losses
+        validate()
         raise
     finally:
         bar.close()
         history.loss = run.losses
-        validate()
         history.seconds = time.perf_counter() - began
     if run.failed:
         raise NonFiniteLossError(
@@ -257,4 +258,3 @@ def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress
             run.epoch,
             history,
         )
-    return history

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-__all__ = ["History", "NonFiniteLossError"]
+__all__ = ["History", "NonFiniteLossError", "carried_by_failures"]
 
 
 @dataclass
@@ -27,6 +29,17 @@ class History:
     validation_loss: list[float] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
+
+
+@contextmanager
+def carried_by_failures(history: History) -> Iterator[None]:
+    """Have whatever ends a run carry its history, in an attribute: nothing that has been trained is lost."""
+    try:
+        yield
+    except BaseException as failure:
+        history.interrupted = isinstance(failure, KeyboardInterrupt)
+        failure.history = history  # type: ignore[attr-defined]
+        raise
 
 
 class NonFiniteLossError(FloatingPointError):
