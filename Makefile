@@ -5,7 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-KERNEL_TESTS := tests/kernels tests/test_promises.py
+# What is run again, with reasons to leave out the rest. As other processors: kernels and promises; of formulas test_lines.py alone,
+# where vectors have another width. In plain Python: not what calls no kernel. In neither: what is marked `once`.
+KERNEL_TESTS := tests/kernels tests/test_promises.py $(addprefix --ignore=tests/kernels/compiler/test_,derivative.py expression.py)
+NO_KERNELS := tests/asv_benchmarks tests/checks tests/scripts
+AGAIN := -m 'not slow and not once'
+PYTEST := $(BIN)/python -m pytest -q --durations=10 --durations-min=1
 HASWELL := +sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 
 # Of the benchmarks: the name under which results of this machine are kept, benchmarks to take (a regular expression, by name and
@@ -29,10 +34,10 @@ disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes 
 
 test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, compiled and in plain Python
 	@echo "== tests and doctests, compiled"
-	@$(BIN)/python -m pytest -q -rs
-	@$(BIN)/python -m pytest -q --doctest-modules --import-mode=prepend fastmlp
+	@$(PYTEST) -rs
+	@$(PYTEST) --doctest-modules --import-mode=prepend fastmlp
 	@echo "== tests of the package, in plain Python"
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q --ignore=tests/scripts --ignore=tests/asv_benchmarks
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(AGAIN) $(NO_KERNELS:%=--ignore=%)
 	@echo "== every benchmark, once"
 	@$(MAKE) --no-print-directory bench-smoke
 	@if [ "$$(uname -m)" = x86_64 ]; then $(MAKE) --no-print-directory test-processors; fi
@@ -50,9 +55,9 @@ test-slow: $(VENV)/.test  ## The tests that take minutes
 
 test-processors: $(VENV)/.test  ## Kernels and promises as other x86-64 processors run them
 	@echo "== kernels, compiled for any x86-64"
-	@NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES="+sse2,+cx16" $(BIN)/python -m pytest -q $(KERNEL_TESTS)
+	@NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES="+sse2,+cx16" $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
 	@echo "== kernels, compiled for Haswell"
-	@NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES="$(HASWELL)" $(BIN)/python -m pytest -q $(KERNEL_TESTS)
+	@NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES="$(HASWELL)" $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
 
 lint: $(VENV)/.test  ## Lint, type check, import contract
 	@echo "== lint, types, imports"

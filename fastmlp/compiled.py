@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["runs_compiled"]
+from types import FunctionType
+
+__all__ = ["check_static", "has_formula", "runs_compiled"]
 
 
 def runs_compiled(kind: type, entry: str, *arithmetic: str) -> bool:
@@ -12,8 +14,24 @@ def runs_compiled(kind: type, entry: str, *arithmetic: str) -> bool:
     attributes or names does not.
     """
     for base in kind.__mro__[:-1]:
-        if entry in vars(base):
-            return vars(base)[entry] is not None
         if any(name in vars(base) for name in arithmetic):
             return False
+        if entry in vars(base):
+            return vars(base)[entry] is not None
     return False
+
+
+def has_formula(kind: type, name: str) -> bool:
+    """Whether a class has a formula of this name: a method is none."""
+    found = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    return found is not None and not isinstance(found, (FunctionType, classmethod))
+
+
+def check_static(kind: type, names: tuple[str, ...], options: str) -> None:
+    """Refuse formulas that a class has written as methods: what they read from ``self`` would be compiled in, once and for all.
+
+    `options` says where a formula gets the numbers that are options.
+    """
+    for name in names:
+        if isinstance(vars(kind).get(name), (FunctionType, classmethod)):
+            raise TypeError(f"{name} of {kind.__name__} must be a staticmethod: a formula has no self; {options}")

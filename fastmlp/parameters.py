@@ -84,7 +84,9 @@ class Parameter:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float32):
         if not isinstance(shape, (tuple, list)):
-            raise TypeError(f"shape must be a tuple, (features,) or (out_features, in_features); got {shape!r}")
+            numbers = f"; for numbers that are there: p = Parameter({shape.shape}); p.data = ..." if _has_shape(shape) else ""
+            got = checks.shown(shape)
+            raise TypeError(f"shape must be a tuple, (features,) or (out_features, in_features); got {got}{numbers}")
         self._shape = tuple(checks.as_size(extent, "each extent of a Parameter's shape") for extent in shape)
         if len(self.shape) not in (1, 2):
             raise ValueError(f"a Parameter has one axis or two; got the shape {self.shape}")
@@ -165,6 +167,8 @@ class Parameter:
 
     @grad.setter
     def grad(self, values) -> None:
+        if values is None:  # PyTorch's "no gradient yet"
+            raise TypeError("grad is an array, here always: zero_grad() sets it to zero")
         self._grad[...] = checks.as_like(values, self._grad, f"grad of {self.name or 'a Parameter'}")
 
     @property
@@ -173,6 +177,11 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype})"
+
+
+def _has_shape(values: Any) -> bool:
+    """Whether somebody has passed the numbers themselves, as to PyTorch's Parameter."""
+    return isinstance(getattr(values, "shape", None), tuple) and len(values.shape) in (1, 2)
 
 
 def gather(parameters: Iterable[Parameter], dtype: np.dtype) -> Storage:

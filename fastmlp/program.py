@@ -64,6 +64,7 @@ class Program:
         self.calls: list[Call] = []
         self.passes: list[tuple[int, int, int]] = []
         self.records: list[Any] = [Fields(op.block.record) for op in self.ops]
+        self._table: np.ndarray | None = None
         self._plan: dict[str, int] = {"losses": -1, "steps": 1, "kept": int(memory.backward)}
         self._lay_out(input_delta)
 
@@ -245,6 +246,24 @@ class Program:
 
     def job(self) -> Job:
         """The table, and the arrays that belong to the program itself."""
+        if self._table is None:
+            self._table = self._written()
+        job = Job(self._table.copy())
+        work = zeros(self.memory.size, self.dtype)
+        work[self._plan["one"]] = 1
+        for start, values in self.memory.values:
+            work[start : start + len(values)] = values
+        job.set(
+            work=work,
+            integers=np.zeros(max(1, self.memory.integers), np.int64),
+            control=np.zeros(CONTROL_SIZE, np.int64),
+            sums=np.zeros(1),
+        )
+        job.program = self  # whose blocks hold the machine code
+        return job
+
+    def _written(self) -> np.ndarray:
+        """The table, with the addresses of the blocks; not yet those of arrays."""
         for op, fields in zip(self.ops, self.records):
             fields.block = op.block.address(self.dtype)
         parts = [
@@ -258,19 +277,7 @@ class Program:
             plan[name] = RUN_AT + len(RUN.names or ()) + len(behind)
             behind += part
         table += [plan.get(name, 0) for name in RUN.names or ()] + behind
-        job = Job(np.array(table, np.int64))
-        work = zeros(self.memory.size, self.dtype)
-        work[self._plan["one"]] = 1
-        for start, values in self.memory.values:
-            work[start : start + len(values)] = values
-        job.set(
-            work=work,
-            integers=np.zeros(max(1, self.memory.integers), np.int64),
-            control=np.zeros(CONTROL_SIZE, np.int64),
-            sums=np.zeros(1),
-        )
-        job.program = self  # whose blocks hold the machine code
-        return job
+        return np.array(table, np.int64)
 
     @property
     def flops_per_row(self) -> int:

@@ -88,9 +88,9 @@ def worker(networks):
         print(trained(fm, i), flush=True)
 
 
-def run(folder, networks):
-    """What a worker prints that takes the package from a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(Path(folder) / ".kernels")}
+def run(folder, kernels, networks):
+    """What a worker prints that takes the package from a folder, and keeps its kernels in another."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(kernels)}
     command = [sys.executable, __file__, "--worker", str(networks)]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True, cwd=folder)
     return done.stdout.splitlines()
@@ -101,7 +101,7 @@ def main(revision, networks=40):
         archive = subprocess.run(["git", "archive", revision, "fastmlp"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(folder, **SAFELY)
-        there, here = run(folder, networks), run(ROOT, networks)
+        there, here = (run(root, Path(folder) / "kernels", networks) for root in (folder, ROOT))
     different = [(a, b) for a, b in zip(there, here) if a != b]
     print(*here, sep="\n")
     for a, b in different:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import fastmlp as fm
 from fastmlp.compiled import runs_compiled
@@ -82,3 +83,49 @@ def test_losses_and_optimizers_have_the_same_rule():
 def test_class_without_the_entry_does_not_run():
     assert not runs_compiled(object, "anything")
     assert not runs_compiled(np.ndarray, "anything", "sum")
+
+
+def test_step_of_its_own_goes_before_a_helper_named_update():
+    """By hand, and in `fit`: ``update`` is then a name like any other."""
+
+    class Sign(fm.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, lr=lr)
+
+        def step(self):
+            for parameter in self.params:
+                self.update(parameter)
+
+        def update(self, parameter):
+            parameter.data -= np.float32(self.lr) * np.sign(parameter.grad)
+
+    class StaticSign(Sign):
+        @staticmethod
+        def update(parameter):
+            parameter.data -= np.float32(0.25) * np.sign(parameter.grad)
+
+        def step(self):
+            super().step()
+
+    for kind in (Sign, StaticSign):
+        model = fm.Sequential(fm.Linear(1, 1, bias=False, rng=0))
+        rule = kind(model.parameters(), lr=0.25)
+        assert not rule.runs_in_engine()
+        before = model[0].weight.data.copy()
+        with pytest.warns(UserWarning, match="Sign runs in Python"):
+            fm.fit(model, fm.MSELoss(), rule, [[1.0]], [100.0], epochs=1)
+        rule.zero_grad()
+        model[0].weight.grad += 1
+        rule.step()
+        rule.step()
+        np.testing.assert_array_equal(model[0].weight.data, before + 0.25 - 0.25 - 0.25)
+
+
+@pytest.mark.parametrize("name", ["value", "slope"])
+@pytest.mark.parametrize("base", [fm.Activation, fm.ElementwiseLoss, fm.ReLU])
+def test_formula_that_is_a_method_is_refused(base, name):
+    """What it reads from ``self`` would be compiled in: another number later, and nothing would change."""
+    with pytest.raises(TypeError, match=f"{name} of Mine must be a staticmethod: a formula has no self.*`constants`"):
+        type("Mine", (base,), {name: lambda self, x: self.factor * x})
+    with pytest.raises(TypeError, match=r"update of Rule must be a staticmethod.*scalars"):
+        type("Rule", (fm.Optimizer,), {"update": lambda self, p, g, lr: (p - lr * g * self.factor,)})

@@ -137,6 +137,18 @@ def test_parameter_rejects_shape_that_is_a_number():
         fm.Parameter(3)
 
 
+def test_parameter_says_how_to_get_numbers_in():
+    """PyTorch's takes the numbers themselves."""
+    with pytest.raises(TypeError, match=r"got an ndarray of shape \(2, 3\).*p = Parameter\(\(2, 3\)\); p.data = \.\.\."):
+        fm.Parameter(np.ones((2, 3)))
+    with pytest.raises(TypeError, match=r"got Parameter\('', shape=\(4,\), dtype=float32\); for numbers.*Parameter\(\(4,\)\)"):
+        fm.Parameter(fm.Parameter((4,)))
+    with pytest.raises(TypeError) as caught:
+        fm.Parameter(np.ones((9, 9, 9)))
+    assert "\n" not in str(caught.value)
+    assert "for numbers" not in str(caught.value)
+
+
 def test_flat_vector_is_assigned_by_copying(dtype, rng):
     """An evolution strategy's way: ``model.storage.data = candidate``. The vector itself stays."""
     model, other = make_net([3, 17, 2], dtype=dtype), make_net([3, 17, 2], dtype=dtype, rng=1)
@@ -171,3 +183,11 @@ def test_parameter_rejects_masked_values():
     with pytest.raises(ValueError, match="data of a Parameter has masked entries, the first in row 0, column 1"):
         parameter.data = np.ma.masked_array(np.ones((2, 3)), [[0, 1, 0], [0, 0, 0]])
     assert not parameter.data.any()
+
+
+def test_gradient_of_none_is_told_about_zero_grad():
+    layer = fm.Linear(2, 2)
+    layer.weight.grad += 1
+    with pytest.raises(TypeError, match=r"zero_grad\(\) sets it to zero"):
+        layer.weight.grad = None
+    assert layer.weight.grad.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
@@ -109,7 +110,7 @@ def training(layers, loss=None, *, dtype=F32, batch=8, threads=1, updates=None, 
 
 
 def test_the_step_of_the_disc_is_printed_as_it_is_run():
-    """`docs/design.md` quotes it."""
+    """And as the page about the design quotes it."""
     model = fm.Sequential(
         fm.Linear(2, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 25), fm.ReLU(), fm.Linear(25, 2)
     )
@@ -125,6 +126,8 @@ def test_the_step_of_the_disc_is_printed_as_it_is_run():
         rows: F input, F linear+relu x3, F linear, F cross_entropy, B cross_entropy, B linear, B linear+relu x3
         units: U linear+relu x3, U linear"""
     )
+    page = Path(__file__).parents[1].joinpath("docs", "design.md").read_text(encoding="utf-8")
+    assert str(program) in page
     assert program.flops_per_row == 2 * (2 * 25 + 2 * 25 * 25 + 25 * 2)
 
 

@@ -18,6 +18,7 @@ from fastmlp.checks.arrays import (
 )
 from fastmlp.checks.messages import describe, full_name, missing_return, shown
 from fastmlp.checks.scalars import (
+    as_flag,
     as_float_dtype,
     as_float_dtype_of,
     as_generator,
@@ -31,6 +32,7 @@ from fastmlp.checks.targets import as_labels, as_targets
 
 __all__ = [
     "as_delta",
+    "as_flag",
     "as_float_dtype",
     "as_float_dtype_of",
     "as_generator",

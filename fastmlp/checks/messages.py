@@ -147,7 +147,7 @@ def shape_hint(shape: tuple[int, ...], width: int | None, array: str, column: bo
         if column is not None:
             return f": {column_axis if column else row_axis}"
         return f": {row_axis}, for one row, or {column_axis}, for one column"
-    if len(shape) == 2 and shape[0] == width:
+    if len(shape) == 2 and shape[0] == width and shape[1]:
         return f": transpose it, {array}.T"
     if len(shape) > 2 and (width is None or math.prod(shape[1:]) == width):
         return f": flatten all axes but the first, {array}.reshape(len({array}), -1)"

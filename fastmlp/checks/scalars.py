@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp.checks.messages import class_name, missing_return, shown
 
 __all__ = [
+    "as_flag",
     "as_float_dtype",
     "as_float_dtype_of",
     "as_generator",
@@ -96,6 +97,16 @@ def as_number(
             rule.append("finite")
         raise ValueError(f"{name} must be {' and '.join(rule)}; got {shown(value, str)}")
     return number
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Yes or no: a bool, or 0 or 1. Text is neither: "False" would be taken for yes."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    number = _real_scalar(value)
+    if number not in (0.0, 1.0):
+        raise TypeError(f"{name} must be True or False; got {shown(value)}")
+    return bool(number)
 
 
 def as_loss(value: Any, owner: Any) -> float:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.compiled import runs_compiled
+from fastmlp.compiled import check_static, runs_compiled
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -74,16 +74,17 @@ class Criterion:
         out = checks.as_rows(out, None, checks.as_float_dtype_of(out), type(self).__name__, "out")
         rows, width = out.shape
         targets = self._check_targets(y, width, out.dtype, rows, "y", finite=False)
+        # The workspace of the loss before is the one that the cache has. `pop`: of several threads, one alone gives it back.
+        before = self.__dict__.pop("_saved", None)
+        if before is not None:
+            before.spare.append(before.job)
         job, spare = self._job_for(rows, width, out.dtype)
         job.sums[0] = 0
         if self.takes_labels:
             job.labels[:rows] = targets
         run(job.handle, 0, out, out if self.takes_labels else targets, 0, 1)
         loss = Loss(job.sums.item() / (rows * self._terms(width)))
-        before = self.__dict__.pop("_saved", None)  # at once: of several threads, one alone gives the workspace back
         self.__dict__["_saved"] = _Saved(job, spare, (rows, width))
-        if before is not None:
-            before.spare.append(before.job)
         return loss
 
     def backward(self) -> np.ndarray:
@@ -168,6 +169,8 @@ class ElementwiseLoss(Criterion):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if cls.forward is Criterion.forward:
+            check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
         if "value" in vars(cls) and "slope" not in vars(cls):
             cls.slope = None  # that of another formula does not hold for this one
 

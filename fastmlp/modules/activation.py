@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from fastmlp import checks, structure
+from fastmlp.compiled import check_static
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
@@ -43,11 +44,14 @@ class Activation(Module):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if cls.forward is Module.forward:
+            check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
         if cls.saves not in ("x", "y"):
             raise ValueError(f'{cls.__name__}.saves must be "x" or "y"; got {cls.saves!r}')
-        if "value" in vars(cls):  # what a class says about another formula does not hold for this one
-            for name, default in (("slope", None), ("saves", "y"), ("floor", None)):
-                if name not in vars(cls):
+        own = vars(cls)  # what a base says about another formula does not hold for this one
+        if "value" in own or "slope" in own:
+            for name, default in (("floor", None),) + (("slope", None), ("saves", "y")) * ("value" in own):
+                if name not in own:
                     setattr(cls, name, default)
 
     def _width_out(self, width: int | None) -> int | None:

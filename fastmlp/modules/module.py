@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from fastmlp.parameters import Parameter, Storage, gather
 __all__ = ["Module"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_trace", "_route", "_version", "_stored", "_parent")
+TRANSIENT = ("_trace", "_route", "_version", "_stored", "_parent", "_outdated")
 
 
 class Module:
@@ -55,6 +56,7 @@ class Module:
     _stored: Sequence[Parameter] = ()
     _route: Route | None = None
     _trace: Trace | Kept | None = None
+    _outdated = False  # the trace was that of other parts, parameters or options, and is gone
 
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
@@ -66,11 +68,11 @@ class Module:
         x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
         if not self.training:
             return route.predict(x)
-        out, trace = route.forward(x)
-        before = self.__dict__.pop("_trace", None)  # at once: of several threads, one alone gives the workspace back
-        self.__dict__["_trace"] = trace
+        # The workspace of the pass before is the one that the cache has. `pop`: of several threads, one alone gives it back.
+        before = self.__dict__.pop("_trace", None)
         if before is not None:
             before.release()
+        out, self.__dict__["_trace"] = route.forward(x)
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
@@ -89,6 +91,10 @@ class Module:
             raise NotImplementedError(f"{type(self).__name__} has no backward(dy)")
         trace = self._trace
         if trace is None:
+            if self._outdated:
+                raise RuntimeError(
+                    f"{type(self).__name__} has got another part, parameter or option since its last forward: call it again"
+                )
             hint = "" if self.training else " in training mode (in evaluation mode, nothing is kept): call train(), then"
             raise RuntimeError(
                 f"{type(self).__name__}.backward was called before forward{hint}: call the module on an input first"
@@ -159,6 +165,8 @@ class Module:
                 f"(got a {type(value).__name__})"
             )
         value = self._checked(name, value)
+        if isinstance(value, UNSEARCHED):
+            _refuse_parts(name, value)
         if _holds(value) or _holds(present):
             self._check_parts(name, value)
             self._let_go(name)
@@ -238,11 +246,28 @@ class Module:
         """How to go forward and back, as the module and its parameters are now; None for one that is all Python."""
         return self._route if self._version == structure.version() else self._look_again()
 
+    def _adopt(self) -> None:
+        """Take in parts that have come without an assignment, as in ``layers.append(...)``.
+
+        They would gather their parameters for themselves, at each call away from the network that gathers them again.
+        """
+        for part in self.modules() if self._in_network() else ():
+            for name, child in part.named_children():
+                network = child._network()
+                if network is None:
+                    child.__dict__["_parent"] = weakref.ref(part)
+                elif network._root() is not self:
+                    raise ValueError(
+                        f"{checks.describe(child)}, {name} of {checks.describe(part)}, already has a place in a network: "
+                        "make another one, or copy.deepcopy it"
+                    )
+
     def _look_again(self) -> Route | None:
         """Find the parameters again, after some network has changed, and bring them together where they are not."""
         root = self._root()
         stored = list(dict.fromkeys(root.parameters()))
         if stored and root._has_ops() and not _lie_together(stored):
+            root._adopt()
             gather(stored, root.dtype or stored[0].dtype)
         version = structure.version()
         here = self.__dict__
@@ -251,7 +276,8 @@ class Module:
         route = self._route
         if self._has_ops() and (route is None or route.storage is not storage or not route.fits(self)):
             route = here["_route"] = Route(self, storage)
-            here.pop("_trace", None)
+            if here.pop("_trace", None) is not None:
+                here["_outdated"] = True
         here["_stored"], here["_version"] = own, version
         return route
 
@@ -274,8 +300,10 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Switch to training mode (or, with False, to evaluation mode), with all parts."""
+        mode = bool(mode)
         for module in self.modules():
-            module.training = bool(mode)
+            if module.training is not mode:
+                module.training = mode
         return self
 
     def eval(self) -> Module:
@@ -290,7 +318,12 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters, by name; weights have the shape (out_features, in_features), as in PyTorch."""
-        return {name: np.array(parameter.data, order="C") for name, parameter in self.named_parameters()}
+        state: dict[str, np.ndarray] = {}
+        for name, parameter in self.named_parameters():
+            if name in state:
+                raise ValueError(f"two parameters have the name {name!r}: call their places by other names")
+            state[name] = np.array(parameter.data, order="C")
+        return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over the parameters of a ``state_dict``. All are checked before any is changed.
@@ -336,6 +369,19 @@ def _holds(value: Any) -> bool:
     return isinstance(value, (list, tuple, dict)) and any(True for _ in _named({"": value}, (Parameter, Module)))
 
 
+#: Containers in which parts would not be found: sets have no order, the others no names.
+UNSEARCHED = (set, frozenset, deque, np.ndarray)
+
+
+def _refuse_parts(name: str, value: Any) -> None:
+    """Refuse parts that would be neither trained nor saved."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return
+    items = value.flat if isinstance(value, np.ndarray) else value
+    if any(isinstance(item, (Parameter, Module)) for item in items):
+        raise TypeError(f"parts are not found in {checks.messages.a(type(value).__name__)}: make a list of {name}")
+
+
 def _named(attributes: dict[str, Any], kind: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
     """The attributes of this kind, and those within lists, tuples and dictionaries, with their names."""
     for name, value in attributes.items():
@@ -346,7 +392,8 @@ def _named(attributes: dict[str, Any], kind: type | tuple[type, ...]) -> Iterato
         elif isinstance(value, (list, tuple)):
             yield from _named({f"{name}.{i}": item for i, item in enumerate(value)}, kind)
         elif isinstance(value, dict):
-            yield from _named({f"{name}.{key}": item for key, item in value.items()}, kind)
+            for key, item in value.items():  # one by one: 1 and "1" give the same name
+                yield from _named({f"{name}.{key}": item}, kind)
 
 
 def _lie_together(parameters: Sequence[Parameter]) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp import checks
 from fastmlp.compiled import runs_compiled
-from fastmlp.kernels.op import Op
+from fastmlp.kernels.op import UNIT, Op
 from fastmlp.modules.stretch import Kept, Stretch
 from fastmlp.parameters import Storage
+from fastmlp.program import Program
 
 if TYPE_CHECKING:
     from fastmlp.modules.module import Module
@@ -23,6 +24,9 @@ ARITHMETIC = ("forward", "backward", "__call__")
 
 #: Rows of a prediction that modules written in Python take at a time.
 PYTHON_ROWS = 1024
+
+#: Programs of training that a route keeps: they are small, workspaces are not in them.
+PROGRAMS_KEPT = 4
 
 
 def runs_in_engine(module: Module) -> bool:
@@ -88,6 +92,8 @@ class Route:
                 self._parts[-1].append(part)
             else:
                 self._parts.append([part])
+        self._work: dict[int, tuple[int, int]] = {}
+        self._training: dict[tuple, Program] = {}
         self._stretches: dict[tuple[int, int, np.dtype], Stretch] = {}
         #: The stretch of the last call, where everything is one.
         self.last: Stretch | None = None
@@ -106,6 +112,35 @@ class Route:
     def ops(self, width: int) -> list[Op]:
         """All ops, of a route that the engine can take as a whole."""
         return _ops_of(self.modules, width)
+
+    def work(self, width: int) -> tuple[int, int]:
+        """Flops of a row on the way forward, and into how many units the largest weight is shared out."""
+        if width not in self._work:
+            ops = self.ops(width)
+            units = [-(-op.width_in // int(UNIT)) for op in ops if op.has_parameters]
+            self._work[width] = sum(op.flops for op in ops), max(units, default=1)
+        return self._work[width]
+
+    def training(
+        self,
+        width: int,
+        loss: Op,
+        updates: Sequence[Op],
+        group_at: Mapping[int, int],
+        dtype: np.dtype,
+        batch: int,
+        threads: int,
+    ) -> Program:
+        """The program of whole steps: that of an earlier run, where all is as it was (0.1 ms, ten steps of a small network)."""
+        options = (width, batch, threads, dtype, tuple(group_at.items()), *map(_described, (loss, *updates)))
+        program = self._training.get(options)
+        if program is None:
+            if len(self._training) == PROGRAMS_KEPT:
+                self._training.clear()
+            layers = self.ops(width)
+            program = Program.training(layers, loss, updates, group_at.__getitem__, dtype, batch=batch, threads=threads)
+            self._training[options] = program
+        return program
 
     def stretch(self, place: int, width: int, dtype: np.dtype) -> Stretch:
         """The stretch at a place of the route, for inputs of this width and dtype."""
@@ -196,6 +231,11 @@ def _width_in(modules: Sequence[Module]) -> int | None:
         if module._width_out(1) != 1:
             return None
     return None
+
+
+def _described(op: Op) -> tuple:
+    """What tells an op from others."""
+    return (op.block, *vars(op).values())
 
 
 def _ops_of(modules: Sequence[Module], width: int) -> list[Op]:

@@ -138,6 +138,8 @@ class Sequential(Module):
         row = self.__dict__.get("_modules", {})
         if name in row:
             return row[name]
+        if name == "_modules":
+            raise AttributeError(f"call super().__init__(*modules) in {type(self).__name__} first")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _look_again(self) -> Route | None:
@@ -233,7 +235,8 @@ class Sequential(Module):
         route = self._route_as_whole()
         x = checks.as_rows(X, self._width_in(), self._dtype, "predict")
         stretch = route.last
-        if out is None and threads is None and stretch is not None and stretch.width_in == x.shape[1]:
+        fits = stretch is not None and stretch.width_in == x.shape[1] and stretch.dtype is x.dtype
+        if out is None and threads is None and stretch is not None and fits:
             y = np.empty((x.shape[0], stretch.width_out), self._dtype)
             stretch.predict(x, y, None)
             return y

@@ -94,8 +94,8 @@ class Adam(Optimizer):
             "betas": (checks.as_number(beta1, "betas[0]", below=1.0), checks.as_number(beta2, "betas[1]", below=1.0)),
             "eps": checks.as_number(group["eps"], "eps"),
             "weight_decay": checks.as_number(group["weight_decay"], "weight_decay"),
-            "amsgrad": bool(group["amsgrad"]),
-            "maximize": bool(group["maximize"]),
+            "amsgrad": checks.as_flag(group["amsgrad"], "amsgrad"),
+            "maximize": checks.as_flag(group["maximize"], "maximize"),
         }
 
     @property

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp import checks, structure
-from fastmlp.compiled import runs_compiled
+from fastmlp.compiled import check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -27,6 +27,9 @@ AHEAD = 64
 
 #: A row of a 2-D array of no consequence, for an engine that expects one.
 NOWHERE = {np.dtype(kind): np.zeros((1, 1), kind) for kind in (np.float32, np.float64)}
+
+#: What is said of a subclass that takes no step.
+LACKING = "{} has no step(), nor both scalars(group, t, lr) and update(p, g, ...)"
 
 
 class _OneStep(NamedTuple):
@@ -86,12 +89,17 @@ class Optimizer:
     state: tuple[str, ...] = ()
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.step is Optimizer.step:  # else `update` may be a helper of a step in Python
+            check_static(cls, ("update",), "its options come from scalars(group, t, lr), as arguments")
+
     def __init__(self, params: Iterable[Parameter] | Iterable[Mapping], lr: float, **defaults: Any):
         self.__dict__["_defaults"] = {"lr": lr, **defaults}
         self.__dict__["param_groups"] = []
         self.steps = 0
-        self._arrays: dict[Storage, np.ndarray] = {}
-        self._places: dict[Parameter, tuple[np.ndarray, int]] = {}
+        self._arrays: dict[Storage, tuple[tuple[str, ...], np.ndarray]] = {}  # of these names
+        self._places: dict[Parameter, dict[str, tuple[np.ndarray, int]]] = {}  # by name: an array, a place
         self._jobs: dict[Storage, tuple[tuple, _OneStep]] = {}
         self._forget()
         for group in _as_groups(params):
@@ -144,7 +152,7 @@ class Optimizer:
 
         Each is a number, or an array like `t`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has neither step() nor scalars(group, t, lr) and update(p, g, ...)")
+        raise NotImplementedError(LACKING.format(type(self).__name__))
 
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_defaults", ()) and self.param_groups:
@@ -154,6 +162,8 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dict__.get("_defaults", ()):
             object.__setattr__(self, name, value)
+            if name not in MOMENT:  # `scalars` may read it: what was computed ahead counts no longer
+                self.__dict__["_settings"] = []
             return
         checked = [self.check({**group, name: value}) for group in self.param_groups]
         for group, new in zip(self.param_groups, checked):
@@ -163,9 +173,13 @@ class Optimizer:
 
     # Steps, taken one by one. `fit` takes them in the engine's own calls.
 
+    def _has_formula(self) -> bool:
+        """Whether there is one to take a step by; a step in Python may have a helper of that name."""
+        return has_formula(type(self), "update") and type(self).scalars is not Optimizer.scalars
+
     def runs_in_engine(self) -> bool:
         """Whether the engine can take the steps."""
-        return runs_compiled(type(self), "update", "step", "zero_grad")
+        return has_formula(type(self), "update") and runs_compiled(type(self), "update", "step", "zero_grad")
 
     def zero_grad(self) -> None:
         """Set the gradients of the parameters to zero."""
@@ -176,14 +190,18 @@ class Optimizer:
 
     def step(self) -> None:
         """Change the parameters by what their gradients say."""
-        if not hasattr(type(self), "update"):
-            raise NotImplementedError(f"{type(self).__name__} has no step()")
+        if not self._has_formula():
+            raise NotImplementedError(LACKING.format(type(self).__name__))
         here = self.__dict__  # past __setattr__, which takes as long as the step of a small network
         if here["_version"] != structure.version():
             self._find_parameters()
         settings = [value for group in here["param_groups"] for value in group.values()]
         at = here["steps"] - here["_ahead_from"]  # `fit` counts steps, too
-        if settings != here["_settings"] or not 0 <= at < len(here["_ahead"][0]):
+        try:
+            changed = settings != here["_settings"]
+        except ValueError:  # an array among them, which has no place there
+            changed, here["_settings"] = True, []
+        if changed or not 0 <= at < len(here["_ahead"][0]):
             self._look_ahead(settings)
             at = 0
         for step, rows in zip(here["_steps_now"], here["_ahead"]):
@@ -195,13 +213,14 @@ class Optimizer:
         """Look up where the parameters lie, after some network has changed."""
         version = structure.version()
         self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in self._spans()]
-        storages = dict.fromkeys(p.storage for p in self.params) if hasattr(type(self), "update") else ()
+        storages = dict.fromkeys(p.storage for p in self.params) if self._has_formula() else ()
         self._steps_now = [self._step_of(storage) for storage in storages]
         self._params_then = [group["params"] for group in self.param_groups]
         self._settings, self._version = [], version
 
     def _look_ahead(self, settings: list[Any]) -> None:
         """Compute the scalars of the steps that come, as long as no hyperparameter changes."""
+        self._groups_now()  # `state` may depend on them
         t = np.arange(self.steps + 1, self.steps + 1 + (AHEAD if settings == self._settings else 1))
         if self.state != self._state_then or self._params_then != [group["params"] for group in self.param_groups]:
             self._find_parameters()  # an option needs another array, or a group has been given others
@@ -267,11 +286,23 @@ class Optimizer:
         starts = np.cumsum([0, *counts]).tolist()
         return [Update(self._formula, self.update, len(self.state), counts[i], starts[i]) for i in range(len(counts))]
 
+    def _groups_now(self) -> list[dict[str, Any]]:
+        """The hyperparameters of the groups, checked: anything may have been assigned in there."""
+        result = []
+        for i, group in enumerate(self.param_groups):
+            missing = self._defaults.keys() - group.keys()
+            if missing:
+                name = sorted(missing)[0]
+                raise ValueError(
+                    f"param_groups[{i}] of {type(self).__name__} has no {name!r}: groups are added by add_param_group"
+                )
+            result.append(self.check({name: group[name] for name in self._defaults}))
+        return result
+
     def _scalars_of_groups(self, t: np.ndarray, rates: np.ndarray | None) -> list[tuple[Any, ...]]:
         """For each group what `update` gets; `rates` (groups, steps) are the learning rates, None for those in force."""
         result = []
-        for i, group in enumerate(self.param_groups):
-            checked = self.check({name: group[name] for name in self._defaults})
+        for i, checked in enumerate(self._groups_now()):
             lr = np.full(len(t), checked["lr"]) if rates is None else rates[i]
             scalars = self.scalars(checked, t, lr)
             if not isinstance(scalars, tuple):
@@ -297,32 +328,35 @@ class Optimizer:
     # State.
 
     def _state_of(self, storage: Storage) -> np.ndarray:
-        """The arrays of state of the parameters in a storage, one behind the other; they come along where parameters move."""
-        size = len(self.state) * storage.data.size
-        here = self._arrays.get(storage)
-        if here is None or here.size != size:
-            here = zeros(size, storage.data.dtype)
-            arrays = here.reshape(len(self.state), -1) if size else np.zeros((0, storage.data.size))
-            for parameter in self.params:
-                if parameter.storage is storage:
-                    for before, array in zip(self._kept_of(parameter), arrays):
-                        parameter.view_of(array)[...] = before
-            self._arrays = {
-                other: array
-                for other, array in self._arrays.items()
-                if other is not storage and any(parameter.storage is other for parameter in self.params)
-            } | {storage: here}
-            for parameter in self.params:
-                if parameter.storage is storage:
-                    self._places[parameter] = here, parameter.offset
+        """The arrays of state of the parameters in a storage, one behind the other.
+
+        The numbers come along where parameters move, and where an option needs other arrays; those of an array that is not
+        needed at the moment are kept.
+        """
+        names = self.state
+        had, here = self._arrays.get(storage, (None, None))
+        if here is None or had != names:
+            here = zeros(len(names) * storage.data.size, storage.data.dtype)
+            arrays = dict(zip(names, here.reshape(len(names), -1) if names else ()))
+            inside = [parameter for parameter in self.params if parameter.storage is storage]
+            for parameter in inside:
+                for name, before in self._kept_of(parameter).items():
+                    parameter.view_of(arrays[name])[...] = before
+            others = {parameter.storage for parameter in self.params} - {storage}
+            self._arrays = {other: kept for other, kept in self._arrays.items() if other in others}
+            self._arrays[storage] = names, here
+            for parameter in inside:
+                self._places.setdefault(parameter, {}).update(
+                    {name: (array, parameter.offset) for name, array in arrays.items()}
+                )
+            self._jobs.pop(storage, None)  # its steps would go on with the arrays before
+            self._version = -1
         return here
 
-    def _kept_of(self, parameter: Parameter) -> list[np.ndarray]:
-        """The arrays of state of a parameter, in its shape; none before the first step."""
-        array, offset = self._places.get(parameter, (None, 0))
-        if array is None or not self.state or array.size == 0:
-            return []
-        return [parameter.view_of(each, offset) for each in array.reshape(len(self.state), -1)]
+    def _kept_of(self, parameter: Parameter) -> dict[str, np.ndarray]:
+        """The arrays of state of a parameter by name, in its shape; none before the first step."""
+        places = self._places.get(parameter, {})
+        return {name: parameter.view_of(*places[name]) for name in self.state if name in places}
 
     def state_dict(self) -> dict:
         """The steps done, the groups, and a copy of each parameter's arrays of state, in order (none before the first step)."""
@@ -332,11 +366,11 @@ class Optimizer:
             numbers = list(range(count, count + len(group["params"])))
             count += len(numbers)
             groups.append(group | {"params": numbers})
-        state = {
-            i: {name: np.array(array, order="C") for name, array in zip(self.state, self._kept_of(parameter))}
-            for i, parameter in enumerate(self.params)
-            if self.steps and self._kept_of(parameter)
-        }
+        state = {}
+        for i, parameter in enumerate(self.params):
+            kept = self._kept_of(parameter)
+            if self.steps and kept:  # an option may need one more array since the last step
+                state[i] = {name: np.array(kept.get(name, np.zeros_like(parameter.data)), order="C") for name in self.state}
         return {"steps": self.steps, "state": state, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -387,29 +421,30 @@ class Optimizer:
         for storage in dict.fromkeys(parameter.storage for parameter in self.params):
             self._state_of(storage)
         for parameter, arrays in zip(self.params, values):
-            for kept, array in zip(self._kept_of(parameter), arrays or []):
+            for kept, array in zip(self._kept_of(parameter).values(), arrays or []):
                 kept[...] = array
 
     def __getstate__(self) -> dict:
-        kept = {i: [np.array(array) for array in self._kept_of(p)] for i, p in enumerate(self.params)}
+        places = [self._places.get(p, {}) for p in self.params]
+        kept = [{name: np.array(p.view_of(*place)) for name, place in here.items()} for p, here in zip(self.params, places)]
         return self.__dict__ | {"_arrays": {}, "_places": {}, "_jobs": {}, "_kept": kept} | dict.fromkeys(MOMENT)
 
     def __setstate__(self, state: dict) -> None:
         kept = state.pop("_kept")
         self.__dict__.update(state)
         self._forget()
-        for i, parameter in enumerate(self.params):
-            if kept[i]:
-                array = zeros(len(kept[i]) * parameter.span, parameter.dtype)
-                for each, values in zip(array.reshape(len(kept[i]), -1), kept[i]):
-                    parameter.view_of(each, 0)[...] = values
-                self._places[parameter] = array, 0
+        for parameter, arrays in zip(self.params, kept):
+            self._places[parameter] = {}
+            for name, values in arrays.items():
+                flat = zeros(parameter.span, parameter.dtype)
+                parameter.view_of(flat, 0)[...] = values
+                self._places[parameter][name] = flat, 0
 
     def __repr__(self) -> str:
         groups = self.param_groups
-        if len(groups) > 1:
+        if len(groups) != 1:
             return f"{type(self).__name__}({len(groups)} groups)"
-        return f"{type(self).__name__}({', '.join(f'{name}={groups[0][name]}' for name in self._defaults)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={groups[0].get(name)}' for name in self._defaults)})"
 
 
 def _as_groups(params: Any) -> list[dict[str, Any]]:

@@ -39,8 +39,10 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer):
         self.optimizer = optimizer
+        if not optimizer.param_groups:
+            raise ValueError("the optimizer has no parameters, so there is no learning rate to begin from")
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+            group.setdefault("initial_lr", checks.as_number(group["lr"], "lr"))
         rates = [group["initial_lr"] for group in optimizer.param_groups]
         if rates[0] == 0 and any(rates):
             raise ValueError("the first group's lr must be above 0: the rates of the other groups keep their ratio to it")
@@ -54,14 +56,22 @@ class LRScheduler:
 
     def step(self, epochs: int = 1) -> None:
         """Go on to the next epoch (or by several)."""
+        before = self.last_epoch
         self.last_epoch += epochs
-        self._put_into_force()
+        try:
+            self._put_into_force()
+        except BaseException:
+            self.last_epoch = before
+            raise
 
     def _rates(self, epoch: int) -> list[float]:
         """The learning rates of an epoch (or step), one for each group of the optimizer."""
         rate = checks.as_rate(self.rate(epoch), self, epoch)
-        groups = self.optimizer.param_groups
-        first = self.base_lr
+        groups, first = self.optimizer.param_groups, self.base_lr
+        ratio = first / groups[0]["lr"] if groups[0]["lr"] else 1
+        for group in groups if len(groups) > 1 else ():
+            # Added since, assigned, or loaded from before there was a schedule: the ratio to keep is that of now.
+            group.setdefault("initial_lr", ratio * group["lr"])
         return [rate * (group["initial_lr"] / first) if group is not groups[0] and first else rate for group in groups]
 
     def _put_into_force(self) -> None:

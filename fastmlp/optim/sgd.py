@@ -81,16 +81,14 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ):
-        super().__init__(
-            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=bool(nesterov)
-        )
+        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
 
     def check(self, group: dict[str, Any]) -> dict[str, Any]:
         checked = super().check(group) | {
             "momentum": checks.as_number(group["momentum"], "momentum", below=1.0),
             "dampening": checks.as_number(group["dampening"], "dampening", below=1.0 + 1e-12),
             "weight_decay": checks.as_number(group["weight_decay"], "weight_decay"),
-            "nesterov": bool(group["nesterov"]),
+            "nesterov": checks.as_flag(group["nesterov"], "nesterov"),
         }
         if checked["nesterov"] and (checked["momentum"] == 0 or checked["dampening"] != 0):
             raise ValueError("nesterov needs a momentum above 0 and a dampening of 0")

@@ -8,13 +8,12 @@ import numpy as np
 
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.engine import run
-from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.kernels.threads import ABORT
 from fastmlp.modules import Sequential
+from fastmlp.modules.route import Route
 from fastmlp.optim import Optimizer
-from fastmlp.program import Program
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
@@ -25,13 +24,16 @@ __all__ = ["CompiledRun"]
 #: How long the engine stays in one call: Ctrl-C is heard, and the progress bar moves, between two.
 SLICE_SECONDS = 0.05
 
+#: The dtypes whose engine has been called in this process.
+READY: set[np.dtype] = set()
+
 
 class CompiledRun(Run):
     """A run whose steps are taken by the engine."""
 
     def __init__(
         self,
-        layers: list[Op],
+        route: Route,
         model: Sequential,
         criterion: Criterion,
         optimizer: Optimizer,
@@ -45,18 +47,12 @@ class CompiledRun(Run):
         self.optimizer, self.threads, self._shared = optimizer, threads, shared
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
-        width = layers[-1].width_out if layers else data.x.shape[1]
-        dtype = self.storage.data.dtype
+        width_out = model._width_out(data.x.shape[1])
+        assert width_out is not None
+        batch = min(data.batch_size, len(data.x))
+        loss, updates, dtype = criterion._op(width_out), optimizer._updates(), self.storage.data.dtype  # type: ignore[misc]
         group_at = {p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
-        self.program = Program.training(
-            layers,
-            criterion._op(width),  # type: ignore[misc]
-            optimizer._updates(),
-            group_at.__getitem__,
-            dtype,
-            batch=min(data.batch_size, len(data.x)),
-            threads=threads,
-        )
+        self.program = route.training(data.x.shape[1], loss, updates, group_at, dtype, batch, threads)
         self.job = job = self.program.job()
         labels = criterion.takes_labels
         self._y = data.x if labels else data.y
@@ -67,20 +63,17 @@ class CompiledRun(Run):
             order=np.arange(len(data.x)),
             labels=data.y if labels else np.zeros(1, np.int64),
         )
-        plan = job.run
-        plan.params = self.storage.data.size
-        plan.seed, plan.shuffle, plan.rows, plan.batches = data.seed, data.shuffle, data.rows, data.batches
-        plan.batch = min(data.batch_size, len(data.x))
-        self._terms = criterion._terms(width)  # that the loss of a row is the mean of
+        job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle)
+        job.put(rows=data.rows, batch=batch, batches=data.batches)
+        self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of
         self._steps = 8  # of a call; grows towards SLICE_SECONDS
-        self._compiled = False
 
     def advance(self, last_epoch: int) -> None:
         left = (last_epoch - self.epoch) * self.data.batches - self.batch
         steps = min(self._steps, left)
-        if not self._compiled:
-            self._call(0)  # while Ctrl-C is heard at once
-            self._compiled = True
+        if self.storage.data.dtype not in READY:
+            self._call(0)  # compiles the engine while Ctrl-C is heard at once
+            READY.add(self.storage.data.dtype)
         with interrupts_held():
             before = self.storage.data.copy(), self.state.copy()
             began = time.perf_counter()
@@ -101,17 +94,16 @@ class CompiledRun(Run):
 
     def _call(self, steps: int) -> None:
         """Take `steps` steps from where the run is."""
-        job, plan = self.job, self.job.run
+        job = self.job
         touched = (self.batch + max(steps, 1) - 1) // self.data.batches + 1
-        scalars = np.zeros((steps, plan.scalars), self.storage.data.dtype)
+        scalars = np.zeros((steps, job.run.scalars), self.storage.data.dtype)
         if steps:
             t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
             self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(self.epoch, self.batch, steps))
         sums = np.zeros(touched)
         sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
         job.set(scalars=scalars.reshape(-1), sums=sums)
-        plan.first_epoch, plan.first_batch = self.epoch, self.batch
-        plan.steps, plan.steps_done, plan.not_finite = steps, 0, 0
+        job.put(first_epoch=self.epoch, first_batch=self.batch, steps=steps, steps_done=0, not_finite=0)
         job.control[:] = 0
 
         def call_off() -> None:

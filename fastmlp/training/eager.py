@@ -61,7 +61,7 @@ class EagerRun(Run):
         delta = checks.as_returned(self.criterion.backward(), out.shape, out.dtype, self.criterion, "backward")
         self.model.backward(delta)
         # The optimizer's numbers too go back where a step leaves something that is not finite.
-        arrays = [self.model.storage.data, *self.optimizer._arrays.values()]
+        arrays = [self.model.storage.data, *(array for _, array in self.optimizer._arrays.values())]
         before = [array.copy() for array in arrays]
         with interrupts_held():
             steps = self.optimizer.steps

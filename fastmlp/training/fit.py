@@ -140,9 +140,13 @@ def fit(
     epochs = checks.as_size(epochs, "epochs")
     threads = threads if threads is None else checks.as_size(threads, "threads")
     batch_size = checks.as_size(batch_size, "batch_size")
+    shuffle, drop_last = checks.as_flag(shuffle, "shuffle"), checks.as_flag(drop_last, "drop_last")
+    check_finite = checks.as_flag(check_finite, "check_finite")
+    progress = progress if progress is None else checks.as_flag(progress, "progress")
     initial_epoch = checks.as_size(initial_epoch, "initial_epoch", least=0)
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
         raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
+    optimizer._groups_now()
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
     x, y = _check_data(model, criterion, X, y, "X", "y", check_finite)
@@ -155,7 +159,7 @@ def fit(
     if drop_last and len(x) < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
     seed = int(checks.as_generator(rng).integers(2**62))
-    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, bool(shuffle), seed)
+    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed)
 
     batches = data.batches
     rates = Rates(optimizer, schedule, initial_epoch, batches)
@@ -191,15 +195,18 @@ def _check_data(model, criterion, X, y, x_name, y_name, finite):
 
 def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
     """On the engine where it can run everything, else in Python, which a warning says."""
-    if {id(p) for p in optimizer.params} != {id(p) for p in model.parameters()}:
-        raise ValueError("the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...)")
     route = model._route_as_whole()
+    held, own = set(map(id, optimizer.params)), set(map(id, model._stored))
+    if held != own:
+        hint = '; those in a group with "lr": 0 stay as they are' if held < own else ""
+        raise ValueError(
+            f"the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...){hint}"
+        )
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
-        layers = route.ops(data.x.shape[1])
-        flops = 3 * sum(op.flops for op in layers) * data.batch_size
-        units = max((-(-op.width_in // UNIT) for op in layers if op.has_parameters), default=1)
-        count = team_size(threads, flops, FLOPS_PER_THREAD, max(-(-data.batch_size // UNIT), units))
-        return CompiledRun(layers, model, criterion, optimizer, data, initial_epoch, rates, count, threads is None)
+        flops, units = route.work(data.x.shape[1])
+        shares = max(-(-data.batch_size // int(UNIT)), units)
+        count = team_size(threads, 3 * flops * data.batch_size, FLOPS_PER_THREAD, shares)
+        return CompiledRun(route, model, criterion, optimizer, data, initial_epoch, rates, count, threads is None)
     parts = [*route.python_modules()]
     parts += [part for part in (criterion, optimizer) if not part.runs_in_engine()]
     names = ", ".join(dict.fromkeys(type(part).__name__ for part in parts)) or type(model).__name__
@@ -218,16 +225,18 @@ def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress
     history = History()
     bar = Progress(progress, epochs, initial_epoch, run.data.rows)
     began = time.perf_counter()
+
+    def validate() -> None:
+        """Compute the loss on what was held out, if an epoch has ended since: the losses of one epoch belong together."""
+        if held_out is not None and len(history.validation_loss) < len(run.losses):
+            with interrupts_held():
+                history.validation_loss.append(_loss_of(model, criterion, held_out[0], held_out[1], threads))
+
     try:
         while run.epoch < epochs and not run.failed:
-            before = run.epoch
-            try:
-                run.advance(run.epoch + 1 if held_out is not None else epochs)
-            finally:
-                history.loss = run.losses
-                if held_out is not None and run.epoch > before:
-                    with interrupts_held():  # the losses of one epoch belong together
-                        history.validation_loss.append(_loss_of(model, criterion, held_out[0], held_out[1], threads))
+            run.advance(run.epoch + 1 if held_out is not None else epochs)
+            history.loss = run.losses
+            validate()
             steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
             loss = history.loss[-1] if history.loss else None
             bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
@@ -238,6 +247,7 @@ def _train(run: Run, model, criterion, held_out, epochs, initial_epoch, progress
     finally:
         bar.close()
         history.loss = run.losses
+        validate()
         history.seconds = time.perf_counter() - began
     if run.failed:
         raise NonFiniteLossError(

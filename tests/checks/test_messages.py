@@ -75,3 +75,8 @@ def test_shape_hint_leads_to_the_shape():
     assert shape_hint((3,), None, "x") == (
         ": add a batch axis, x[None, :], for one row, or add a feature axis, x[:, None], for one column"
     )
+
+
+def test_nothing_is_not_transposed():
+    assert "transpose" in shape_hint((5, 3), 5, "X")
+    assert shape_hint((5, 0), 5, "X") == ""

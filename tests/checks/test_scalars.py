@@ -174,3 +174,13 @@ def test_scalars_do_not_raise_whatever_seterr_says(state):
         assert checks.as_number(np.longdouble("1e-4000"), "lr") == 0
         assert checks.as_loss(np.longdouble("1e4000"), "L") == math.inf
         assert checks.as_rate(np.float16(1e-7), "L", 0) == float(np.float16(1e-7))
+
+
+def test_flag_is_yes_or_no():
+    for value in (True, np.True_, 1, np.int64(1), 1.0):
+        assert checks.as_flag(value, "nesterov") is True
+    for value in (False, np.False_, 0, np.int8(0)):
+        assert checks.as_flag(value, "nesterov") is False
+    for value in ("False", "", 2, -1, None, 0.5, np.nan, [0], np.zeros(1, int), np.array(True)):
+        with pytest.raises(TypeError, match="nesterov must be True or False; got"):
+            checks.as_flag(value, "nesterov")

@@ -139,11 +139,11 @@ def counted(rows, units, *, threads, steps=1, unit=16, pool=4, batch=None, block
 
 
 def test_every_row_and_unit_is_taken_once_a_step_and_the_prologue_once_a_call():
-    for rows, unit, pool, threads in itertools.product(
-        small([1, 7, 16, 17, 100, 129], [1, 17]), [1, 16], [1, 4], small([1, 2, 3, 5], [1, 3])
+    for rows, unit, pool, threads, block_rows in itertools.product(
+        small([1, 7, 16, 17, 100, 129], [1, 17]), [1, 16], [1, 4], small([1, 2, 3, 5], [1, 3]), [5, 64]
     ):
         units = (rows, 1, 0, 33)
-        counts, job = counted(rows, units, threads=threads, steps=3, unit=unit, pool=pool)
+        counts, job = counted(rows, units, threads=threads, steps=3, unit=unit, pool=pool, block_rows=block_rows)
         assert job.run.steps_done == 3
         for of_op, count in zip(counts, units):
             expected = np.zeros((7, 400), np.int64)

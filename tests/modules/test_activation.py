@@ -14,6 +14,7 @@ from helpers import (
 )
 
 import fastmlp as fm
+from fastmlp.kernels.compiler.expression import maximum, minimum
 
 
 def reference(name, x):
@@ -157,3 +158,31 @@ def test_formula_of_a_subclass_brings_its_own_slope(dtype):
 
         class Odd(fm.Activation):
             saves = "z"
+
+
+def test_formula_of_a_subclass_has_neither_the_slope_nor_the_floor_of_its_base(dtype):
+    """Behind a Linear a ReLU with another formula, or another slope, became a ReLU again."""
+
+    class Cap(fm.ReLU):
+        @staticmethod
+        def value(x):
+            return minimum(maximum(x, 0), 6)
+
+    class Through(fm.ReLU):
+        @staticmethod
+        def slope(y):
+            return 0 * y + 1
+
+    class Same(fm.ReLU):
+        pass
+
+    linear = fm.Linear(1, 1, dtype=dtype)
+    linear.weight.data, linear.bias.data = [[1]], [0]
+    x = np.array([[-1], [3], [7]], dtype)
+    cases = {Cap: ([0, 3, 6], [0, 1, 0]), Through: ([0, 3, 7], [1, 1, 1]), Same: ([0, 3, 7], [0, 1, 1])}
+    for kind, (y, dx) in cases.items():
+        network = fm.Sequential(linear, kind())
+        for module in (network, kind()):
+            assert_same_bits(module(x)[:, 0], np.array(y, dtype))
+            assert_same_bits(module.backward(np.ones_like(x))[:, 0], np.array(dx, dtype))
+        del network, module

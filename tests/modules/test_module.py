@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import deque
 
 import numpy as np
 import pytest
@@ -437,6 +438,28 @@ def test_names_of_a_module_are_its_own():
     assert pickle.loads(pickle.dumps(model))[1].version == 5
 
 
+def test_backward_after_a_change_says_that_it_was_the_change():
+    def replace(model):
+        model[2].weight = fm.Parameter((3, 5))
+
+    def remove(model):
+        model[2].bias = None
+
+    def assign(model):
+        model[1].negative_slope = 0.5
+
+    for change in (replace, remove, assign):
+        model = fm.Sequential(fm.Linear(2, 5), fm.LeakyReLU(0.1), fm.Linear(5, 3))
+        with pytest.raises(RuntimeError, match=r"Sequential.backward was called before forward"):
+            model.backward(np.ones((4, 3)))
+        model(np.ones((4, 2)))
+        change(model)
+        with pytest.raises(RuntimeError, match="another part, parameter or option since its last forward: call it again"):
+            model.backward(np.ones((4, 3)))
+        model(np.ones((4, 2)))
+        assert model.backward(np.ones((4, 3))).shape == (4, 2)
+
+
 def test_shallow_copy_shares_and_takes_nothing(dtype):
     """The parameters, the parts and their places stay those of the module that was copied."""
     model, x = make_net([2, 3, 1], dtype=dtype), np.ones((4, 2))
@@ -467,3 +490,87 @@ def test_state_that_is_no_dictionary_is_refused(state):
     for owner in (model, optimizer, fm.CosineAnnealingLR(optimizer, 3)):
         with pytest.raises(TypeError, match=r"state must be a dictionary, as state_dict\(\) gives it; got"):
             owner.load_state_dict(state)
+
+
+class Layers(fm.Module):
+    """Layers in a list."""
+
+    def __init__(self, *layers):
+        self.layers = list(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def backward(self, dy):
+        for layer in reversed(self.layers):
+            dy = layer.backward(dy)
+        return dy
+
+
+def test_layers_appended_to_a_list_are_trained(dtype):
+    """By hand and in `fit`, as if they had been there from the start."""
+    x, y = normal(np.random.default_rng(0), (6, 3), dtype), np.zeros((6, 2), dtype)
+    results = []
+    for late in (False, True):
+        layers = [fm.Linear(3, 4, rng=0, dtype=dtype), fm.Linear(4, 2, rng=1, dtype=dtype)]
+        stack = Layers(*layers[: 2 - late])
+        model = fm.Sequential(stack, fm.Identity(), dtype=dtype)
+        model(x)
+        if late:
+            stack.layers.append(layers[1])
+            layers[0].weight = layers[0].weight  # any change: the parts are looked for again
+        optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        with pytest.warns(UserWarning, match="Layers"):
+            fm.fit(model, fm.MSELoss(), optimizer, x, y, epochs=2, batch_size=3, rng=0)
+        criterion = fm.MSELoss()
+        for _ in range(2):
+            criterion(model(x), y)
+            optimizer.zero_grad()
+            model.backward(criterion.backward())
+            optimizer.step()
+        assert all(parameter.storage is model.storage for parameter in model.parameters())
+        results.append(flat(model))
+    assert_same_bits(*results)
+
+
+def test_layer_of_another_network_appended_to_a_list_is_refused():
+    stack, other = Layers(fm.Linear(2, 2)), make_net([2, 2])
+    model = fm.Sequential(stack, fm.Linear(2, 2))
+    stack.layers.append(other[0])
+    model[1].bias = None
+    with pytest.raises(ValueError, match=r"Linear\(2, 2\), layers.1 of Layers\(\), already has a place in a network"):
+        model(np.ones((1, 2)))
+    assert other(np.ones((1, 2))).shape == (1, 2)
+
+
+def test_parts_where_nobody_finds_them_are_refused():
+    for make in (
+        lambda part: {part},
+        lambda part: frozenset([part]),
+        lambda part: deque([part]),
+        lambda part: np.array([part, None]),
+    ):
+        for part in (fm.Tanh(), fm.Parameter((2,))):
+            with pytest.raises(TypeError, match=r"parts are not found in an? .*: make a list of parts"):
+                fm.Tanh().parts = make(part)
+    module = fm.Tanh()
+    module.parts = {1, 2}
+    module.numbers, module.things = np.ones(3), np.array([None, "a"], object)
+
+
+def test_names_that_two_parameters_have_are_refused_where_they_are_saved():
+    stack = Layers()
+    stack.layers = {1: fm.Linear(2, 2), "1": fm.Linear(2, 2)}
+    with pytest.raises(ValueError, match=r"two parameters have the name 'layers\.1\.weight'"):
+        stack.state_dict()
+
+
+def test_network_that_was_not_initialized_says_so():
+    class Net(fm.Sequential):
+        def __init__(self):
+            pass
+
+    with pytest.raises(AttributeError, match=r"call super\(\).__init__\(\*modules\) in Net first"):
+        Net()(np.ones((1, 2)))

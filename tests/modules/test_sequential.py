@@ -676,3 +676,13 @@ def test_predict_rejects_masked_and_sparse_input():
         with pytest.raises(ValueError, match="has masked entries"):
             model.predict(wrong)
     assert_same_bits(model.predict(X[:1]), model.predict(X.data[:1]))
+
+
+def test_predict_follows_the_dtype_of_the_network_it_has_become_a_part_of(rng):
+    """A program of the dtype before read numbers of 8 bytes as ones of 4."""
+    part, x = fm.Sequential(fm.Tanh()), rng.normal(size=(5, 3))
+    for _ in range(2):
+        assert part.predict(x).dtype == np.float32
+    network = fm.Sequential(fm.Linear(3, 3, dtype=np.float64), part)
+    assert network.dtype == np.float64
+    assert np.abs(part.predict(x) - np.tanh(x)).max() < 1e-15

@@ -283,3 +283,125 @@ def test_written_optimizer_may_have_names_of_its_own(dtype):
     assert_same_bits(flat(models[0]), flat(models[1]))
     assert_within(flat(models[0]), flat(models[2]), 9 * 16 * eps(dtype))
     rules[0].load_state_dict(rules[0].state_dict())
+
+
+def test_what_is_assigned_in_groups_crosses_the_border():
+    """At the next step, by hand and in `fit`, and where a schedule begins; nothing has moved then."""
+    X, y = make_data(6, 2, 3)
+    wrong = {
+        "lr": (np.array([0.1, 0.2]), np.nan, "0.1", None, -1),
+        "momentum": (np.array([0.1, 0.2]), np.inf, "x", True, 1.0),
+        "nesterov": ("False", np.array([1, 0]), None, 2),
+    }
+    for name, values in wrong.items():
+        for value in values:
+            model = make_net([2, 5, 3])
+            optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+            optimizer.step()
+            before = flat(model)
+            optimizer.param_groups[0][name] = value
+            with pytest.raises((TypeError, ValueError), match=f"{name} must be"):
+                optimizer.step()
+            with pytest.raises((TypeError, ValueError), match=f"{name} must be"):
+                fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1)
+            if name == "lr":
+                with pytest.raises((TypeError, ValueError), match="lr must be"):
+                    fm.CosineAnnealingLR(optimizer, 5)
+            optimizer.param_groups[0][name] = {"lr": 0.1, "momentum": 0.9, "nesterov": False}[name]
+            assert_same_bits(flat(model), before)
+            optimizer.step()
+
+
+def test_groups_that_were_not_added_properly_are_named():
+    model = make_net([2, 5, 3])
+    optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer.param_groups.append({"params": list(fm.Linear(2, 2).parameters()), "lr": 0.1})
+    with pytest.raises(ValueError, match=r"param_groups\[1\] of SGD has no 'dampening': groups are added by add_param_group"):
+        optimizer.step()
+    del optimizer.param_groups[1], optimizer.param_groups[0]["lr"]
+    with pytest.raises(ValueError, match=r"param_groups\[0\] of SGD has no 'lr'"):
+        optimizer.step()
+    assert "lr=None" in repr(optimizer)
+    optimizer.param_groups.clear()
+    assert repr(optimizer) == "SGD(0 groups)"
+    with pytest.raises(ValueError, match="the optimizer has no parameters"):
+        fm.CosineAnnealingLR(optimizer, 5)
+
+
+def test_options_that_need_other_arrays_leave_the_numbers_of_the_others(dtype):
+    """A momentum that pauses keeps its velocity, as in PyTorch; amsgrad may begin and end late."""
+
+    net = make_net([3, 2], dtype=dtype)
+    rule = fm.SGD(net.parameters(), 0.5, momentum=0.5)
+    for parameter in net.parameters():
+        parameter.grad = np.ones(parameter.shape)
+    for step, momentum in enumerate((0.5, 0.0, 0.5)):
+        rule.momentum = momentum
+        rule.step()
+        velocities = [entry["velocity"] for entry in rule.state_dict()["state"].values()]
+        assert len(velocities) == (2 if momentum else 0)
+        assert all((array == (1, 1, 1.5)[step]).all() for array in velocities)
+
+    net = make_net([5, 3], dtype=dtype)
+    rule = fm.Adam(net.parameters(), betas=(0.5, 0.5))
+    expected = {"exp_avg": 0.0, "exp_avg_sq": 0.0, "max_exp_avg_sq": 0.0}
+    for gradient, amsgrad in ((4.0, False), (2.0, True), (0.0, True), (0.0, False)):
+        rule.amsgrad = amsgrad
+        rule.load_state_dict(rule.state_dict())  # before the array that is new has been through a step
+        for parameter in net.parameters():
+            parameter.grad = np.full(parameter.shape, gradient)
+        rule.step()
+        expected["exp_avg"] = (expected["exp_avg"] + gradient) / 2
+        expected["exp_avg_sq"] = (expected["exp_avg_sq"] + gradient**2) / 2
+        if amsgrad:
+            expected["max_exp_avg_sq"] = max(expected["max_exp_avg_sq"], expected["exp_avg_sq"])
+        for entry in rule.state_dict()["state"].values():
+            assert len(entry) == 2 + amsgrad
+            for name, array in entry.items():
+                assert (array == expected[name]).all()
+
+
+def test_steps_after_a_fit_that_needed_no_array_are_kept_and_saved(dtype):
+    """The step went on with an array that nobody saved."""
+    X, y = make_data(11, 3, 4, dtype=dtype)
+    net = make_net([3, 4], dtype=dtype)
+    rule, criterion = fm.SGD(net.parameters(), 0.1, momentum=0.5), fm.CrossEntropyLoss()
+    eager_train(net, criterion, rule, X, y, epochs=1, batch_size=11, rng=0)
+    before = rule.state_dict()["state"][0]["velocity"]
+    rule.momentum = 0.0
+    fm.fit(net, criterion, rule, X, y, epochs=1, rng=0)
+    rule.momentum = 0.5
+    for parameter in net.parameters():
+        parameter.grad = np.zeros(parameter.shape)
+    rule.step()
+    assert_same_bits(rule.state_dict()["state"][0]["velocity"], before / 2)
+
+
+def test_attributes_that_scalars_read_count_from_the_next_step():
+    """Scalars are computed for many steps ahead."""
+
+    class Scaled(fm.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, lr=lr)
+            self.scale = self._other = 1.0
+
+        def scalars(self, group, t, lr):
+            return (lr * self.scale * self._other,)
+
+        @staticmethod
+        def update(p, g, lr):
+            return p - lr * g
+
+    layer = fm.Linear(1, 1, bias=False)
+    optimizer = Scaled(layer.parameters(), lr=0.5)
+    layer.weight.data[:], layer.weight.grad[:] = 0, 1
+    for _ in range(5):
+        optimizer.step()
+    assert layer.weight.data.item() == -2.5
+    optimizer.scale = 0.0
+    optimizer.step()
+    assert layer.weight.data.item() == -2.5
+    optimizer.scale, optimizer._other = 1.0, 2.0
+    optimizer.step()
+    optimizer.step()
+    assert layer.weight.data.item() == -4.5

@@ -195,3 +195,36 @@ def test_written_schedule_is_saved_and_copied():
 def test_schedule_without_a_rate_says_so():
     with pytest.raises(NotImplementedError, match=r"LRScheduler has no rate\(epoch\)"):
         fm.LRScheduler(optimizer_of())
+
+
+def test_step_beyond_the_end_leaves_the_schedule_where_it_is():
+    class Table(fm.LRScheduler):
+        def rate(self, epoch):
+            return (0.5, 0.25)[epoch]
+
+    optimizer = fm.SGD(make_net([2, 2]).parameters())
+    schedule = Table(optimizer)
+    schedule.step()
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            schedule.step()
+        assert (schedule.last_epoch, optimizer.lr) == (1, 0.25)
+
+
+def test_groups_keep_the_ratio_of_rates_that_are_new_since_the_schedule_was_made():
+    """Assigned for all groups, loaded from before there was a schedule, or of a group that was added."""
+    layers = [fm.Linear(2, 3), fm.Linear(3, 2)]
+    groups = [{"params": list(layer.parameters()), "lr": lr} for layer, lr in zip(layers, (0.1, 0.2))]
+
+    def halved(prepare, made_of, ratio):
+        optimizer = fm.SGD(made_of)
+        before = optimizer.state_dict()
+        schedule = fm.CosineAnnealingLR(optimizer, T_max=4)
+        prepare(optimizer, before)
+        for _ in range(2):
+            schedule.step()
+        assert schedule.get_last_lr() == pytest.approx([0.05, ratio * 0.05])
+
+    halved(lambda optimizer, _: setattr(optimizer, "lr", 0.3), groups, 1)
+    halved(lambda optimizer, before: optimizer.load_state_dict(before), groups, 2)
+    halved(lambda optimizer, _: optimizer.add_param_group(groups[1] | {"lr": 0.4}), groups[:1], 4)

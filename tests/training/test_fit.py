@@ -178,6 +178,22 @@ def test_prediction_while_training():
     assert_same_bits(flat(model), flat(trained(X, y)[0]))
 
 
+def test_optimizer_of_some_parameters_is_told_how_to_keep_the_others():
+    X, y = make_data(6, 2, 3)
+    model = make_net([2, 5, 3])
+    with pytest.raises(ValueError, match=r'all of them: SGD.*; those in a group with "lr": 0 stay as they are'):
+        fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model[2].parameters()), X, y, epochs=1)
+    with pytest.raises(ValueError, match=r"all of them: SGD\(model.parameters\(\), \.\.\.\)$"):
+        fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(make_net([2, 5, 3]).parameters()), X, y, epochs=1)
+    frozen = model[0].weight.data.copy()
+    groups = [{"params": [*model[0].parameters()], "lr": 0}, {"params": [*model[2].parameters()]}]
+    for optimizer in (fm.SGD(groups, lr=0.1, momentum=0.9), fm.Adam(groups, lr=0.1, weight_decay=0.1)):
+        before = model[2].weight.data.copy()
+        fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2)
+        assert_same_bits(model[0].weight.data, frozen)
+        assert (model[2].weight.data != before).any()
+
+
 def test_limit_of_threads_holds_in_every_phase(monkeypatch):
     """``threads=1`` starts none, in training and in validation; nor do sizes that are too small for two."""
     started = []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import warnings
@@ -16,6 +17,12 @@ def train(**keywords):
     X, y = make_data(20, 2, 3)
     model = make_net([2, 5, 3])
     return fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=4, **keywords)
+
+
+@pytest.mark.parametrize("progress", [None, False])
+def test_progress_is_silent_where_nobody_looks(progress, capsys):
+    train(progress=False)  # which may say that it compiles
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("progress", [None, False, 0, np.False_, 0.0])
@@ -96,6 +103,8 @@ def test_progress_shows_itself_on_a_terminal(capsys, monkeypatch):
 
 
 def test_progress_without_tqdm_is_silent_or_says_how_to_get_it(monkeypatch, capsys):
+    train(progress=False)  # which may say that it compiles
+    capsys.readouterr()
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     train()
@@ -116,3 +125,39 @@ def test_progress_of_a_resumed_run_begins_where_it_is(capsys):
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (999, "999"), (1234, "1.23k"), (5.67e6, "5.67M"), (8.9e9, "8.9G")])
 def test_short_number(value, text):
     assert _short(value) == text
+
+
+def test_progress_that_cannot_be_drawn_ends_no_run(monkeypatch):
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+
+    class Gone:
+        encoding = None
+
+        def __init__(self, writes):
+            self.left = writes
+
+        def write(self, text):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("gone")
+
+        def flush(self):
+            self.write("")
+
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed, Gone(0), Gone(3)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        history = train(progress=True)
+        gc.collect()
+        monkeypatch.undo()
+        assert len(history.loss) == 4
+
+
+@pytest.mark.parametrize("name", ["progress", "shuffle", "drop_last", "check_finite"])
+def test_fit_takes_yes_or_no_for_its_options(name):
+    for wrong in ("no", "False", 2, [True], np.zeros(2)):
+        with pytest.raises(TypeError, match=f"{name} must be True or False; got"):
+            train(**{name: wrong})
+    for false in (0, np.False_, False):
+        assert len(train(**{name: false}).loss) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
@@ -100,6 +102,6 @@ class CrossEntropy(Op):
     def __init__(self, width: int):
         super().__init__(width, width)
 
-    def lay_out(self, record: np.record, memory: Memory) -> None:
+    def lay_out(self, record: Any, memory: Memory) -> None:
         record.labels = memory.take_integers(memory.batch)
         memory.want_scratch((self.width_in + SPARE_ROWS) * LOSS_ROWS)

@@ -13,16 +13,15 @@ from fastmlp.kernels.compiler.derivative import derivative, scaled
 from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, LINE_BYTES
-from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory, Op
+from fastmlp.kernels.op import BACKWARD, FORWARD_FEATURE_MAJOR, Memory, Op
 
 __all__ = ["Elementwise"]
 
 
 @cache
-def elementwise_block(name: str, value: Callable, slope: Callable | None, saves: str, constants: int) -> Block:
-    """The block of ``value(x, *constants)``; `slope` reads what `saves` says, "x" or "y", and is derived where it is None."""
+def elementwise_block(name: str, value: Callable, slope: Callable | None, constants: int) -> Block:
+    """The block of ``value(x, *constants)``; `slope` reads x or y, and is derived, by x, where it is None."""
     slope = slope or derivative(value)
-    reads_x = saves == "x"
 
     def gradient(dy: Any, saved: Any, *constants: Any) -> Any:
         # Where there is no delta there is none to pass on, be the slope infinite: in the padding, say.
@@ -31,16 +30,16 @@ def elementwise_block(name: str, value: Callable, slope: Callable | None, saves:
     forward = lines_pass(value, inputs=1, outputs=1, constants=constants)
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=constants)
 
-    @block(name, forward, backward, constants=np.int64)  # where they lie in the workspace
+    # Where they lie in the workspace; that the slope reads x or y is no part of the code, which its formulas alone tell apart.
+    @block(name, forward, backward, saved=np.int64, constants=np.int64)
     def elementwise(task, op, job, row, rows, at):
         x, y, size = op.x + at * op.x_stride, op.y + at * op.y_stride, rows * op.y_stride
         if task == FORWARD_FEATURE_MAJOR:
             line = LINE_BYTES // job.work.itemsize  # with registers of 32 bytes a feature takes a line and a half
             size = (op.width_out * (FEATURE_MAJOR_BYTES // job.work.itemsize) + line - 1) // line * line
         if task == BACKWARD:
-            saved = x if reads_x else y
-            start = at * op.y_stride
-            backward(size, job.work, op.dy + start, job.work, saved, job.work, op.dx + start, job.work, op.constants)
+            start, w = at * op.y_stride, job.work
+            backward(size, w, op.dy + start, w, op.saved + start, w, op.dx + start, w, op.constants)
         else:
             forward(size, job.work, x, job.work, y, job.work, op.constants)
 
@@ -64,11 +63,10 @@ class Elementwise(Op):
     ):
         super().__init__(width, width)
         self.name, self.constants, self.floor = name, constants, floor
-        self.block = elementwise_block(f"elementwise-{name}", value, slope, saves, len(constants))
-        self.reads_x_backward, self.reads_y_backward = saves == "x", saves == "y"
+        self.block = elementwise_block(f"elementwise-{name}", value, slope, len(constants))
+        self.reads_x_backward = saves == "x" or slope is None  # a derived one reads x
+        self.reads_y_backward = not self.reads_x_backward
 
-    def tasks(self, record: np.record) -> set[int]:
-        return {FORWARD, FORWARD_FEATURE_MAJOR} | ({BACKWARD} if record.dx >= 0 else set())
-
-    def lay_out(self, record: np.record, memory: Memory) -> None:
+    def lay_out(self, record: Any, memory: Memory) -> None:
+        record.saved = record.x if self.reads_x_backward else record.y
         record.constants = memory.take_values(self.constants)

@@ -84,7 +84,7 @@ class ElementwiseLoss(Op):
         self.name, self.constants = name, constants
         self.block = elementwise_loss_block(f"loss-{name}", value, slope, len(constants))
 
-    def lay_out(self, record: np.record, memory: Memory) -> None:
+    def lay_out(self, record: Any, memory: Memory) -> None:
         record.targets = memory.take(memory.batch * record.x_stride)
         record.constants_size = memory.lanes * -(-(1 + len(self.constants)) // memory.lanes)
         starts = [memory.take_values((0.0, *self.constants)) for _ in range(memory.threads)]

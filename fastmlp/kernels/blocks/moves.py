@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.compiler.intrinsics import vector
@@ -102,7 +102,7 @@ class Input(Op):
     def __init__(self, width: int):
         super().__init__(width, width)
 
-    def tasks(self, record: np.record) -> set[int]:
+    def tasks(self, record: Any) -> set[int]:
         return {FORWARD, FORWARD_FEATURE_MAJOR} | ({BACKWARD} if record.dy >= 0 else set())
 
 

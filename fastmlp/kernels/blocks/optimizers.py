@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
+from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.lines import update_pass
 from fastmlp.kernels.op import STEP, UPDATE, Memory, Op
 
@@ -22,7 +24,7 @@ def update_block(name: str, update: Callable, states: int, scalars: int) -> Bloc
     span that the op has, whose gradient lies in `grads` as the parameters do. The arrays of state lie one behind the other, as
     long as the parameters.
     """
-    apply = update_pass(update, states, scalars)
+    apply = update_pass(_kept_finite(update, states, scalars), states, scalars)
 
     @block(name, apply, first=np.int64, scalars=np.int64)  # of its span; of its scalars in the row of a step
     def optimizer(task, op, job, row, rows, at):
@@ -36,6 +38,28 @@ def update_block(name: str, update: Callable, states: int, scalars: int) -> Bloc
     return optimizer
 
 
+def _kept_finite(update: Callable, states: int, scalars: int) -> Callable:
+    """The formula; where it may divide zero by zero, 0 for a parameter whose gradient and state are 0, as in the padding.
+
+    An Adam with an eps of 0, say: fit would find parameters that are not finite in the padding, and nowhere else.
+    """
+
+    def numbers(*arguments: Any) -> tuple:
+        results = update(*arguments)
+        return results if isinstance(results, tuple) else (results,)
+
+    def formula(p: Any, g: Any, *others: Any) -> tuple:
+        nothing = (p == 0) & (g == 0)
+        for state in others[:states]:
+            nothing = nothing & (state == 0)
+        return tuple(select(nothing, 0, x) for x in numbers(p, g, *others))
+
+    zeros = [np.zeros(1)] * (2 + states)
+    with np.errstate(all="ignore"):
+        tried = [numbers(*zeros, *[np.float64(value)] * scalars) for value in (0.0, 0.5, 1.0)]
+    return update if all(np.isfinite(np.hstack(x)).all() for x in tried) else formula
+
+
 class Update(Op):
     """An optimizer's formula for a group of parameters, or for a span of them."""
 
@@ -47,8 +71,8 @@ class Update(Op):
         self.first, self.size = first, size
         self.block = update_block(f"update-{name}-{states}", update, states, scalars)
 
-    def tasks(self, record: np.record) -> set[int]:
+    def tasks(self, record: Any) -> set[int]:
         return {UPDATE, STEP}
 
-    def lay_out(self, record: np.record, memory: Memory) -> None:
+    def lay_out(self, record: Any, memory: Memory) -> None:
         record.first, record.units, record.scalars = self.first, self.size, self.first_scalar

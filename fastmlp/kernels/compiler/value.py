@@ -90,7 +90,7 @@ class Number:
         if not is_literal(exponent) or exponent != int(exponent) or abs(exponent) > LARGEST_POWER:
             raise TypeError(
                 f"x ** n is for whole numbers n from -{LARGEST_POWER} to {LARGEST_POWER}, given as Python numbers; "
-                f"got {exponent!r}; use sqrt(x) or exp(n * log(x))"
+                f"got {exponent if is_literal(exponent) else type(exponent).__name__}; use sqrt(x) or exp(n * log(x))"
             )
         return self.power(int(exponent))
 
@@ -131,6 +131,8 @@ def as_llvm(x: Any, dtype: np.dtype, lanes: int) -> ir.Value:
 
 def two_dtypes(first, second):
     """The error of a formula that combines two dtypes."""
+    if "bool" in (str(first), str(second)):
+        return TypeError("a comparison is no number: use select(condition, a, b), which has both branches")
     return TypeError(
         f"an expression combines numbers of one dtype; got {first} and {second}; constants are best Python numbers "
         "(float(np.sqrt(2)), math.pi), which take the dtype of what they meet"

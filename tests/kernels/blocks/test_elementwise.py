@@ -187,7 +187,7 @@ def test_two_formulas_of_one_name_do_not_mix(dtype):
         ran = ran_both_ways([Elementwise(2, "same", value, slope, "x")], x, x)
         assert (ran.y == expected).all()
         assert (ran.dx == slope(x)).all()
-    assert elementwise_block("same", thrice, thrice_slope, "x", 0) is elementwise_block("same", thrice, thrice_slope, "x", 0)
+    assert elementwise_block("same", thrice, thrice_slope, 0) is elementwise_block("same", thrice, thrice_slope, 0)
 
 
 def test_padding_of_deltas_stays_zero(dtype, rng):
@@ -212,3 +212,15 @@ x = np.ones((24, 2), np.float32)
 assert np.abs(model.predict(x) - model(x)).max() < 1e-6
 """
     run_python(code)
+
+
+def test_slopes_of_one_formula_that_read_different_buffers_do_not_mix(dtype):
+    """Their instructions are the same, so whichever was compiled first was the machine code of both."""
+    x = np.full((1, 2), 2, dtype)
+    for saves, expected in (("y", 6), ("x", 2)):
+        ran = ran_both_ways([Elementwise(2, "same", thrice, itself, saves)], x, np.ones_like(x))
+        assert (ran.dx == expected).all()
+
+
+def itself(saved):
+    return saved

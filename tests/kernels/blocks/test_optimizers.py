@@ -8,7 +8,7 @@ import numpy as np
 from helpers import assert_same_bits, assert_within, eps, normal, ran_updates, small
 
 import fastmlp as fm
-from fastmlp.kernels.blocks.optimizers import Update
+from fastmlp.kernels.blocks.optimizers import Update, _kept_finite
 from fastmlp.kernels.compiler.expression import sqrt
 from fastmlp.kernels.layout import whole_lines
 
@@ -116,3 +116,26 @@ def test_padding_stays_zero(dtype):
         ran = ran_updates([op], params, params.copy(), [params][:states], numbers)
         assert not ran.params.any()
         assert not ran.state.any()
+
+
+def test_padding_stays_zero_where_a_formula_divides_by_zero_there(dtype, rng):
+    """`two` divides by the root of a sum of squares: 0 / 0 where nothing has come yet. What it computes elsewhere stands."""
+    params, grads, *state = (np.abs(normal(rng, 32, dtype)) + 1 for _ in range(4))
+    for array in (params, grads, *state):
+        array[20:] = 0
+    params[20], grads[21], state[1][22] = 1, 1, 1  # no padding: one is there
+    ran = ran_updates([Update("written", two, 2, 2, 0, 0, 32)], params, grads, state, (0.25, 0.5))
+    with np.errstate(all="ignore"):
+        expected, new = references(params, grads, state, [dtype.type(0.25), dtype.type(0.5)])
+    for got, wanted in zip([ran.params, *ran.state], [expected, *new]):
+        assert_within(np.delete(got[:23], 20), np.delete(wanted[:23], 20), 4 * eps(dtype) * 20)
+        assert not got[23:].any()
+    assert np.isnan(ran.params[20]), "a parameter that is no padding is what the formula says"
+
+
+def test_a_formula_that_is_finite_at_zero_is_left_as_it_is():
+    """It costs nothing there."""
+    for momentum in (0, 0.9):
+        update = fm.SGD(fm.Linear(1, 1).parameters(), lr=0.1, momentum=momentum).update
+        assert _kept_finite(update, int(momentum > 0), 5 if momentum else 2) is update
+    assert _kept_finite(two, 2, 2) is not two

@@ -60,7 +60,13 @@ PYTHON_ONLY = {
 
 
 def test_there_is_something_to_look_at():
-    assert {"matmul.matmul", "transpose.transpose", "threads.barrier", "linear._linear", "optimizers.optimizer"} <= COMPILED.keys()
+    assert {
+        "matmul.matmul",
+        "transpose.transpose",
+        "threads.barrier",
+        "linear._linear",
+        "optimizers.optimizer",
+    } <= COMPILED.keys()
     assert {"engine.run", "scan.row_sum", "elementwise.elementwise", "moves._input"} <= KERNELS.keys()
     assert {"announced", "row_stride", "lines_pass"} <= PYTHON_ONLY
     assert len(SOURCES) > 10
@@ -133,7 +139,11 @@ def test_emitted_pointers_are_opaque():
             where = f"{module}, line {getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Attribute) and node not in allowed:
                 assert node.attr not in ("as_pointer", "pointee"), where
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and "builder" in ast.unparse(node.func.value):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and "builder" in ast.unparse(node.func.value)
+            ):
                 needed = names.get(node.func.attr)
                 assert needed is None or needed in {keyword.arg for keyword in node.keywords}, where
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("PointerType"):
@@ -201,16 +211,33 @@ assert all(isinstance(f, types.FunctionType) for f in functions)
 
 @jit_only
 def test_long_compilation_is_announced_once_and_only_when_it_happens(tmp_path):
+    """The eight processes of test_cache.py see to the engine and to blocks of the package."""
+    assert engine.run.py_func in jit._Announcer.functions
     code = """
 import contextlib, io, os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
-import numpy as np, fastmlp as fm
+from numba import types
+from fastmlp.kernels.compiler import jit
+@jit.announced
+@jit.kernel
+def twice(x):
+    return x + x
+@jit.kernel
+def quick(x):
+    return x + x
+def block(x):
+    pass
 with contextlib.redirect_stderr(io.StringIO()) as said:
-    for dtype in (np.float32, np.float64):
-        fm.Sequential(fm.Linear(2, 2), dtype=dtype).predict(np.ones((3, 2)))
-print(said.getvalue().count("fastmlp: compiling kernels"))
+    quick(1)
+    assert said.getvalue() == ""
+    if "block first" in sys.argv:
+        jit.compile_block(block, types.void(types.intp), "test.block", "v1")
+    twice(1), twice(1.0)
+    jit.compile_block(block, types.void(types.intp), "test.block", "v1")
+print(said.getvalue().count("fastmlp: compiling kernels"), said.getvalue().count("fastmlp:"))
 """
-    assert [run_python(code, tmp_path) for _ in range(2)] == ["1\n", "0\n"]
+    assert [run_python(code, tmp_path / "one") for _ in range(2)] == ["1 1\n", "0 0\n"]
+    assert run_python(code, tmp_path / "other", "block first") == "1 1\n"
 
 
 @jit_only

@@ -14,6 +14,8 @@ import pytest
 from fastmlp.kernels.compiler import lock
 from fastmlp.kernels.compiler.lock import Lock
 
+pytestmark = pytest.mark.once
+
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -118,17 +120,17 @@ def test_lock_that_another_user_has_made_is_kept_too(path, monkeypatch):
     one.release()
 
 
-@pytest.mark.parametrize("reason", ["no folder", "no locks"])
-def test_where_there_are_no_locks_nobody_waits(path, reason, monkeypatch):
-    if reason == "no folder":
-        path = path / "not" / "there"
-    else:
+def test_where_there_are_no_locks_nobody_waits(path, monkeypatch):
+    def nobody_waits(path):
+        locks = [Lock(path), Lock(path)]
+        assert [one.acquire() for one in locks] == [False, False]
+        for one in locks:
+            one.release()
 
-        def refuse(file):
-            raise OSError(37, "No locks available")
+    nobody_waits(path / "not" / "there")
 
-        monkeypatch.setattr(lock, "_try", refuse)
-    locks = [Lock(path), Lock(path)]
-    assert [one.acquire() for one in locks] == [False, False]
-    for one in locks:
-        one.release()
+    def refuse(file):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(lock, "_try", refuse)
+    nobody_waits(path)

@@ -12,15 +12,18 @@ def test_tile_fits_the_registers():
     assert sums + processor.TILE_VECTORS + 1 <= processor.REGISTERS
 
 
-@pytest.mark.parametrize(("features", "expected"), [("+avx512f", (64, 32)), ("+avx,+avx2", (32, 16)), ("+sse2", (16, 16))])
-def test_registers_follow_the_features_numba_compiles_for(features, expected):
-    assert processor._registers("x86_64-unknown-linux-gnu", features) == expected
+@pytest.mark.once
+def test_registers_follow_the_features_numba_compiles_for():
+    for features, expected in {"+avx512f": (64, 32), "+avx,+avx2": (32, 16), "+sse2": (16, 16)}.items():
+        assert processor._registers("x86_64-unknown-linux-gnu", features) == expected
 
 
+@pytest.mark.once
 def test_registers_of_arm_are_neon():
     assert processor._registers("aarch64-apple-darwin", "+neon,+fp-armv8") == (16, 32)
 
 
+@pytest.mark.once  # it sets processor and mode itself
 def test_narrow_registers_give_the_same_to_rounding(tmp_path):
     code = """
 import os, sys

@@ -10,6 +10,8 @@ from helpers import jit_only, run_python
 
 from fastmlp.kernels.compiler.say import is_terminal, say
 
+pytestmark = pytest.mark.once
+
 
 class Logger:
     """As logging frameworks put in the place of standard error."""
@@ -35,16 +37,14 @@ def closed():
     return stream
 
 
-@pytest.mark.parametrize(
-    "stream", [None, Logger(), Broken(), closed(), 7], ids=["None", "logger", "broken", "closed", "number"]
-)
-def test_message_never_ends_a_program(stream, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stderr", stream)
-    say("a message")
-    assert not is_terminal()
-    assert capsys.readouterr().out == ""
-    if type(stream) is Logger:
-        assert stream.text == "a message\n"
+def test_message_never_ends_a_program(monkeypatch, capsys):
+    for stream in (None, Logger(), Broken(), closed(), 7):
+        monkeypatch.setattr(sys, "stderr", stream)
+        say("a message")
+        assert not is_terminal(), stream
+        assert capsys.readouterr().out == "", stream
+        if type(stream) is Logger:
+            assert stream.text == "a message\n"
 
 
 def test_message_is_a_line_on_standard_error(capsys):
@@ -61,19 +61,20 @@ def test_terminal_is_recognised(monkeypatch):
 
 
 @jit_only
-@pytest.mark.parametrize("stream", ["None", "closed"])
-def test_compilation_is_announced_or_not_but_done(stream, tmp_path):
-    code = f"""
+def test_compilation_is_announced_or_not_but_done(tmp_path):
+    code = """
 import io, os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
-from fastmlp.kernels.compiler.jit import announced, kernel
+from fastmlp.kernels.compiler import jit
 closed = io.StringIO()
 closed.close()
-sys.stderr = {stream}
-@announced
-@kernel
+@jit.announced
+@jit.kernel
 def twice(x):
     return x + x
-assert twice(2) == 4
+for sys.stderr, number in (None, 2), (closed, 2.0):
+    jit._Announcer.said = False
+    assert twice(number) == 4
+    assert jit._Announcer.said
 """
     assert run_python(code, tmp_path) == ""
