@@ -12,8 +12,12 @@ from fastmlp.kernels.layout import row_stride
 from fastmlp.parameters import Parameter, gather
 
 
-@pytest.mark.parametrize("shape", [(1,), (16,), (17,), (1, 1), (3, 7), (17, 5), (300, 2)])
-def test_parameter_has_views_of_its_shape(shape, dtype):
+def test_parameter_has_views_of_its_shape(dtype):
+    for shape in [(1,), (16,), (17,), (1, 1), (3, 7), (17, 5), (300, 2)]:
+        check_views(shape, dtype)
+
+
+def check_views(shape, dtype):
     parameter = Parameter(shape, dtype)
     assert parameter.data.shape == parameter.grad.shape == parameter.shape == shape
     assert parameter.data.dtype == parameter.dtype == dtype

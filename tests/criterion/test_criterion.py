@@ -84,31 +84,31 @@ def test_losses_of_few_bits_are_summed_in_many():
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("criterion", "error", "message"),
-    [
-        (Squares(lambda _: None), TypeError, "Squares.forward must return one number, the loss; got None: a return statement"),
-        (Squares(lambda v: np.array([v, v])), ValueError, r"got an array of shape \(2,\): take its mean, .mean\(\)"),
-        (Squares(lambda v: (v, v)), TypeError, "one number, the loss; got a tuple of 2"),
-        (Squares(str), TypeError, "Squares.forward must return one number, the loss; got '"),
-        (Squares(complex), TypeError, "Squares.forward must return one number, the loss; got"),
-        (Squares(bool), TypeError, "Squares.forward must return one number, the loss; got True"),
-        (Squares(gradient=lambda _: None), TypeError, r"Squares.backward must return \(4, 4\).*; got None: a return statement"),
-        (Squares(gradient=lambda g: (g, g)), TypeError, r"Squares.backward must return \(4, 4\).*; got a tuple of 2"),
-        (Squares(gradient=lambda g: g[:, :1]), ValueError, r"Squares.backward must return \(4, 4\).*; got \(4, 1\)"),
-        (Squares(gradient=lambda g: np.hstack([g] * 99)), ValueError, r"must return \(4, 4\).*; got \(4, 396\)"),
-        (Squares(gradient=lambda g: g[1:]), ValueError, r"must return \(4, 4\).*; got \(3, 4\)"),
-        (Squares(gradient=lambda g: g.sum()), ValueError, r"must return \(4, 4\).*; got \(\)"),
-        (Squares(gradient=lambda g: g * 1j), TypeError, "Squares.backward returns must hold real numbers; got complex"),
-        (Squares(lambda _: np.nan), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
-        (Squares(lambda _: 10**400), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
-        (Squares(gradient=lambda g: g * np.inf), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
-    ],
-)
-def test_what_a_written_criterion_returns_is_checked(criterion, error, message):
-    with pytest.raises(error, match=message) as caught:
-        fit_with(criterion)
-    assert caught.value.history.loss == []
+WRONG = [
+    (Squares(lambda _: None), TypeError, "Squares.forward must return one number, the loss; got None: a return statement"),
+    (Squares(lambda v: np.array([v, v])), ValueError, r"got an array of shape \(2,\): take its mean, .mean\(\)"),
+    (Squares(lambda v: (v, v)), TypeError, "one number, the loss; got a tuple of 2"),
+    (Squares(str), TypeError, "Squares.forward must return one number, the loss; got '"),
+    (Squares(complex), TypeError, "Squares.forward must return one number, the loss; got"),
+    (Squares(bool), TypeError, "Squares.forward must return one number, the loss; got True"),
+    (Squares(gradient=lambda _: None), TypeError, r"Squares.backward must return \(4, 4\).*; got None: a return statement"),
+    (Squares(gradient=lambda g: (g, g)), TypeError, r"Squares.backward must return \(4, 4\).*; got a tuple of 2"),
+    (Squares(gradient=lambda g: g[:, :1]), ValueError, r"Squares.backward must return \(4, 4\).*; got \(4, 1\)"),
+    (Squares(gradient=lambda g: np.hstack([g] * 99)), ValueError, r"must return \(4, 4\).*; got \(4, 396\)"),
+    (Squares(gradient=lambda g: g[1:]), ValueError, r"must return \(4, 4\).*; got \(3, 4\)"),
+    (Squares(gradient=lambda g: g.sum()), ValueError, r"must return \(4, 4\).*; got \(\)"),
+    (Squares(gradient=lambda g: g * 1j), TypeError, "Squares.backward returns must hold real numbers; got complex"),
+    (Squares(lambda _: np.nan), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
+    (Squares(lambda _: 10**400), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
+    (Squares(gradient=lambda g: g * np.inf), fm.NonFiniteLossError, r"in epoch 1 of 2 \(step 1 of 3\)"),
+]
+
+
+def test_what_a_written_criterion_returns_is_checked():
+    for criterion, error, message in WRONG:
+        with pytest.raises(error, match=message) as caught:
+            fit_with(criterion)
+        assert caught.value.history.loss == []
 
 
 def test_error_of_a_written_criterion_keeps_what_has_been_trained():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers import COLUMNS, DIFFERENCE_BOUND, ROWS, assert_same_bits, assert_within, central_differences, eps, normal
@@ -7,9 +9,8 @@ from helpers import COLUMNS, DIFFERENCE_BOUND, ROWS, assert_same_bits, assert_wi
 import fastmlp as fm
 
 
-@pytest.mark.parametrize("rows", ROWS)
-def test_mse_matches_reference(rows, dtype, rng):
-    for width in COLUMNS:
+def test_mse_matches_reference(dtype, rng):
+    for rows, width in itertools.product(ROWS, COLUMNS):
         check(rows, width, dtype, rng)
 
 
