@@ -240,7 +240,10 @@ def _returns(rows: int, width: int | None, owner: Any, method: str) -> str:
     """The rule for what a method of a module returns."""
     unknown = "I" if method == "backward" else "O"
     rule = f"{class_name(owner)}.{method} must return ({rows}, {unknown if width is None else width})"
-    return f"{rule}, the shape of the last input" if width is not None and method == "backward" else rule
+    what = (
+        "input" if hasattr(owner, "named_parameters") else "output"
+    )  # of a loss, the gradient is that of the network's output
+    return f"{rule}, the shape of the last {what}" if width is not None and method == "backward" else rule
 
 
 def as_output(out: Any, shape: tuple[int, int], dtype: np.dtype, *, apart_from: np.ndarray | None = None) -> np.ndarray:

@@ -59,8 +59,10 @@ class Activation(Module):
 
     def _ops(self, width: int) -> list[Op]:
         saves = self.saves if self.slope is not None else "x"
-        name = type(self).__name__.lower()
-        return [Elementwise(width, name, self._formula(), self.slope, saves, self._numbers(), self.floor)]
+        formula, name = self._formula(), type(self).__name__.lower()
+        if formula is not self.value:
+            name += f"-{formula.__name__}"
+        return [Elementwise(width, name, formula, self.slope, saves, self._numbers(), self.floor)]
 
     def _formula(self) -> Callable[..., Any]:
         """The formula: `value`, unless the options of a class choose between several."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, ClassVar
 
@@ -30,8 +31,8 @@ class LRScheduler:
     Notes
     -----
     A second schedule of one optimizer begins from the rate that the optimizer had before the first one, as in PyTorch, unless
-    another rate was assigned to it meanwhile. With groups of parameters, `rate` is that of the first group, and the others keep
-    their ratio to it.
+    another rate was assigned to it meanwhile. With groups of parameters, `rate` is asked for each of them, with the group's own
+    rate for ``self.base_lr``.
     """
 
     interval = "epoch"
@@ -41,12 +42,9 @@ class LRScheduler:
         self.optimizer = optimizer
         if not optimizer.param_groups:
             raise ValueError("the optimizer has no parameters, so there is no learning rate to begin from")
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", checks.as_number(group["lr"], "lr"))
-        rates = [group["initial_lr"] for group in optimizer.param_groups]
-        if rates[0] == 0 and any(rates):
-            raise ValueError("the first group's lr must be above 0: the rates of the other groups keep their ratio to it")
-        self.base_lr = rates[0]
+        groups = optimizer.param_groups
+        self.base_lrs = [group.setdefault("initial_lr", checks.as_number(group["lr"], "lr")) for group in groups]
+        self.base_lr = self.base_lrs[0]
         self.last_epoch = 0
         self._put_into_force()
 
@@ -65,14 +63,17 @@ class LRScheduler:
             raise
 
     def _rates(self, epoch: int) -> list[float]:
-        """The learning rates of an epoch (or step), one for each group of the optimizer."""
-        rate = checks.as_rate(self.rate(epoch), self, epoch)
-        groups, first = self.optimizer.param_groups, self.base_lr
-        ratio = first / groups[0]["lr"] if groups[0]["lr"] else 1
-        for group in groups if len(groups) > 1 else ():
-            # Added since, assigned, or loaded from before there was a schedule: the ratio to keep is that of now.
-            group.setdefault("initial_lr", ratio * group["lr"])
-        return [rate * (group["initial_lr"] / first) if group is not groups[0] and first else rate for group in groups]
+        """The learning rates of an epoch (or step), one for each group of the optimizer, each with a `base_lr` of its own."""
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:  # that were added since
+            self.base_lrs.append(group.setdefault("initial_lr", checks.as_number(group["lr"], "lr")))
+        first, rates = self.base_lr, []
+        try:
+            for base in [first, *self.base_lrs[1:]]:
+                self.__dict__["base_lr"] = base
+                rates.append(checks.as_rate(self.rate(epoch), self, epoch))
+        finally:
+            self.__dict__["base_lr"] = first
+        return rates
 
     def _put_into_force(self) -> None:
         for group, rate in zip(self.optimizer.param_groups, self._rates(self.last_epoch)):
@@ -84,7 +85,7 @@ class LRScheduler:
 
     def state_dict(self) -> dict:
         """All numbers of the schedule."""
-        return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
+        return {name: copy.copy(value) for name, value in self.__dict__.items() if name != "optimizer"}
 
     def load_state_dict(self, state: dict) -> None:
         """Take over what ``state_dict`` gave."""

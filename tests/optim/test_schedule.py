@@ -118,18 +118,16 @@ def test_second_schedule_after_loading(dtype):
         assert fm.CosineAnnealingLR(rule, T_max=10).base_lr == 0.4
 
 
-def test_groups_keep_their_ratio():
+def test_groups_begin_from_their_own_rates():
+    """As PyTorch's do: each has a cosine of its own, from its rate down to `eta_min`."""
     model = make_net([2, 3, 2])
     groups = [{"params": model[0].parameters(), "lr": 0.4}, {"params": model[2].parameters(), "lr": 0.1}]
-    schedule = fm.CosineAnnealingLR(fm.SGD(groups, lr=1), T_max=10)
-    for _ in range(12):
-        first, second = schedule.get_last_lr()
-        assert second == pytest.approx(first / 4, rel=1e-15)
-        assert first == schedule.rate(schedule.last_epoch)
+    schedule = fm.CosineAnnealingLR(fm.SGD(groups, lr=1), T_max=10, eta_min=0.02)
+    for t in range(12):
+        cosine = (1 + math.cos(math.pi * t / 10)) / 2
+        assert schedule.get_last_lr() == pytest.approx([0.02 + 0.38 * cosine, 0.02 + 0.08 * cosine], rel=1e-14)
+        assert schedule.base_lr == 0.4
         schedule.step()
-    groups = [{"params": model[0].parameters(), "lr": 0}, {"params": model[2].parameters(), "lr": 0.1}]
-    with pytest.raises(ValueError, match="the first group's lr must be above 0"):
-        fm.CosineAnnealingLR(fm.SGD(groups, lr=1), T_max=10)
     still = fm.CosineAnnealingLR(optimizer_of(0.0), T_max=10)
     still.step(3)
     assert still.get_last_lr() == [0]
@@ -211,7 +209,7 @@ def test_step_beyond_the_end_leaves_the_schedule_where_it_is():
         assert (schedule.last_epoch, optimizer.lr) == (1, 0.25)
 
 
-def test_groups_keep_the_ratio_of_rates_that_are_new_since_the_schedule_was_made():
+def test_groups_that_are_new_since_the_schedule_was_made_begin_from_their_rates():
     """Assigned for all groups, loaded from before there was a schedule, or of a group that was added."""
     layers = [fm.Linear(2, 3), fm.Linear(3, 2)]
     groups = [{"params": list(layer.parameters()), "lr": lr} for layer, lr in zip(layers, (0.1, 0.2))]
@@ -225,6 +223,6 @@ def test_groups_keep_the_ratio_of_rates_that_are_new_since_the_schedule_was_made
             schedule.step()
         assert schedule.get_last_lr() == pytest.approx([0.05, ratio * 0.05])
 
-    halved(lambda optimizer, _: setattr(optimizer, "lr", 0.3), groups, 1)
+    halved(lambda optimizer, _: setattr(optimizer, "lr", 0.3), groups, 2)
     halved(lambda optimizer, before: optimizer.load_state_dict(before), groups, 2)
     halved(lambda optimizer, _: optimizer.add_param_group(groups[1] | {"lr": 0.4}), groups[:1], 4)

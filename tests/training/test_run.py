@@ -91,7 +91,7 @@ def test_rates_of_epochs_and_steps():
     np.testing.assert_array_equal(by_step.of_steps(1, 2, 5), [[6, 7, 8, 9, 10]])
     assert by_step.of_steps(1, 2, 0).shape == (1, 0)
     groups = optimizer_of(2.0, 1.0)
-    np.testing.assert_array_equal(Rates(groups, Table(groups, table), 0, 3).of_steps(0, 2, 2), [[1, 2], [0.5, 1]])
+    np.testing.assert_array_equal(Rates(groups, Table(groups, table), 0, 3).of_steps(0, 2, 2), [[1, 2], [1, 2]])
 
 
 @pytest.mark.parametrize("interval", ["epoch", "step"])
