@@ -42,6 +42,10 @@ __all__ = ["BLOCK_ROWS", "Program"]
 #: don't care between 32 and 128, but what a block touches is to stay in the L2 cache.
 BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 
+#: Rows from the place of one thread in the workspace of a prediction to that of the next. A tile asks for rows of B ahead: with
+#: the places side by side, for what the other thread is writing; 100,000 rows of the disc network took 1.35 ms instead of 1.06.
+APART = 2 * BLOCK_ROWS
+
 #: One in so many units of work is nobody's until somebody is done with its own. A prediction has nothing else: a thread that is
 #: late or slow takes fewer rows.
 POOL, ALL_POOL = 4, 1
@@ -135,8 +139,9 @@ class Program:
             row_cost = sum(cost[0] for cost in costs if cost)
             lane_cost = int(sum(cost[1] for cost in costs if cost))
         narrow = 0 < lane_cost < row_cost * lanes
-        memory = Memory(dtype, BLOCK_ROWS * threads, threads, backward=False)
+        memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=False)
         program = cls([Input(layers[0].width_in), *layers, Output(layers[-1].width_out)], dtype, memory)
+        program._plan["apart"] = APART
         program._start()
         program._loop()
         block = FEATURE_MAJOR_BYTES // dtype.itemsize if narrow else BLOCK_ROWS

@@ -7,6 +7,7 @@ git, a process of its own and a kernel cache of its own. See verdict.py for when
 from __future__ import annotations
 
 import argparse
+import compileall
 import io
 import json
 import os
@@ -72,6 +73,7 @@ class Commit:
             unfinished = folder.with_suffix(f".{os.getpid()}")
             with tarfile.open(fileobj=io.BytesIO(git("archive", self.hash, "--", "fastmlp"))) as archive:
                 archive.extractall(unfinished, **SAFELY)
+            compileall.compile_dir(unfinished, quiet=2)  # as installing does: an import doesn't parse the sources
             unfinished.replace(folder)
         return folder
 

@@ -44,7 +44,7 @@ def carry(job, phase, start, stop):
     lanes = REGISTER_BYTES // job.work.itemsize
     for row in range(start, stop, phase.block):
         rows = min(phase.block, stop - row)
-        at = row if job.run.kept else job.thread * phase.block
+        at = row if job.run.kept else job.thread * job.run.apart
         first, last = phase.first, phase.last
         if phase.lane_cost > 0 and (rows + lanes - 1) // lanes * phase.lane_cost < rows * phase.row_cost:
             first, last = phase.other_first, phase.other_last

@@ -81,6 +81,7 @@ RUN = _record(
     "seed",
     "gathers",  # 1 where row n of a batch is row order[n] of the data
     "kept",  # 1 where every row has a place of its own in the workspace, 0 where every thread has one for the rows at hand
+    "apart",  # rows from the place of one thread to that of the next
     "losses",  # offset of the losses of the rows, -1 where there is no loss
     "params",  # how many there are, padding included: from one array of the optimizer's state to the next
     "scalars",  # of the optimizers, for each step

@@ -16,6 +16,9 @@ from fastmlp.parameters import Parameter, Storage, gather
 
 __all__ = ["Sequential"]
 
+#: The one object that the number has: quick to compare.
+ONE = 1
+
 
 class Sequential(Module):
     """Modules in a row, each reading the output of the one before.
@@ -232,14 +235,21 @@ class Sequential(Module):
         >>> model.predict(np.zeros((1000, 2))).shape
         (1000, 1)
         """
-        if out is None and threads is None and self._version == structure.version() and self._as_built:
+        if self._version == structure.version() and self._as_built:  # a prediction of one row has no time for more
             stretch = self._route.last  # type: ignore[union-attr]
-            if stretch is not None and stretch.dtype is self._dtype:  # what most callers do, and a row has no time for more
+            if stretch is not None and stretch.dtype is self._dtype:
                 x = checks.as_rows(X, self._width, self._dtype, "predict")
                 if x.shape[1] == stretch.width_in:
-                    y = np.empty((x.shape[0], stretch.width_out), self._dtype)
-                    stretch.predict(x, y, None)
-                    return y
+                    shape = x.shape[0], stretch.width_out
+                    y = np.empty(shape, self._dtype) if out is None else checks.as_output(out, shape, self._dtype, apart_from=x)
+                    if threads is not None and threads is not ONE:
+                        threads = checks.as_size(threads, "threads")
+                    stretch.predict(x, y, threads)
+                    if out is None:
+                        return y
+                    if y is not out:  # it overlaps x, or is of a subclass
+                        out[...] = y
+                    return out
         route = self._route_as_whole()
         x = checks.as_rows(X, self._width_in(), self._dtype, "predict")
         if threads is not None:
