@@ -499,7 +499,7 @@ def test_prediction_needs_no_memory_for_training():
 
 def test_memory_of_a_prediction_does_not_depend_on_its_rows_but_on_its_threads():
     one, three = (Program.predicting(linears(30, 48), F32, threads=threads).memory.size for threads in (1, 3))
-    assert one < three < 3.5 * one
+    assert one < three < 7 * one  # the places of threads are two blocks apart
 
 
 def test_identity_is_no_op():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from fastmlp.program import Program
 __all__ = ["Optimizer"]
 
 #: Attributes that belong to a moment: looked up anew after pickle and copy.
-MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_steps_now", "_zeroed", "_ahead_from", "_params_then")
+MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_steps_now", "_zeroed", "_ahead_from", "_params_then", "_counted")
 
 #: Steps whose scalars are computed at a time: NumPy takes as long for one as for many, ten times as long as the step of a small
 #: network.
@@ -115,6 +116,7 @@ class Optimizer:
         self._zeroed: list[tuple[np.ndarray, int, int]] = []
         self._ahead_from = 0
         self._params_then: list[tuple[Parameter, ...]] = []
+        self._counted: tuple[Any, list[int], list[int]] | None = None
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
@@ -256,8 +258,7 @@ class Optimizer:
         for other in set(self._jobs) - {parameter.storage for parameter in self.params}:
             del self._jobs[other]
         self._state_then = self.state
-        counts = [len(scalars) for scalars in self._scalars_of_groups(np.array([1]), None)]
-        starts = np.cumsum([0, *counts]).tolist()
+        counts, starts = self._places_of_scalars()
         updates = [
             Update(self._formula, self.update, len(self.state), counts[group], starts[group], first, last - first)
             for _, first, last, group in spans
@@ -280,10 +281,17 @@ class Optimizer:
         """The name of the formula; it differs where the options of a class choose between several."""
         return type(self).__name__.lower()
 
+    def _places_of_scalars(self) -> tuple[list[int], list[int]]:
+        """How many scalars each group has, and where they begin in the row of a step: as long as the formula is the same."""
+        formula = self.update, self.state, len(self.param_groups)
+        if self._counted is None or self._counted[0] != formula:
+            counts = [len(scalars) for scalars in self._scalars_of_groups(np.array([1]), None)]
+            self._counted = formula, counts, [0, *accumulate(counts)]
+        return self._counted[1:]
+
     def _updates(self) -> list[Update]:
         """The ops of the groups, for whole steps of the engine."""
-        counts = [len(scalars) for scalars in self._scalars_of_groups(np.array([1]), None)]
-        starts = np.cumsum([0, *counts]).tolist()
+        counts, starts = self._places_of_scalars()
         return [Update(self._formula, self.update, len(self.state), counts[i], starts[i]) for i in range(len(counts))]
 
     def _groups_now(self) -> list[dict[str, Any]]:
