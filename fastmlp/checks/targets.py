@@ -71,6 +71,9 @@ def as_targets(
 
     With `finite`, NaN and infinity are refused, and if the loss is of `squared` differences, also what is too large for that.
     """
+    plain = type(values) is np.ndarray and values.dtype is dtype and values.flags.carray and not finite
+    if plain and values.shape == (rows, width):
+        return values  # as in as_labels
     array = as_real(values, name, dtype)
     if array.ndim == 1 and width == 1:
         array = array[:, None]

@@ -129,8 +129,12 @@ class Criterion:
 
     def _room_for(self, rows: int, width: int, dtype: np.dtype) -> _Saved:
         """A program with room for so many rows that no pass needs at the moment."""
-        key = (width, dtype.itemsize, *self._numbers())
-        spare = self.__dict__.setdefault("_jobs", {}).setdefault(key, [])
+        rooms, key = self.__dict__.get("_jobs"), (width, dtype.itemsize, self._numbers())
+        if rooms is None:
+            rooms = self.__dict__.setdefault("_jobs", {})
+        spare = rooms.get(key)
+        if spare is None:
+            spare = rooms.setdefault(key, [])
         try:
             room = spare.pop()
         except IndexError:
@@ -184,7 +188,7 @@ class ElementwiseLoss(Criterion):
         return width
 
     def _numbers(self) -> tuple[float, ...]:
-        return tuple(getattr(self, name) for name in self.constants)
+        return tuple([getattr(self, name) for name in self.constants]) if self.constants else ()
 
     def _checked(self, name: str, value: Any) -> float:
         """What a constant becomes; a subclass refuses what it cannot be."""
