@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.block import call
-from fastmlp.kernels.compiler.intrinsics import vector
+from fastmlp.kernels.compiler.intrinsics import least, vector
 from fastmlp.kernels.compiler.jit import announced, inner, kernel
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import begin
@@ -35,7 +35,7 @@ def share(size, unit, pool, thread, threads):
     units -= units // pool
     first = units * thread // threads * unit
     last = units * (thread + 1) // threads * unit
-    return first, min(last, size), min(units * unit, size)
+    return first, least(last, size), least(units * unit, size)
 
 
 @inner
@@ -43,7 +43,7 @@ def carry(job, phase, start, stop):
     """Take rows ``start .. stop`` of the batch through all calls of a phase, a block at a time."""
     lanes = REGISTER_BYTES // job.work.itemsize
     for row in range(start, stop, phase.block):
-        rows = min(phase.block, stop - row)
+        rows = least(phase.block, stop - row)
         at = row if job.run.kept else job.thread * job.run.apart
         first, last = phase.first, phase.last
         if phase.lane_cost > 0 and (rows + lanes - 1) // lanes * phase.lane_cost < rows * phase.row_cost:
@@ -64,7 +64,7 @@ def share_rows(job, phase, threads, asked):
     task = next_task(job.control, asked)
     while task < tasks:
         row = pool + task * phase.unit
-        carry(job, phase, row, min(row + phase.unit, job.rows))
+        carry(job, phase, row, least(row + phase.unit, job.rows))
         task = next_task(job.control, asked)
     return asked + tasks + threads
 
@@ -88,7 +88,7 @@ def share_units(job, phase, threads, asked):
         here = (op.units - pool + phase.unit - 1) // phase.unit
         while task < tasks + here:
             first = pool + (task - tasks) * phase.unit
-            call(op, chosen.task, job, first, min(phase.unit, op.units - first), first)
+            call(op, chosen.task, job, first, least(phase.unit, op.units - first), first)
             task = next_task(job.control, asked)
         tasks += here
     return asked + tasks + threads
@@ -125,7 +125,7 @@ def run(table, number, x, y, thread, threads):
                 return
         job.step, job.epoch = step, plan.first_epoch + epoch
         job.start = batch * size
-        job.rows = min(size, total - batch * size)
+        job.rows = least(size, total - batch * size)
         loss = 0.0
         for p in range(chosen.first if step == 0 else chosen.loop, chosen.last):
             phase = job.phases[p]
@@ -136,7 +136,7 @@ def run(table, number, x, y, thread, threads):
                     return
             if phase.sums:
                 loss = row_sum(vector(job.work, plan.losses, job.rows))
-                if not np.isfinite(loss) and p + 1 < chosen.last:
+                if not abs(loss) < np.inf and p + 1 < chosen.last:
                     plan.not_finite = 1
                     return
         if thread == 0:

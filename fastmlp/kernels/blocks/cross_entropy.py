@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.compiler.intrinsics import matrix, vector
+from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.elementary import exp, log
 from fastmlp.kernels.layout import LINE_BYTES
@@ -34,7 +34,7 @@ def cross_entropy_forward(losses, saved, logits, labels, columns, O):
     largest, total = columns[O], columns[O + 1]
     one, zero = losses.dtype.type(1), losses.dtype.type(0)
     for first in range(0, logits.shape[0], LOSS_ROWS):
-        rows = min(LOSS_ROWS, logits.shape[0] - first)
+        rows = least(LOSS_ROWS, logits.shape[0] - first)
         width = (rows + lanes - 1) // lanes * lanes
         for j in range(O):
             for i in range(rows):

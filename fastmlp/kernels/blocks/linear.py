@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block, call
-from fastmlp.kernels.compiler.intrinsics import matrix, vector
+from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, whole_lines
 from fastmlp.kernels.op import (
@@ -117,7 +117,7 @@ def linear_backward_input(op, job, rows, at):
 @inner
 def transpose_weight(op, job, first, last):
     """Copy rows ``first .. last`` of the weight to the transposed copy, which :func:`linear_backward_input` reads."""
-    last = min(last, op.width_in)
+    last = least(last, op.width_in)
     transposed = matrix(job.work, op.weight_t, op.width_out, op.x_stride)
     transpose(transposed, weight_of(op, job), zeros_of(op, job), first, last, op.width_out)
 
@@ -160,9 +160,9 @@ def linear_update(op, job, first, last):
     stride = op.y_stride
     scratch_at = job.run.scratch + job.thread * job.run.scratch_size
     for row in range(first, last, op.gradient_rows):
-        rows = min(op.gradient_rows, last - row)
+        rows = least(op.gradient_rows, last - row)
         linear_backward_params(op, job, matrix(job.work, scratch_at, rows, stride), scratch_at, row)
-        weights = min(rows, op.width_in - row) if op.bias_optimizer != op.optimizer else rows
+        weights = least(rows, op.width_in - row) if op.bias_optimizer != op.optimizer else rows
         call(job.ops[op.optimizer], UPDATE, job, op.weight + row * stride, weights * stride, scratch_at)
         if weights < rows:
             at = scratch_at + weights * stride

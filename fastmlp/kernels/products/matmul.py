@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmlp.kernels.compiler.intrinsics import least
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
@@ -44,7 +45,7 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     vectors = (columns + lanes - 1) // lanes
     done = 0
     while done < vectors:
-        strip = min(TILE_VECTORS, vectors - done)
+        strip = least(TILE_VECTORS, vectors - done)
         j = done * lanes
         i = 0
         while i < rows:

@@ -14,6 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastmlp.kernels.compiler.intrinsics import least
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.layout import LINE_BYTES
 
@@ -119,4 +120,4 @@ def transpose(target, source, zero, first, last, columns):
     lanes = LINE_BYTES // target.itemsize
     for i in range(first, last, lanes):
         for j in range(0, columns, lanes):
-            transpose_square(target, j * target.shape[1] + i, source, i * source.shape[1] + j, zero, min(lanes, last - i))
+            transpose_square(target, j * target.shape[1] + i, source, i * source.shape[1] + j, zero, least(lanes, last - i))
