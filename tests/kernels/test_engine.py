@@ -31,7 +31,7 @@ from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.op import FORWARD, PREPARE, ROWS, TASKS, UNITS, UPDATE, Memory, Op
 from fastmlp.kernels.threads import ABORT
-from fastmlp.program import Program
+from fastmlp.program import APART, Program
 
 
 def words(name):
@@ -179,7 +179,7 @@ def test_rows_have_places_of_their_own_where_they_are_kept_and_each_thread_has_s
         job.control[:] = 0
         engine.run(job.handle, 0, x, x, thread, 3)
         found = job.integers[record.rows_at : record.rows_at + rows]
-        np.testing.assert_array_equal(found, 1000 * thread + thread * size + row % size)
+        np.testing.assert_array_equal(found, 1000 * thread + thread * APART + row % size)
 
 
 def test_rows_go_through_a_block_at_a_time():
