@@ -101,12 +101,10 @@ class Program:
                 record.optimizer = first + group_of(record.weight)
                 record.bias_optimizer = first + (group_of(record.bias) if record.has_bias else group_of(record.weight))
         program._plan.update(gathers=1, scalars=sum(op.scalars for op in updates))
-        program._start()
-        program._phase(UNITS, [program._forward(PREPARE, layers)], pool=POOL)
-        program._loop()
-        program._phase(ROWS, [program._forward(FORWARD), program._backward(BACKWARD)], pool=POOL, sums=1)
-        program._phase(UNITS, [program._forward(UPDATE, layers)], pool=POOL)
-        program._end()
+        program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._phase(ROWS, program._forward(FORWARD) + program._backward(BACKWARD), pool=POOL, sums=1)
+        program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
+        program._pass(once=1)
         return program
 
     @classmethod
@@ -116,16 +114,12 @@ class Program:
         memory = Memory(dtype, batch, 1, backward=True)
         ops = [Input(layers[0].width_in), *layers, Output(layers[-1].width_out)]
         program = cls(ops, dtype, memory, input_delta=True)
-        program._start()
-        program._loop()
-        program._phase(ROWS, [program._forward(FORWARD)], pool=POOL)
-        program._end()
-        program._start()
-        program._phase(UNITS, [program._forward(PREPARE)], pool=POOL)
-        program._loop()
-        program._phase(ROWS, [program._backward(BACKWARD)], pool=POOL)
-        program._phase(UNITS, [program._forward(ACCUMULATE)], pool=POOL)
-        program._end()
+        program._phase(ROWS, program._forward(FORWARD), pool=POOL)
+        program._pass()
+        program._phase(UNITS, program._forward(PREPARE), pool=POOL)
+        program._phase(ROWS, program._backward(BACKWARD), pool=POOL)
+        program._phase(UNITS, program._forward(ACCUMULATE), pool=POOL)
+        program._pass(once=1)
         return program
 
     @classmethod
@@ -142,13 +136,11 @@ class Program:
         memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=False)
         program = cls([Input(layers[0].width_in), *layers, Output(layers[-1].width_out)], dtype, memory)
         program._plan["apart"] = APART
-        program._start()
-        program._loop()
         block = FEATURE_MAJOR_BYTES // dtype.itemsize if narrow else BLOCK_ROWS
-        other = [program._forward(FORWARD_FEATURE_MAJOR)] if narrow else []
+        other = program._forward(FORWARD_FEATURE_MAJOR) if narrow else []
         costs_of = {"row_cost": row_cost, "lane_cost": lane_cost} if narrow else {}
-        program._phase(ROWS, [program._forward(FORWARD)], other, pool=ALL_POOL, block=block, unit=block, **costs_of)
-        program._end()
+        program._phase(ROWS, program._forward(FORWARD), other, pool=ALL_POOL, block=block, unit=block, **costs_of)
+        program._pass()
         return program
 
     @classmethod
@@ -156,18 +148,12 @@ class Program:
         """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs; pass 2: that gradient once more."""
         memory = Memory(dtype, batch, 1, backward=True)
         program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
-        program._start()
-        program._loop()
-        program._phase(ROWS, [program._forward(FORWARD)], pool=POOL, sums=1)
-        program._end()
-        program._start()
-        program._loop()
-        program._phase(ROWS, [program._backward(BACKWARD)], pool=POOL)
-        program._end()
-        program._start()
-        program._loop()
-        program._phase(ROWS, [program._forward(BACKWARD, program.ops[:1])], pool=POOL)
-        program._end()
+        program._phase(ROWS, program._forward(FORWARD), pool=POOL, sums=1)
+        program._pass()
+        program._phase(ROWS, program._backward(BACKWARD), pool=POOL)
+        program._pass()
+        program._phase(ROWS, program._forward(BACKWARD, program.ops[:1]), pool=POOL)
+        program._pass()
         return program
 
     @classmethod
@@ -175,10 +161,8 @@ class Program:
         """One pass: each op updates its span of the parameters by their gradients."""
         program = cls(updates, dtype, Memory(dtype, 0, 1, backward=False))
         program._plan["scalars"] = max((op.first_scalar + op.scalars for op in updates), default=0)
-        program._start()
-        program._loop()
-        program._phase(UNITS, [program._forward(STEP)], pool=POOL)
-        program._end()
+        program._phase(UNITS, program._forward(STEP), pool=POOL)
+        program._pass()
         return program
 
     # Laying out.
@@ -229,23 +213,15 @@ class Program:
     def _backward(self, task: int) -> list[Call]:
         return self._forward(task)[::-1]
 
-    def _start(self) -> None:
-        self.passes.append((len(self.phases), len(self.phases), len(self.phases)))
+    def _pass(self, once: int = 0) -> None:
+        """Make a pass of the phases since the pass before; all but the first `once` of them are in every step."""
+        first = self.passes[-1][-1] if self.passes else 0
+        self.passes.append((first, first + once, len(self.phases)))
 
-    def _loop(self) -> None:
-        """What comes from here on is in every step."""
-        first, _, _ = self.passes[-1]
-        self.passes[-1] = first, len(self.phases), len(self.phases)
-
-    def _end(self) -> None:
-        first, loop, _ = self.passes[-1]
-        self.passes[-1] = first, loop, len(self.phases)
-
-    def _phase(self, kind: int, calls: list[list[Call]], other: list[list[Call]] | None = None, **fields: int) -> None:
-        joined, alternative = list(chain.from_iterable(calls)), list(chain.from_iterable(other or []))
+    def _phase(self, kind: int, calls: Sequence[Call], other: Sequence[Call] = (), **fields: int) -> None:
         first = len(self.calls)
-        self.calls += joined + alternative
-        middle, last = first + len(joined), len(self.calls)
+        self.calls += [*calls, *other]
+        middle, last = first + len(calls), len(self.calls)
         places = {"first": first, "last": middle, "other_first": middle, "other_last": last}
         self.phases.append({"kind": kind, "block": self.block, "unit": int(UNIT)} | places | fields)
 

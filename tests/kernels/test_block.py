@@ -51,10 +51,8 @@ class Affine(Op):
 
 def job_of(ops, dtype, rows):
     program = Program(ops, dtype, Memory(dtype, rows, 1, backward=True))
-    program._start()
-    program._loop()
-    program._phase(ROWS, [program._forward(FORWARD)], pool=4, block=3)
-    program._end()
+    program._phase(ROWS, program._forward(FORWARD), pool=4, block=3)
+    program._pass()
     return kept_job(program, dtype)
 
 

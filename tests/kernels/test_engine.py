@@ -121,12 +121,10 @@ def counted(rows, units, *, threads, steps=1, unit=16, pool=4, batch=None, block
     ops = [Counting(1, n) for n in units]
     memory = Memory(np.dtype(np.float32), batch or rows, threads, backward=True)
     program = Program(ops, np.dtype(np.float32), memory)
-    program._start()
-    program._phase(UNITS, [program._forward(PREPARE)], pool=pool, unit=unit)
-    program._loop()
-    program._phase(ROWS, [program._forward(FORWARD)], pool=pool, unit=unit, block=block_rows, sums=1)
-    program._phase(UNITS, [program._forward(UPDATE)], pool=pool, unit=unit)
-    program._end()
+    program._phase(UNITS, program._forward(PREPARE), pool=pool, unit=unit)
+    program._phase(ROWS, program._forward(FORWARD), pool=pool, unit=unit, block=block_rows, sums=1)
+    program._phase(UNITS, program._forward(UPDATE), pool=pool, unit=unit)
+    program._pass(once=1)
     job = kept_job(program, np.dtype(np.float32), order=np.arange(rows))
     plan = job.run
     plan.steps, plan.rows, plan.batch = steps, rows, batch or rows
