@@ -274,7 +274,7 @@ class Module:
             gather(stored, root.dtype or stored[0].dtype)
         version = structure.version()
         here = self.__dict__
-        own = list(dict.fromkeys(self.parameters()))
+        own = stored if root is self else list(dict.fromkeys(self.parameters()))
         storage = own[0].storage if own else None
         route = self._route
         if self._has_ops() and (route is None or route.storage is not storage or not route.fits(self)):
@@ -290,8 +290,7 @@ class Module:
 
         Of a module that has become a part of another, that one's. Numbers written into the padding have no effect.
         """
-        if self._version != structure.version():
-            self._look_again()
+        self._route_now()
         return self._stored[0].storage if self._stored else Storage.empty(self.dtype or np.dtype(np.float32))
 
     # State.

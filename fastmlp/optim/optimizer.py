@@ -214,9 +214,10 @@ class Optimizer:
     def _find_parameters(self) -> None:
         """Look up where the parameters lie, after some network has changed."""
         version = structure.version()
-        self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in self._spans()]
-        storages = dict.fromkeys(p.storage for p in self.params) if self._has_formula() else ()
-        self._steps_now = [self._step_of(storage) for storage in storages]
+        spans = self._spans()
+        self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in spans]
+        storages = dict.fromkeys(storage for storage, *_ in spans) if self._has_formula() else ()
+        self._steps_now = [self._step_of(storage, [span for span in spans if span[0] is storage]) for storage in storages]
         self._params_then = [group["params"] for group in self.param_groups]
         self._settings, self._version = [], version
 
@@ -248,9 +249,8 @@ class Optimizer:
                 spans.append((storage, start, end, number))
         return spans
 
-    def _step_of(self, storage: Storage) -> _OneStep:
-        """What takes a step of the parameters in one storage."""
-        spans = [span for span in self._spans() if span[0] is storage]
+    def _step_of(self, storage: Storage, spans: list[tuple[Storage, int, int, int]]) -> _OneStep:
+        """What takes a step of the parameters in one storage, which lie in `spans`."""
         key = (self.state, *spans)
         found = self._jobs.get(storage)
         if found is not None and found[0] == key:
