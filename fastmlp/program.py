@@ -29,6 +29,7 @@ from fastmlp.kernels.op import (
     UNIT,
     UNITS,
     UPDATE,
+    WEIGH,
     Fields,
     Memory,
     Op,
@@ -102,6 +103,7 @@ class Program:
                 record.bias_optimizer = first + (group_of(record.bias) if record.has_bias else group_of(record.weight))
         program._plan.update(gathers=1, scalars=sum(op.scalars for op in updates))
         program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._phase_of_weights()
         program._phase(ROWS, program._forward(FORWARD) + program._backward(BACKWARD), pool=POOL, sums=1)
         program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
         program._pass(once=1)
@@ -148,6 +150,7 @@ class Program:
         """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs; pass 2: that gradient once more."""
         memory = Memory(dtype, batch, 1, backward=True)
         program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
+        program._phase_of_weights()
         program._phase(ROWS, program._forward(FORWARD), pool=POOL, sums=1)
         program._pass()
         program._phase(ROWS, program._backward(BACKWARD), pool=POOL)
@@ -213,6 +216,13 @@ class Program:
     def _backward(self, task: int) -> list[Call]:
         return self._forward(task)[::-1]
 
+    def _phase_of_weights(self) -> None:
+        """Where rows have weights: the sum of those of a batch, which the gradient of each row is divided by."""
+        calls = self._forward(WEIGH)
+        if calls:
+            self._plan["weighs"] = 1
+            self._phase(UNITS, calls, pool=POOL)
+
     def _pass(self, once: int = 0) -> None:
         """Make a pass of the phases since the pass before; all but the first `once` of them are in every step."""
         first = self.passes[-1][-1] if self.passes else 0
@@ -239,6 +249,7 @@ class Program:
             integers=np.zeros(max(1, self.memory.integers), np.int64),
             control=np.zeros(CONTROL_SIZE, np.int64),
             sums=np.zeros(1),
+            totals=np.zeros(2),
         )
         job.program = self  # whose blocks hold the machine code
         return job

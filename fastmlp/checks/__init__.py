@@ -16,8 +16,10 @@ from fastmlp.checks.arrays import (
     check_same_length,
     overlaps,
 )
+from fastmlp.checks.losses import argument, as_columns, as_reduction, as_vector, as_weights, check_kind
 from fastmlp.checks.messages import describe, full_name, missing_return, shown
 from fastmlp.checks.scalars import (
+    LARGEST_COUNT,
     as_flag,
     as_float_dtype,
     as_float_dtype_of,
@@ -31,6 +33,9 @@ from fastmlp.checks.scalars import (
 from fastmlp.checks.targets import as_labels, as_targets
 
 __all__ = [
+    "LARGEST_COUNT",
+    "argument",
+    "as_columns",
     "as_delta",
     "as_flag",
     "as_float_dtype",
@@ -44,10 +49,14 @@ __all__ = [
     "as_output",
     "as_padded",
     "as_rate",
+    "as_reduction",
     "as_returned",
     "as_rows",
     "as_size",
     "as_targets",
+    "as_vector",
+    "as_weights",
+    "check_kind",
     "check_mapping",
     "check_same_length",
     "describe",

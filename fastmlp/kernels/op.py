@@ -42,6 +42,7 @@ __all__ = [
     "UNIT",
     "UNITS",
     "UPDATE",
+    "WEIGH",
     "Fields",
     "Memory",
     "Op",
@@ -50,9 +51,9 @@ __all__ = [
 
 #: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
 #: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies
-#: in the workspace, in STEP in `grads`.
-TASKS = ("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE")
-FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE = range(len(TASKS))
+#: in the workspace, in STEP in `grads`. A loss whose rows have weights is one unit in WEIGH: it sums those of the batch.
+TASKS = ("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE", "WEIGH")
+FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, WEIGH = range(len(TASKS))
 
 #: How a phase is shared: by the rows of the batch, or by the units of each op.
 ROWS, UNITS = range(2)
@@ -66,7 +67,20 @@ def _record(*names: str) -> np.dtype:
 
 
 #: The arrays of a job whose addresses lie at the beginning of its table, in this order.
-ADDRESSES = ("params", "grads", "state", "scalars", "work", "integers", "order", "labels", "sums", "control")
+ADDRESSES = (
+    "params",
+    "grads",
+    "state",
+    "scalars",
+    "work",
+    "integers",
+    "order",
+    "labels",
+    "weights",
+    "sums",
+    "totals",
+    "control",
+)
 
 RUN = _record(
     "steps",  # to take
@@ -83,6 +97,7 @@ RUN = _record(
     "kept",  # 1 where every row has a place of its own in the workspace, 0 where every thread has one for the rows at hand
     "apart",  # rows from the place of one thread to that of the next
     "losses",  # offset of the losses of the rows, -1 where there is no loss
+    "weighs",  # 1 where the rows have weights: `totals` takes their sums
     "params",  # how many there are, padding included: from one array of the optimizer's state to the next
     "scalars",  # of the optimizers, for each step
     "zero",  # offset of a row of zeros, as wide as the widest layer
