@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp import checks, structure
 from fastmlp.kernels.layout import row_stride, zeros
 
-__all__ = ["Parameter", "Storage", "gather"]
+__all__ = ["Parameter", "Storage", "gather", "spans_of"]
 
 
 class Storage:
@@ -195,3 +195,15 @@ def gather(parameters: Iterable[Parameter], dtype: np.dtype) -> Storage:
         offset += size
     structure.changed()
     return storage
+
+
+def spans_of(parameters: Iterable[Parameter]) -> list[tuple[Storage, int, int]]:
+    """Where parameters lie, neighbours joined: storage, first entry, behind the last entry."""
+    spans: list[tuple[Storage, int, int]] = []
+    for parameter in parameters:
+        storage, start = parameter.storage, parameter.offset
+        end = start + parameter.span
+        if spans and spans[-1][0] is storage and spans[-1][2] == start:
+            start = spans.pop()[1]
+        spans.append((storage, start, end))
+    return spans

@@ -13,12 +13,15 @@ from fastmlp import checks, structure
 from fastmlp.kernels.op import Op
 from fastmlp.modules.route import Route, Trace
 from fastmlp.modules.stretch import Kept
-from fastmlp.parameters import Parameter, Storage, gather
+from fastmlp.parameters import Parameter, Storage, gather, spans_of
 
 __all__ = ["Module"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_trace", "_route", "_version", "_stored", "_parent", "_outdated")
+TRANSIENT = ("_trace", "_route", "_version", "_stored", "_spans", "_parent", "_outdated")
+
+#: Containers that nobody changes: they are replaced.
+SETTLED = (*TRANSIENT, "_modules")
 
 #: Where modules and parameters are looked for, beside the attributes themselves.
 CONTAINERS = (list, tuple, dict)
@@ -57,6 +60,8 @@ class Module:
     _parent: weakref.ref | None = None  # the module of whose network this one is a part
     _version = -1  # of the structure of all networks, when `_stored` was looked up
     _stored: Sequence[Parameter] = ()
+    _spans: Sequence[tuple[Storage, int, int]] | None = None  # where `_stored` lie; None where parts may come unnoticed
+    _open = False  # it has got a list or a dictionary, in which parts may come and go without an assignment
     _route: Route | None = None
     _trace: Trace | Kept | None = None
     _outdated = False  # the trace was that of other parts, parameters or options, and is gone
@@ -178,6 +183,9 @@ class Module:
             structure.changed()
         else:
             object.__setattr__(self, name, value)
+            if isinstance(value, CONTAINERS) and not self._open and _may_change(value):
+                self.__dict__["_open"] = True
+                structure.changed()
 
     def __delattr__(self, name: str) -> None:
         if _holds(self.__dict__.get(name)):
@@ -282,7 +290,15 @@ class Module:
             if here.pop("_trace", None) is not None:
                 here["_outdated"] = True
         here["_stored"], here["_version"] = own, version
+        here["_spans"] = None if any(part._is_open() for part in self.modules()) else spans_of(own)
         return route
+
+    def _is_open(self) -> bool:
+        """Whether parts may come and go without an assignment."""
+        return self._open or any(
+            isinstance(value, CONTAINERS) and name not in SETTLED and _may_change(value)
+            for name, value in self.__dict__.items()
+        )
 
     @property
     def storage(self) -> Storage:
@@ -297,8 +313,10 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
-        for parameter in self.parameters():
-            parameter.grad_matrix[...] = 0
+        if self._version != structure.version():
+            self._look_again()
+        for storage, first, last in spans_of(self.parameters()) if self._spans is None else self._spans:
+            storage._grad[first:last] = 0
 
     def train(self, mode: bool = True) -> Module:
         """Switch to training mode (or, with False, to evaluation mode), with all parts."""
@@ -369,6 +387,11 @@ def _holds(value: Any) -> bool:
     if isinstance(value, (Parameter, Module)):
         return True
     return isinstance(value, CONTAINERS) and bool(_named({"": value}, (Parameter, Module)))
+
+
+def _may_change(value: Any) -> bool:
+    """Whether something in a container can be replaced there."""
+    return isinstance(value, (list, dict)) or any(isinstance(item, CONTAINERS) and _may_change(item) for item in value)
 
 
 #: Containers in which parts would not be found: sets have no order, the others no names.

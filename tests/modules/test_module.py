@@ -535,6 +535,27 @@ def test_layers_appended_to_a_list_are_trained(dtype):
     assert_same_bits(*results)
 
 
+def test_zero_grad_reaches_whatever_has_come_without_an_assignment():
+    """The gradients are looked up once, but where a list or a dictionary may have got another part since."""
+    for container in ([], {}, ([],)):
+        for late in (False, True):
+            stack = Layers(fm.Linear(2, 2))
+            if late:  # an empty container, which an assignment does not look into
+                stack.zero_grad()
+            stack.more = container
+            stack.zero_grad()
+            layer = fm.Linear(2, 3)
+            stack.zero_grad()  # the last change of any network is before this
+            place = container[0] if isinstance(container, tuple) else container
+            place.append(layer) if isinstance(place, list) else place.update(layer=layer)
+            for parameter in stack.parameters():
+                parameter.grad = np.ones(parameter.shape)
+            stack.zero_grad()
+            assert not any(parameter.grad.any() for parameter in stack.parameters())
+            assert not layer.weight.grad.any()
+            place.clear()
+
+
 def test_layer_of_another_network_appended_to_a_list_is_refused():
     stack, other = Layers(fm.Linear(2, 2)), make_net([2, 2])
     model = fm.Sequential(stack, fm.Linear(2, 2))
