@@ -95,7 +95,7 @@ class Accumulate(Timed):
 
     params = (list(SHAPES), DTYPES)
     param_names = ("rows x inputs x outputs", "dtype")
-    covers = ("blocks.linear", "padding.clear_padding")
+    covers = ("blocks.linear",)
 
     def setup(self, shape, dtype):
         pin(1)
