@@ -246,7 +246,8 @@ class Optimizer:
                 raise RuntimeError(
                     f"{parameter!r} has been replaced in its module since the optimizer was made: make the optimizer anew"
                 )
-        return [(*span, number) for number, group in enumerate(self.param_groups) for span in spans_of(group["params"])]
+        trained = [[parameter for parameter in group["params"] if parameter.requires_grad] for group in self.param_groups]
+        return [(*span, number) for number, parameters in enumerate(trained) for span in spans_of(parameters)]
 
     def _step_of(self, storage: Storage, spans: list[tuple[Storage, int, int, int]]) -> _OneStep:
         """What takes a step of the parameters in one storage, which lie in `spans`."""
