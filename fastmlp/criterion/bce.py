@@ -13,6 +13,9 @@ from fastmlp.kernels.elementary import log, log1p
 
 __all__ = ["BCELoss"]
 
+#: The least `p (1 - p)` that a derivative is divided by: PyTorch's 1e-12, a float32 there whatever the dtype.
+LEAST = float(np.float32(1e-12))
+
 
 def value(out, y):
     """The loss of a probability; logarithms are at least -100."""
@@ -21,7 +24,7 @@ def value(out, y):
 
 def slope(out, y):
     """Its derivative; where the probability is 0 or 1 it is large, but finite."""
-    return (out - y) / maximum((1 - out) * out, 1e-12)
+    return (out - y) / maximum((1 - out) * out, LEAST)
 
 
 class BCELoss(ElementwiseLoss):

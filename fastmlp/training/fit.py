@@ -47,7 +47,8 @@ def fit(
     drop_last: bool = False,
     rng: int | np.random.Generator | None = None,
     schedule: LRScheduler | None = None,
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, ...] | None = None,
+    sample_weight: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
     check_finite: bool = True,
@@ -83,8 +84,11 @@ def fit(
         For the shuffles. A Generator gives one number, from which all epochs' orders follow.
     schedule : LRScheduler, optional
         Sets the learning rate of each epoch, and takes a step after it.
-    validation : (X, y), optional
+    validation : (X, y) or (X, y, sample_weight), optional
         Data to compute a loss on after each epoch, in evaluation mode.
+    sample_weight : array_like, (N,), optional
+        How much each row counts, at least 0: the loss of a batch, and that of an epoch, is a weighted mean. A batch in which no row
+        counts has the loss and the gradient 0.
     threads : int, optional
         How many threads to train on; by default as many as the work of a step is worth.
     progress : bool, optional
@@ -149,17 +153,17 @@ def fit(
     optimizer._groups_now()
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
-    x, y = _check_data(model, criterion, X, y, "X", "y", check_finite)
+    x, y, weights = _check_data(model, criterion, X, y, sample_weight, "", check_finite)
     held_out = None
     if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise TypeError("validation must be a pair (X, y)")
-        held_out = _check_data(model, criterion, *validation, "validation X", "validation y", check_finite)
+        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+            raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight)")
+        held_out = _check_data(model, criterion, *(*validation, None)[:3], "validation ", check_finite)
     rows = len(x) // batch_size * batch_size if drop_last and len(x) >= batch_size else len(x)
     if drop_last and len(x) < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
     seed = int(checks.as_generator(rng).integers(2**62))
-    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed)
+    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed, weights)
 
     batches = data.batches
     rates = Rates(optimizer, schedule, initial_epoch, batches)
@@ -185,26 +189,30 @@ def _first_wrong(model: Sequential) -> str:
     return next(wrong, "the padding of the parameters")
 
 
-def _check_data(model, criterion, X, y, x_name, y_name, finite):
-    """X and y as the kernels take them."""
+def _check_data(model, criterion, X, y, sample_weight, where, finite):
+    """X, y and the weights of the rows as the kernels take them."""
+    x_name, y_name, w_name = f"{where}X", f"{where}y", f"{where}sample_weight"
     x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
     width = model._width_out(x.shape[1])
     if criterion.runs_in_engine() and width is not None:
-        return x, criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
-    y = as_array(y, y_name)  # only the criterion knows what it takes
-    checks.check_same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
-    return x, y
+        y = criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
+        weights = criterion._check_weights(sample_weight, y, model.dtype, w_name)
+    else:
+        y = as_array(y, y_name)  # only the criterion knows what it takes
+        checks.check_same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
+        weights = None if sample_weight is None else checks.as_weights(sample_weight, model.dtype, len(x), w_name)
+    if weights is not None and not weights.any():
+        raise ValueError(f"no row of {x_name} counts: each has the weight 0, or is ignored")
+    return x, y, weights
 
 
 def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
     """On the engine where it can run everything, else in Python, which a warning says."""
     route = model._route_as_whole()
-    held, own = set(map(id, optimizer.params)), set(map(id, model._stored))
-    if held != own:
-        hint = '; those in a group with "lr": 0 stay as they are' if held < own else ""
-        raise ValueError(
-            f"the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...){hint}"
-        )
+    if not set(map(id, optimizer.params)) <= set(map(id, model.parameters())):
+        raise ValueError("the optimizer must hold parameters of the model, and no others: SGD(model.parameters(), ...)")
+    if not any(parameter.requires_grad for parameter in optimizer.params):
+        raise ValueError("there is nothing to train: no parameter of the optimizer requires a gradient")
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         flops, units = route.work(data.x.shape[1])
         shares = max(-(-data.batch_size // int(UNIT)), units)
@@ -217,10 +225,11 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     return EagerRun(model, criterion, optimizer, data, initial_epoch, rates)
 
 
-def _loss_of(model, criterion, x: np.ndarray, y: np.ndarray, threads: int | None) -> float:
+def _loss_of(model, criterion, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, threads: int | None) -> float:
     """The loss of the network as it is; a criterion in Python gets targets that it may write to."""
     y = y if criterion.runs_in_engine() else y.copy()
-    return checks.as_loss(criterion(model.predict(x, threads=threads), y), criterion)
+    given = () if weights is None else (weights.copy(),)
+    return checks.as_loss(criterion(model.predict(x, threads=threads), y, *given), criterion)
 
 
 def _train(run: Run, history: History, model, criterion, held_out, epochs, initial_epoch, progress, threads) -> None:
@@ -232,7 +241,7 @@ def _train(run: Run, history: History, model, criterion, held_out, epochs, initi
         """Compute the loss on what was held out, if an epoch has ended since: the losses of one epoch belong together."""
         if held_out is not None and len(history.validation_loss) < len(run.losses):
             with interrupts_held():
-                history.validation_loss.append(_loss_of(model, criterion, held_out[0], held_out[1], threads))
+                history.validation_loss.append(_loss_of(model, criterion, *held_out, threads))
 
     try:
         while run.epoch < epochs and not run.failed:
