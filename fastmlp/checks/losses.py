@@ -46,7 +46,7 @@ def check_kind(array: np.ndarray, kind: str, name: str, owner: Any) -> None:
 
 
 def as_reduction(value: Any, *, more: tuple[str, ...] = ()) -> str:
-    """ "mean" or "sum", or what else a loss has."""
+    """How the losses of a batch become one: "mean" or "sum", or what else a loss has."""
     known = ("mean", "sum", *more)
     if isinstance(value, str) and value in known:
         return value

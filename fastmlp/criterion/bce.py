@@ -50,8 +50,9 @@ class BCELoss(ElementwiseLoss):
 
     Notes
     -----
-    Logarithms are at least -100, as in PyTorch, so that probabilities of exactly 0 and 1 have a loss. BCEWithLogitsLoss takes the
-    numbers before the Sigmoid, which is more precise and faster.
+    Logarithms are at least -100, as in PyTorch, so that probabilities of exactly 0 and 1 have a loss. BCEWithLogitsLoss takes
+    the numbers before the Sigmoid, which is more precise and faster. In `fit`, outputs beyond 0 and 1 end the run, as their
+    loss is NaN.
 
     Examples
     --------
@@ -95,7 +96,8 @@ class BCELoss(ElementwiseLoss):
     def _explain(self, out: np.ndarray) -> None:
         if not ((out >= 0) & (out <= 1)).all():
             raise ValueError(
-                "BCELoss takes outputs that are probabilities, from 0 to 1: end the network with a Sigmoid, or use BCEWithLogitsLoss"
+                "BCELoss takes outputs that are probabilities, from 0 to 1: end the network with a Sigmoid, "
+                "or use BCEWithLogitsLoss"
             )
 
     def _described(self) -> list[str]:

@@ -15,7 +15,8 @@ __all__ = ["BCEWithLogitsLoss"]
 class BCEWithLogitsLoss(ElementwiseLoss):
     """Binary cross entropy of logits, averaged over all elements: of one class against the other, or of many labels at once.
 
-    ``loss = mean over n, j of -weight[j] (pos_weight[j] y[n, j] log(p) + (1 - y[n, j]) log(1 - p))``, ``p = 1 / (1 + exp(-out[n, j]))``
+    ``loss = mean over n, j of -weight[j] (pos_weight[j] y[n, j] log(p) + (1 - y[n, j]) log(1 - p))``, with
+    ``p = 1 / (1 + exp(-out[n, j]))``
 
     Parameters
     ----------

@@ -48,13 +48,15 @@ class _Saved:
 class Criterion:
     """A loss: ``loss = criterion(out, y)``, then ``dout = criterion.backward()``.
 
-    ``criterion(out, y, sample_weight)`` weights the rows: numbers ``(N,)`` of at least 0. A mean becomes the weighted mean, ``sum over
-    n of w[n] * l[n] / sum over n of w[n]``, with ``l[n]`` for the loss of row n, and a sum becomes ``sum over n of w[n] * l[n]``. A row
-    of weight 0 counts for nothing, whatever is in it. Where no row counts, a mean is NaN, as PyTorch has it, and the gradient 0.
+    ``criterion(out, y, sample_weight)`` weights the rows: numbers ``(N,)`` of at least 0. A mean becomes the weighted mean,
+    ``sum over n of w[n] l[n] / sum over n of w[n]`` with ``l[n]`` for the loss of row n, and a sum becomes ``sum over n of w[n]
+    l[n]``. A row of weight 0 counts for nothing, whatever is in it. Where no row counts, a mean is NaN, as PyTorch has it, and
+    the gradient 0.
 
     To write one of your own, subclass it and give it ``forward(out, y)``, which returns the mean loss of the batch as a
     float and keeps what ``backward()`` will need, and ``backward()``, which returns the gradient of that mean with respect
-    to ``out``; with weights of rows it is called as ``forward(out, y, sample_weight)``. It works in :func:`fastmlp.fit`, only slower: each step then comes back to Python. A loss that is the mean of a
+    to ``out``; with weights of rows it is called as ``forward(out, y, sample_weight)``. It works in :func:`fastmlp.fit`, only
+    slower: each step then comes back to Python. A loss that is the mean of a
     formula is an :class:`ElementwiseLoss`, at full speed.
 
     Attributes
@@ -78,8 +80,8 @@ class Criterion:
     _weighs = False
     #: Whether targets are squared: those that overflow then are refused.
     squares = False
-    #: What the engine is to do, for outputs of this width: ``_op(width, labels=..., weighted=...)``. `labels` says whether targets
-    #: are labels, where they may also be something else; `weighted` that rows have weights.
+    #: What the engine is to do, for outputs of this width: ``_op(width, labels=..., weighted=...)``. `labels` says whether
+    #: targets are labels, where they may also be something else; `weighted` that rows have weights.
     _op: Callable[..., Op] | None = None
     _saved: _Saved | None = None
 

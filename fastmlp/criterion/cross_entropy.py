@@ -19,8 +19,8 @@ __all__ = ["CrossEntropyLoss"]
 class CrossEntropyLoss(ClassLoss):
     """Cross entropy of logits against integer labels, or against probabilities of the classes.
 
-    ``loss = mean over n of log(sum_j exp(out[n, j])) - out[n, y[n]]``, in general ``-sum_j weight[j] t[n, j] log softmax(out[n])[j]``
-    for each row, with ``t[n, j] = (1 - s) y[n, j] + s / classes`` and ``s = label_smoothing``.
+    ``loss = mean over n of log(sum_j exp(out[n, j])) - out[n, y[n]]``, or in general ``-sum_j weight[j] t[n, j] log p[n, j]``
+    for each row, with ``p = softmax(out)``, ``t[n, j] = (1 - s) y[n, j] + s / classes`` and ``s = label_smoothing``.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class CrossEntropyLoss(ClassLoss):
 
     Notes
     -----
-    The largest logit of a row is subtracted first, so no finite logits overflow. Keeps the probabilities for backward. Where all
-    rows are ignored the mean is NaN, and the gradient 0.
+    The largest logit of a row is subtracted first, so no finite logits overflow. Keeps the probabilities for backward. Where
+    all rows are ignored the mean is NaN, and the gradient 0.
 
     References
     ----------

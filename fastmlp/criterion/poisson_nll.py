@@ -23,7 +23,8 @@ def stirling(y):
 class PoissonNLLLoss(ElementwiseLoss):
     """The negative log-likelihood of counts from a Poisson distribution, averaged over all elements.
 
-    ``loss = mean over n, j of exp(out[n, j]) - y[n, j] out[n, j]``, or, of a rate itself, ``out[n, j] - y[n, j] log(out[n, j] + eps)``
+    ``loss = mean over n, j of exp(out[n, j]) - y[n, j] out[n, j]``, or, of a rate itself, ``out[n, j] - y[n, j] log(out[n, j] +
+    eps)``
 
     Parameters
     ----------

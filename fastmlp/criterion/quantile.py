@@ -26,8 +26,8 @@ class QuantileLoss(ElementwiseLoss):
     reduction : {"mean", "sum"}, default "mean"
         Over all elements.
 
-    Shape: `out` ``(N, O)``; `y` the same; ``(N,)`` or ``(N, 1)`` where O is 1, or where there are several quantiles: then all of them
-    are those of the same targets.
+    Shape: `out` ``(N, O)``; `y` the same; ``(N,)`` or ``(N, 1)`` where O is 1, or where there are several quantiles: then all
+    of them are those of the same targets.
 
     Raises
     ------
@@ -38,8 +38,8 @@ class QuantileLoss(ElementwiseLoss):
 
     Notes
     -----
-    PyTorch has no such class. The derivative is 0 where outputs and targets agree; with a quantile of 0.5 it is half the absolute
-    error.
+    PyTorch has no such class. The derivative is 0 where outputs and targets agree; with a quantile of 0.5 the loss is half the
+    absolute error.
 
     References
     ----------

@@ -108,7 +108,8 @@ def run(table, number, x, y, thread, threads):
     """Go through pass `number` of a program as one of `threads` threads; each calls this with the same arrays.
 
     ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. Thread 0 writes the steps done and the
-    sums of the losses, and of the weights of rows. A run ends early, before the update, at a batch whose loss is not finite (`not_finite` becomes 1).
+    sums of the losses, and of the weights where rows have weights. A run ends early, before the update, at a batch whose loss
+    is not finite (`not_finite` becomes 1).
     """
     job = begin(table, x, y, thread)
     plan, chosen = job.run, job.passes[number]

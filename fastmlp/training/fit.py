@@ -87,8 +87,8 @@ def fit(
     validation : (X, y) or (X, y, sample_weight), optional
         Data to compute a loss on after each epoch, in evaluation mode.
     sample_weight : array_like, (N,), optional
-        How much each row counts, at least 0: the loss of a batch, and that of an epoch, is a weighted mean. A batch in which no row
-        counts has the loss and the gradient 0.
+        How much each row counts, at least 0: the loss of a batch, and that of an epoch, is a weighted mean. A batch in which no
+        row counts has the gradient 0.
     threads : int, optional
         How many threads to train on; by default as many as the work of a step is worth.
     progress : bool, optional
@@ -158,7 +158,8 @@ def fit(
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight)")
-        held_out = _check_data(model, criterion, *(*validation, None)[:3], "validation ", check_finite)
+        held_x, held_y, *rest = validation
+        held_out = _check_data(model, criterion, held_x, held_y, rest[0] if rest else None, "validation ", check_finite)
     rows = len(x) // batch_size * batch_size if drop_last and len(x) >= batch_size else len(x)
     if drop_last and len(x) < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
@@ -225,8 +226,9 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     return EagerRun(model, criterion, optimizer, data, initial_epoch, rates)
 
 
-def _loss_of(model, criterion, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, threads: int | None) -> float:
+def _loss_of(model, criterion, held_out: tuple, threads: int | None) -> float:
     """The loss of the network as it is; a criterion in Python gets targets that it may write to."""
+    x, y, weights = held_out
     y = y if criterion.runs_in_engine() else y.copy()
     given = () if weights is None else (weights.copy(),)
     return checks.as_loss(criterion(model.predict(x, threads=threads), y, *given), criterion)
@@ -241,7 +243,7 @@ def _train(run: Run, history: History, model, criterion, held_out, epochs, initi
         """Compute the loss on what was held out, if an epoch has ended since: the losses of one epoch belong together."""
         if held_out is not None and len(history.validation_loss) < len(run.losses):
             with interrupts_held():
-                history.validation_loss.append(_loss_of(model, criterion, *held_out, threads))
+                history.validation_loss.append(_loss_of(model, criterion, held_out, threads))
 
     try:
         while run.epoch < epochs and not run.failed:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.loss import LOSS_FIELDS, Loss, scale_of
+from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, scale_of
 from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.elementary import exp, log

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.loss import LOSS_FIELDS, Loss, scale_of, weigh
 from fastmlp.kernels.blocks.moves import copy_rows, gather_rows
+from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, scale_of, weigh
 from fastmlp.kernels.compiler.derivative import derivative, scaled
 from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
@@ -87,7 +87,7 @@ def elementwise_loss_block(name: str, value: Callable, slope: Callable | None, c
 
 @cache
 def by_rows_block(name: str, value: Callable, slope: Callable | None, columns: int, constants: int) -> Block:
-    """The block of ``value(out, y, *columns, *constants)``, a row at a time: each has a weight, each column numbers of its own."""
+    """The block of ``value(out, y, *columns, *constants)``, row by row: rows may have weights, columns their own numbers."""
     forward = columns_pass(value, 2, columns, constants)
     backward = columns_pass(_gradient(value, slope, columns), 2, columns, 1 + constants)
 

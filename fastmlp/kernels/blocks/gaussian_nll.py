@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.elementwise_loss import clear_rows, scale_losses
-from fastmlp.kernels.blocks.loss import LOSS_FIELDS, Loss, scale_of, weigh
+from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, scale_of, weigh
 from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.elementary import exp
@@ -37,7 +37,7 @@ def gaussian_nll(delta, output, target, floor, constant, O):
     return loss
 
 
-@block("gaussian_nll", **LOSS_FIELDS, floor=np.int64)  # offset of the logarithm of the least variance, and of the constant
+@block("gaussian_nll", **LOSS_FIELDS, least=np.int64)  # offset of the logarithm of the least variance, and of the constant
 def _gaussian_nll(task, op, job, row, rows, at):
     w, O = job.work, op.width_in // 2
     deltas = matrix(w, op.dx + at * op.x_stride, rows, op.x_stride)
@@ -47,7 +47,7 @@ def _gaussian_nll(task, op, job, row, rows, at):
         for n in range(rows):
             given = job.order[job.start + row + n] if job.run.gathers else row + n
             target = vector(job.y, given * O, O)
-            losses[n] = gaussian_nll(deltas[n], outputs[n], target, w[op.floor], w[op.floor + 1], O)
+            losses[n] = gaussian_nll(deltas[n], outputs[n], target, w[op.least], w[op.least + 1], O)
         if op.row_weights >= 0:
             scale_losses(losses, vector(w, op.row_weights + at, rows))
     elif task == BACKWARD:
@@ -68,10 +68,10 @@ class GaussianNLL(Loss):
     block: Block = _gaussian_nll
     name = "gaussian_nll"
 
-    def __init__(self, width: int, floor: float, constant: float, *, terms: int, weighted: bool):
+    def __init__(self, width: int, least: float, constant: float, *, terms: int, weighted: bool):
         super().__init__(width, terms=terms, weighted=weighted)
-        self.floor, self.constant = floor, constant
+        self.least, self.constant = least, constant
 
     def lay_out(self, record: Any, memory: Memory) -> None:
         super().lay_out(record, memory)
-        record.floor = memory.take_values((self.floor, self.constant))
+        record.least = memory.take_values((self.least, self.constant))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.elementwise_loss import clear_rows, scale_losses
-from fastmlp.kernels.blocks.loss import LOSS_FIELDS, Loss, row_label, scale_of, weigh
+from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, row_label, scale_of, weigh
 from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.op import BACKWARD, FORWARD, WEIGH, Memory

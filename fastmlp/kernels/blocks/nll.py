@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.loss import LOSS_FIELDS, Loss, row_label, scale_of, weigh_labels
+from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, row_label, scale_of, weigh_labels
 from fastmlp.kernels.compiler.intrinsics import matrix
 from fastmlp.kernels.op import BACKWARD, FORWARD, WEIGH, Memory
 

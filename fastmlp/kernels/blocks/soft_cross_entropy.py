@@ -9,7 +9,7 @@ import numpy as np
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.cross_entropy import LOSS_ROWS
 from fastmlp.kernels.blocks.elementwise_loss import clear_rows, scale_losses, take_targets
-from fastmlp.kernels.blocks.loss import LOSS_FIELDS, Loss, row_label, scale_of, weigh, weigh_labels
+from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, row_label, scale_of, weigh, weigh_labels
 from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.elementary import exp, log
@@ -93,7 +93,7 @@ def smooth(op, job, targets, O):
                 targets[n, j] = targets[n, j] * (one - share) + share / job.work.dtype.type(O)
 
 
-# Offsets: of the targets, of the numbers of the classes, of the smoothing; whether targets are labels, and the classes count in D.
+# Offsets: of the targets, of the numbers of the classes, of the smoothing; whether targets are labels, and classes count in D.
 @block(
     "soft_cross_entropy",
     **LOSS_FIELDS,

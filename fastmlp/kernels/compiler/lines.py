@@ -85,8 +85,8 @@ def update_pass(formula: Callable, states: int, constants: int) -> Callable:
 def columns_pass(formula: Callable, inputs: int, columns: int, constants: int) -> Callable:
     """A function for kernels: ``run(size, in0, at0, ..., k, at_k, stride, out, at, c, at_c)``, with numbers for each column.
 
-    ``formula(*inputs, *columns, *constants)`` gives the output. The columns' numbers are parts of `k`, `stride` entries from one to
-    the next. Else as :func:`lines_pass`.
+    ``formula(*inputs, *columns, *constants)`` gives the output. The columns' numbers are parts of `k`, `stride` entries from
+    one to the next. Else as :func:`lines_pass`.
     """
     names = ["size", *chain.from_iterable((f"in{i}", f"at_in{i}") for i in range(inputs))]
     names += ["k", "at_k", "stride", "out", "at_out", "c", "at_c"]

@@ -1,9 +1,9 @@
 """What all losses have in common: what a batch's loss is divided by, and how much each row counts.
 
-The loss of a batch is ``sum over n of weight[n] * loss[n] / D``. D is 1 for a sum. For a mean it is the sum of the weights times the
-terms that the loss of a row is the sum of; without weights, the number of rows times that. The gradient of any row needs the D of
-the whole batch, so where rows have weights one unit of work sums them before the first row goes forward (WEIGH), in the order of
-the rows: no sum depends on the number of threads.
+The loss of a batch is ``sum over n of weight[n] * loss[n] / D``. D is 1 for a sum. For a mean it is the sum of the weights
+times the terms that the loss of a row is the sum of; without weights, the number of rows times that. The gradient of any row
+needs the D of the whole batch, so where rows have weights one unit of work sums them before the first row goes forward (WEIGH),
+in the order of the rows: no sum depends on the number of threads.
 """
 
 from __future__ import annotations
