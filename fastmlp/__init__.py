@@ -3,7 +3,7 @@
 from fastmlp import datasets
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
-from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Scale, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
@@ -30,6 +30,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "ReLU",
+    "Scale",
     "Sequential",
     "Sigmoid",
     "Tanh",
