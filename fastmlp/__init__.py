@@ -21,7 +21,7 @@ from fastmlp.criterion import (
     QuantileLoss,
     SmoothL1Loss,
 )
-from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Scale, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
@@ -58,6 +58,7 @@ __all__ = [
     "PoissonNLLLoss",
     "QuantileLoss",
     "ReLU",
+    "Scale",
     "Sequential",
     "Sigmoid",
     "SmoothL1Loss",

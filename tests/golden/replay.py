@@ -77,23 +77,23 @@ def check_criterion(entry, cases, record):
         assert_agrees(ours, dout, terms * (np.abs(dout) + 1 / (rows if entry.takes_labels else out.size)))
 
 
-def check_layer(entry, cases, record):
+def check_layer(entry, cases, record, dtype):
     """Outputs, gradients of the input and of the parameters.
 
     A number may be off by the roundings of a sum over a row, or over the batch, of numbers as large as the largest beside it.
     """
-    x = record["x"]
+    x = record["x"].astype(dtype)
     rows, width = x.shape
 
     def assert_near(ours, theirs, axis):
-        assert ours.dtype == x.dtype
+        assert ours.dtype == dtype
         size = np.abs(theirs) + np.abs(theirs).max(axis=axis, keepdims=True, initial=0)
-        assert_agrees(ours, theirs, 4 * (rows + width + 8) * eps(x.dtype) * size + tiny(x.dtype))
+        assert_agrees(ours, theirs, 4 * (rows + width + 8) * eps(dtype) * size + tiny(dtype))
 
     for number, case in enumerate(cases):
         given = part_of(record, f"{number}.")
         module = registry.made(entry, case, width)
-        model = fm.Sequential(module, dtype=x.dtype)
+        model = fm.Sequential(module, dtype=dtype)
         module.load_state_dict(part_of(given, "start."))
         assert_near(model(x), given["y"], 1)
         assert_near(model.backward(given["dy"]), given["dx"], 1)
