@@ -64,7 +64,7 @@ class BCELoss(ElementwiseLoss):
     array([[-1.,  0.]], dtype=float32)
     """
 
-    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"weight": 0.3, "reduction": "sum"})
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"weight": "columns", "reduction": "sum"})
     targets: ClassVar[tuple[str, ...]] = ("probabilities",)
     outputs: ClassVar[str] = "probabilities"
 

@@ -50,7 +50,11 @@ class BCEWithLogitsLoss(ElementwiseLoss):
     array([[-0.25,  0.25]], dtype=float32)
     """
 
-    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"pos_weight": 2.5, "weight": 0.3, "reduction": "sum"})
+    cases: ClassVar[tuple[dict[str, Any], ...]] = (
+        {},
+        {"pos_weight": "columns"},
+        {"weight": "columns", "pos_weight": 2.5, "reduction": "sum"},
+    )
     targets: ClassVar[tuple[str, ...]] = ("probabilities",)
     weight: Any = None
     pos_weight: Any = None

@@ -70,7 +70,7 @@ class CrossEntropyLoss(ClassLoss):
     cases: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
         {"label_smoothing": 0.1, "reduction": "sum"},
-        {"ignore_index": 0, "label_smoothing": 0.3},
+        {"weight": "columns", "label_smoothing": 0.3},
     )
 
     def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0):
@@ -81,6 +81,8 @@ class CrossEntropyLoss(ClassLoss):
         if np.ndim(y) == 2:
             array = as_array(y, name)
             if array.dtype.kind == "f" and array.shape[1] == width:
+                if self.ignore_index >= 0:
+                    raise ValueError(f"ignore_index is for labels; {name} has probabilities of the classes")
                 return checks.as_targets(array, width, dtype, rows, name, finite=finite)
         return super()._check_targets(y, width, dtype, rows, name, finite=finite)
 

@@ -51,7 +51,7 @@ class MultiMarginLoss(ClassLoss):
     array([[ 0.5, -0.5]], dtype=float32)
     """
 
-    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"p": 2, "margin": 0.5, "reduction": "sum"})
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"p": 2, "margin": 0.5, "weight": "columns", "reduction": "sum"})
     _mean_over_classes = False
 
     def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"):

@@ -50,7 +50,7 @@ class NLLLoss(ClassLoss):
            [-0.  , -0.75]], dtype=float32)
     """
 
-    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"ignore_index": 0}, {"reduction": "sum"})
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"weight": "columns"}, {"reduction": "sum"})
 
     def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"):
         self.weight, self.ignore_index, self.reduction = weight, ignore_index, reduction

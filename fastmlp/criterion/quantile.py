@@ -55,7 +55,7 @@ class QuantileLoss(ElementwiseLoss):
     1.5
     """
 
-    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"quantile": 0.8, "reduction": "sum"})
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"quantile": 0.8}, {"quantile": "columns", "reduction": "sum"})
     quantile: Any = 0.5
 
     def __init__(self, quantile: Any = 0.5, *, reduction: str = "mean"):

@@ -127,7 +127,7 @@ def run(table, number, x, y, thread, threads):
         job.step, job.epoch = step, plan.first_epoch + epoch
         job.start = batch * size
         job.rows = least(size, total - batch * size)
-        loss = 0.0
+        loss = weight = 0.0
         for p in range(chosen.first if step == 0 else chosen.loop, chosen.last):
             phase = job.phases[p]
             asked = take_part(job, phase, threads, asked)
@@ -136,6 +136,7 @@ def run(table, number, x, y, thread, threads):
                 if not barrier(job.control, meeting, threads):
                     return
             if phase.sums:
+                weight = job.totals[0]  # now: later, who is ahead may have written that of the next batch
                 loss = row_sum(vector(job.work, plan.losses, job.rows))
                 if not abs(loss) < np.inf and p + 1 < chosen.last:
                     plan.not_finite = 1
@@ -143,7 +144,7 @@ def run(table, number, x, y, thread, threads):
         if thread == 0:
             job.sums[epoch] += loss
             if plan.weighs:
-                job.totals[1 + epoch] += job.totals[0]
+                job.totals[1 + epoch] += weight
             plan.steps_done += 1
         batch += 1
         if batch == plan.batches:
