@@ -53,7 +53,7 @@ def entries() -> dict[str, type]:
 
 
 def filled(case: dict[str, Any], width: int) -> dict[str, Any]:
-    """The arguments of a case for inputs of this width: the text "width" stands for it, "columns" for a number for each column."""
+    """The arguments of a case for this width: the text "width" stands for it, "columns" for a number for each column."""
     stands_for = {"width": width, "columns": [0.125 * (1 + j % 5) for j in range(width)]}
     return {name: stands_for.get(value, value) if isinstance(value, str) else value for name, value in case.items()}
 

@@ -240,7 +240,7 @@ def kept_job(program, dtype, **arrays):
     """The job of a program, with empty arrays where none are given."""
     job = program.job()
     missing = {name: aligned_zeros(0, dtype) for name in ("params", "grads", "state", "scalars") if name not in arrays}
-    whole = {"order": np.zeros(1, np.int64), "labels": np.zeros(1, np.int64)}
+    whole = {"order": np.zeros(1, np.int64), "labels": np.zeros(1, np.int64), "weights": np.ones(1, dtype)}
     job.set(**missing, **(whole | arrays))
     return job
 
@@ -269,11 +269,12 @@ def ran_predicting(ops, x, width_out, params=None, *, threads=1, narrow=None):
     return Ran(program, job, y=y)
 
 
-def ran_loss(op, out, y):
+def ran_loss(op, out, y, weights=None):
     """The `losses` of the rows, their `total`, and the gradient `dout`, asked for twice; `y` are targets, or labels, flat."""
     program = Program.of_loss(op, out.dtype, batch=len(out))
     labels = y.ndim == 1
-    job = kept_job(program, out.dtype, **({"labels": y} if labels else {}))
+    arrays = ({"labels": y} if labels else {}) | ({} if weights is None else {"weights": weights})
+    job = kept_job(program, out.dtype, **arrays)
     dout = np.full_like(out, np.nan)
     run_job(job, out, out if labels else y)
     run_job(job, dout, dout, number=1)
