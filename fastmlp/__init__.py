@@ -3,7 +3,24 @@
 from fastmlp import datasets
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
-from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Scale, Sequential, Sigmoid, Tanh
+from fastmlp.modules import (
+    GELU,
+    Activation,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    Module,
+    PReLU,
+    ReLU,
+    RMSNorm,
+    Scale,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
@@ -22,17 +39,22 @@ __all__ = [
     "Identity",
     "L1Loss",
     "LRScheduler",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MSELoss",
     "Module",
     "NonFiniteLossError",
     "Optimizer",
+    "PReLU",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Scale",
     "Sequential",
     "Sigmoid",
+    "Softmax",
     "Tanh",
     "__version__",
     "datasets",
