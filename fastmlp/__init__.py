@@ -6,6 +6,7 @@ from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, Hube
 from fastmlp.modules import (
     GELU,
     Activation,
+    BatchNorm1d,
     Identity,
     LayerNorm,
     LeakyReLU,
@@ -22,7 +23,7 @@ from fastmlp.modules import (
     Tanh,
 )
 from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
-from fastmlp.parameters import Parameter
+from fastmlp.parameters import Buffer, Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "BatchNorm1d",
+    "Buffer",
     "CosineAnnealingLR",
     "Criterion",
     "CrossEntropyLoss",
