@@ -52,7 +52,7 @@ def test_what_is_assigned_crosses_the_border():
         with pytest.raises(ValueError, match=re.escape(f"weight of {layer!r} must have the shape (3,); got (4,)")):
             layer.weight = fm.Parameter((4,))
         for wrong in (np.ones(3), 1.0):
-            with pytest.raises(TypeError, match="weight of .* is a Parameter; assign a Parameter, or its numbers"):
+            with pytest.raises(TypeError, match=r"weight of .* is a Parameter; assign a Parameter, or its numbers"):
                 layer.weight = wrong
         new = fm.Parameter((3,))
         new.data = [1, 2, 3]

@@ -23,30 +23,37 @@ KEPT = 4
 
 
 def shifted(x, shift):
+    """What the mean is a mean of."""
     return x - shift
 
 
 def square(x, mean):
+    """What the variance is a mean of."""
     return (x - mean) * (x - mean)
 
 
 def normal(x, mean, factor):
+    """The normal form."""
     return (x - mean) * factor
 
 
 def value(x, weight, bias, mean, factor):
+    """The output."""
     return muladd(normal(x, mean, factor), weight, bias)
 
 
 def products(dy, weight, x, mean, factor):
+    """What the means of the way back are means of."""
     return dy * weight, dy * weight * normal(x, mean, factor)
 
 
 def gradient(dy, weight, x, mean, factor, mean_dy, mean_product):
+    """The gradient by x."""
     return factor * (dy * weight - mean_dy - normal(x, mean, factor) * mean_product)
 
 
 def summed(dy, x, dweight, dbias, mean, factor):
+    """The gradients by weight and bias, with one more row."""
     return muladd(dy, normal(x, mean, factor), dweight), dbias + dy
 
 

@@ -20,18 +20,22 @@ __all__ = ["PReLU"]
 
 
 def value(x, weight):
+    """The output."""
     return select(x > 0, x, weight * x)
 
 
 def gradient(dy, x, weight):
+    """The gradient by x."""
     return select(x > 0, dy, weight * dy)
 
 
 def summed(dy, x, dweight):
+    """The gradient by the weight, with one more row."""
     return select(x > 0, dweight, muladd(dy, x, dweight))
 
 
 def same(x):
+    """The number itself."""
     return x
 
 

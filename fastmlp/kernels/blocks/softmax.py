@@ -20,35 +20,43 @@ KEPT = 2
 
 
 def same(x):
+    """The number itself."""
     return x
 
 
 def raised(x, largest):
+    """What the sum is a sum of."""
     return exp(x - largest)
 
 
 def raised_and_kept(x, largest):
+    """The same, kept."""
     y = raised(x, largest)
     return y, y
 
 
 def scaled(y, _, factor):
+    """Softmax."""
     return y * factor
 
 
 def softmax_gradient(dy, y, total):
+    """The gradient of softmax."""
     return y * (dy - total)
 
 
 def product(dy, y):
+    """What the sum of the way back is a sum of."""
     return dy * y
 
 
 def shifted(x, largest, logarithm):
+    """The logarithm of softmax."""
     return x - largest - logarithm
 
 
 def log_softmax_gradient(dy, y, total):
+    """The gradient of the logarithm."""
     return dy - exp(y) * total
 
 

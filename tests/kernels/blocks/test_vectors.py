@@ -60,5 +60,5 @@ def test_rows_along_the_vectors_give_the_same_bits(kind, dtype, rng):
 
 def _narrow(op, x, params, narrow):
     """A prediction; the op alone costs nothing, so it is told which way to go."""
-    op.costs = lambda lanes: (1000, 1.0)
+    op.costs = lambda _: (1000, 1.0)
     return ran_predicting([op], x, x.shape[1], params, narrow=narrow).y
