@@ -58,7 +58,7 @@ def summed(dy, x, dweight, dbias, mean, factor):
 
 
 _sum_shifted, _sum_squares = row_pass(shifted, inputs=1, constants=1), row_pass(square, inputs=1, constants=1)
-_value = lines_pass(value, inputs=3, constants=2)
+_normalize = lines_pass(value, inputs=3, constants=2)
 _sum_products = row_pass(products, inputs=3, constants=2, totals=2)
 _gradient = row_pass(gradient, inputs=3, outputs=1, constants=KEPT, totals=0)
 _add = lines_pass(summed, inputs=4, outputs=2, constants=2)
@@ -91,7 +91,7 @@ def norm_forward(op, job, rows, at):
         factor = kept + n * KEPT + FACTOR
         w[factor] = one / sqrt(w[factor] / size + eps)
     for n in range(rows):
-        _value(op.y_stride, w, x + n * op.x_stride, weight, 0, bias, 0, w, y + n * op.y_stride, w, kept + n * KEPT)
+        _normalize(op.y_stride, w, x + n * op.x_stride, weight, 0, bias, 0, w, y + n * op.y_stride, w, kept + n * KEPT)
 
 
 @inner

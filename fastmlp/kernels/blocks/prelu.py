@@ -40,8 +40,8 @@ def same(x):
 
 
 # Each with a slope for each feature, an input, and with one for all, a constant.
-_value, _value_of_one = lines_pass(value, inputs=2), lines_pass(value, inputs=1, constants=1)
-_gradient, _gradient_of_one = lines_pass(gradient, inputs=3), lines_pass(gradient, inputs=2, constants=1)
+_rectify, _rectify_by_one = lines_pass(value, inputs=2), lines_pass(value, inputs=1, constants=1)
+_gradient, _gradient_by_one = lines_pass(gradient, inputs=3), lines_pass(gradient, inputs=2, constants=1)
 _add, _sum = lines_pass(summed, inputs=3), row_pass(same, inputs=1)
 
 
@@ -50,10 +50,10 @@ def prelu_forward(op, job, rows, at):
     """``y = x where x > 0, else weight * x``."""
     x, y, w = op.x + at * op.x_stride, op.y + at * op.y_stride, job.work
     if op.shared:
-        _value_of_one(rows * op.y_stride, w, x, w, y, job.params, op.weight)
+        _rectify_by_one(rows * op.y_stride, w, x, w, y, job.params, op.weight)
     else:
         for n in range(rows):
-            _value(op.y_stride, w, x + n * op.x_stride, job.params, op.weight, w, y + n * op.y_stride, w, 0)
+            _rectify(op.y_stride, w, x + n * op.x_stride, job.params, op.weight, w, y + n * op.y_stride, w, 0)
 
 
 @inner
@@ -74,7 +74,7 @@ def prelu_backward_input(op, job, rows, at):
     """``dx = dy where x > 0, else weight * dy``."""
     x, dx, dy, w = op.x + at * op.x_stride, op.dx + at * op.x_stride, op.dy + at * op.y_stride, job.work
     if op.shared:
-        _gradient_of_one(rows * op.y_stride, w, dy, w, x, w, dx, job.params, op.weight)
+        _gradient_by_one(rows * op.y_stride, w, dy, w, x, w, dx, job.params, op.weight)
     else:
         for n in range(rows):
             shift = n * op.y_stride
