@@ -42,7 +42,7 @@ def same(x):
 # Each with a slope for each feature, an input, and with one for all, a constant.
 _rectify, _rectify_by_one = lines_pass(value, inputs=2), lines_pass(value, inputs=1, constants=1)
 _gradient, _gradient_by_one = lines_pass(gradient, inputs=3), lines_pass(gradient, inputs=2, constants=1)
-_add, _sum = lines_pass(summed, inputs=3), row_pass(same, inputs=1)
+_add, _sum_features = lines_pass(summed, inputs=3), row_pass(same, inputs=1)
 
 
 @inner
@@ -92,7 +92,7 @@ def prelu_backward_params(task, op, job, first, size):
     for n in range(job.rows):
         _add(size, w, op.dy + n * op.y_stride + first, w, op.x + n * op.x_stride + first, w, dweight, w, dweight, w, 0)
     if op.shared:
-        _sum(op.width_in, w, dweight, w, dweight, w, dweight)
+        _sum_features(op.width_in, w, dweight, w, dweight, w, dweight)
         hand_over(task, job, op.optimizer, op.weight, 0, op.slopes, 1, dweight)
     else:
         hand_over(task, job, op.optimizer, op.weight, first, size, op.width_in, dweight)
