@@ -3,13 +3,39 @@
 from fastmlp import datasets
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
-from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.modules import (
+    CELU,
+    ELU,
+    GELU,
+    SELU,
+    Activation,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    Identity,
+    LeakyReLU,
+    Linear,
+    LogSigmoid,
+    Mish,
+    Module,
+    ReLU,
+    ReLU6,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softsign,
+    Tanh,
+)
 from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
+    "CELU",
+    "ELU",
     "GELU",
+    "SELU",
     "SGD",
     "Activation",
     "Adam",
@@ -17,6 +43,9 @@ __all__ = [
     "Criterion",
     "CrossEntropyLoss",
     "ElementwiseLoss",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "History",
     "HuberLoss",
     "Identity",
@@ -24,14 +53,20 @@ __all__ = [
     "LRScheduler",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
     "MSELoss",
+    "Mish",
     "Module",
     "NonFiniteLossError",
     "Optimizer",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softplus",
+    "Softsign",
     "Tanh",
     "__version__",
     "datasets",

@@ -1,14 +1,49 @@
 """Networks and their parts."""
 
 from fastmlp.modules.activation import Activation
+from fastmlp.modules.celu import CELU
+from fastmlp.modules.elu import ELU
 from fastmlp.modules.gelu import GELU
+from fastmlp.modules.hardsigmoid import Hardsigmoid
+from fastmlp.modules.hardswish import Hardswish
+from fastmlp.modules.hardtanh import Hardtanh
 from fastmlp.modules.identity import Identity
 from fastmlp.modules.leaky_relu import LeakyReLU
 from fastmlp.modules.linear import Linear
+from fastmlp.modules.log_sigmoid import LogSigmoid
+from fastmlp.modules.mish import Mish
 from fastmlp.modules.module import Module
 from fastmlp.modules.relu import ReLU
+from fastmlp.modules.relu6 import ReLU6
+from fastmlp.modules.selu import SELU
 from fastmlp.modules.sequential import Sequential
 from fastmlp.modules.sigmoid import Sigmoid
+from fastmlp.modules.silu import SiLU
+from fastmlp.modules.softplus import Softplus
+from fastmlp.modules.softsign import Softsign
 from fastmlp.modules.tanh import Tanh
 
-__all__ = ["GELU", "Activation", "Identity", "LeakyReLU", "Linear", "Module", "ReLU", "Sequential", "Sigmoid", "Tanh"]
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "SELU",
+    "Activation",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
+    "LeakyReLU",
+    "Linear",
+    "LogSigmoid",
+    "Mish",
+    "Module",
+    "ReLU",
+    "ReLU6",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from fastmlp import checks, structure
 from fastmlp.compiled import check_static
@@ -11,7 +11,10 @@ from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
 
-__all__ = ["Activation"]
+__all__ = ["Activation", "Formulas"]
+
+#: A value, a slope that is written or None, and what that reads.
+Formulas: TypeAlias = "tuple[Callable[..., Any], Callable[..., Any] | None, str]"
 
 
 class Activation(Module):
@@ -58,21 +61,20 @@ class Activation(Module):
         return width
 
     def _ops(self, width: int) -> list[Op]:
-        saves = self.saves if self.slope is not None else "x"
-        formula, name = self._formula(), type(self).__name__.lower()
-        if formula is not self.value:
-            name += f"-{formula.__name__}"
-        return [Elementwise(width, name, formula, self.slope, saves, self._numbers(), self.floor)]
+        name, (value, slope, saves) = type(self).__name__.lower(), self._formulas()
+        if value is not self.value:
+            name += f"-{value.__name__}"
+        return [Elementwise(width, name, value, slope, saves, self._numbers(), self.floor)]
 
-    def _formula(self) -> Callable[..., Any]:
-        """The formula: `value`, unless the options of a class choose between several."""
-        return self.value
+    def _formulas(self) -> Formulas:
+        """What is computed: `value` and `slope`, unless the options of a class choose between several."""
+        return self.value, self.slope, self.saves
 
     def _numbers(self) -> tuple[float, ...]:
         return tuple(getattr(self, name) for name in self.constants)
 
     def _options(self) -> tuple[Any, ...]:
-        return self._formula(), self._numbers()
+        return self._formulas(), self._numbers()
 
     def _checked(self, name: str, value: Any) -> Any:
         return checks.as_number(value, name, least=-float("inf")) if name in self.constants else value

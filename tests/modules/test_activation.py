@@ -14,6 +14,8 @@ from helpers import (
 )
 
 import fastmlp as fm
+from fastmlp import registry
+from fastmlp.kernels.compiler.derivative import derivative
 from fastmlp.kernels.compiler.expression import maximum, minimum
 
 
@@ -186,3 +188,76 @@ def test_formula_of_a_subclass_has_neither_the_slope_nor_the_floor_of_its_base(d
             assert_same_bits(module(x)[:, 0], np.array(y, dtype))
             assert_same_bits(module.backward(np.ones_like(x))[:, 0], np.array(dx, dtype))
         del network, module
+
+
+def test_written_slopes_are_the_derived_ones(dtype, rng):
+    """To a few units in the last place of the slope, or of 1 (one that reads y knows no more than y does), or of x."""
+    x = np.concatenate([scale * normal(rng, (1000,), dtype) for scale in (1e-3, 1, 10)] + [[-1e30, -750, 750, 1e30]])
+    x, written = x.astype(dtype), 0
+    for kind in registry.activations().values():
+        for case in kind.cases:
+            module = kind(**case)
+            (value, slope, saves), numbers = module._formulas(), module._numbers()
+            if slope is None:
+                continue
+            written += 1
+            with np.errstate(all="ignore"):
+                expected = derivative(value)(x, *numbers)
+                given = slope(x if saves == "x" else value(x, *numbers), *numbers)
+            assert_within(given, expected, 4 * eps(dtype) * np.clip(np.abs(x), 1, 32))
+    assert written > 10
+
+
+def test_activations_of_infinite_numbers(dtype):
+    """The limits; NaN where the formula of PyTorch has one."""
+    inf, nan = np.inf, np.nan
+    limits = {
+        "ELU": ([-1, inf], [0, 1]),
+        "SELU": ([-1.7580993408473766, inf], [0, 1.0507009873554805]),
+        "CELU": ([-1, inf], [0, 1]),
+        "SiLU": ([nan, inf], [nan, nan]),
+        "Mish": ([nan, inf], [nan, 1]),
+        "Softplus": ([0, inf], [0, 1]),
+        "Softsign": ([nan, nan], [nan, nan]),
+        "Hardtanh": ([-1, 1], [0, 0]),
+        "ReLU6": ([0, 6], [0, 0]),
+        "Hardswish": ([0, inf], [0, 1]),
+        "Hardsigmoid": ([0, 1], [0, 0]),
+        "LogSigmoid": ([-inf, 0], [1, 0]),
+    }
+    for name, (y, dx) in limits.items():
+        module = getattr(fm, name)()
+        np.testing.assert_array_equal(module(np.array([[-inf, inf]], dtype)), np.array([y], dtype), name)
+        np.testing.assert_allclose(module.backward(np.ones((1, 2))), np.array([dx], dtype), eps(dtype), err_msg=name)
+        finite = module(np.array([[-1e30, 1e30]], dtype)), module.backward(np.ones((1, 2)))
+        assert np.isfinite(finite).all(), name
+
+
+def test_activations_reject_bad_options():
+    for make, message in (
+        (lambda: fm.ELU("1"), "alpha must be a number; got '1'"),
+        (lambda: fm.ELU(np.inf), "alpha must be finite"),
+        (lambda: fm.CELU(0), "alpha must not be 0"),
+        (lambda: fm.Softplus(0), "beta must not be 0"),
+        (lambda: fm.Softplus(threshold=np.nan), "threshold must be finite"),
+        (lambda: fm.Hardtanh(1, 1), "max_val must be above min_val; got min_val=1, max_val=1"),
+        (lambda: setattr(fm.Hardtanh(), "min_val", 2), "max_val must be above min_val; got min_val=2, max_val=1"),
+        (lambda: setattr(fm.CELU(), "alpha", 0), "alpha must not be 0"),
+        (lambda: fm.SELU(inplace=True), "SELU.* takes no|unexpected keyword"),
+        (lambda: fm.ELU(1.0, True), "takes from 1 to 2 positional arguments"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            make()
+
+
+def test_options_of_an_activation_may_be_assigned(dtype):
+    """Also where another slope is taken from then on: an ELU below 0."""
+    x = np.array([[-1, 2]], dtype)
+    module = fm.ELU()
+    for alpha in (1, -0.5, 2):
+        module.alpha = alpha
+        assert_within(module(x), [[alpha * np.expm1(-1), 2]], 4 * eps(dtype))
+        assert_within(module.backward(np.ones((1, 2))), [[alpha * np.exp(-1), 1]], 8 * eps(dtype))
+    assert repr(module) == "ELU(alpha=2)"
+    assert repr(fm.Softplus(2)) == "Softplus(beta=2, threshold=20)"
+    assert repr(fm.ReLU6()) == "ReLU6()"
