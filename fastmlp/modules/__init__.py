@@ -15,6 +15,7 @@ from fastmlp.modules.mish import Mish
 from fastmlp.modules.module import Module
 from fastmlp.modules.relu import ReLU
 from fastmlp.modules.relu6 import ReLU6
+from fastmlp.modules.scale import Scale
 from fastmlp.modules.selu import SELU
 from fastmlp.modules.sequential import Sequential
 from fastmlp.modules.sigmoid import Sigmoid
@@ -40,6 +41,7 @@ __all__ = [
     "Module",
     "ReLU",
     "ReLU6",
+    "Scale",
     "Sequential",
     "SiLU",
     "Sigmoid",
