@@ -1,6 +1,6 @@
 """fastmlp: multilayer perceptrons on a CPU, at the limit of the processor."""
 
-from fastmlp import datasets
+from fastmlp import datasets, math
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
 from fastmlp.modules import (
@@ -73,4 +73,5 @@ __all__ = [
     "__version__",
     "datasets",
     "fit",
+    "math",
 ]

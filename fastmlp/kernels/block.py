@@ -34,6 +34,9 @@ class Block:
     #: In plain Python an address is a number in here.
     known: ClassVar[weakref.WeakValueDictionary[int, Block]] = weakref.WeakValueDictionary()
 
+    #: Machine code by the source of the block and the instructions of its formulas, for formulas that are the same.
+    of_formulas: ClassVar[dict[tuple, MachineCode]] = {}
+
     def __init__(self, function: Callable, name: str, record: np.dtype, passes: tuple[Callable, ...] = ()):
         self.function, self.name, self.record, self.passes = function, name, record, passes
         self._compiled: dict[np.dtype, MachineCode] = {}
@@ -47,7 +50,13 @@ class Block:
             signature = types.void(*_arguments(record_type(self.record), JobType(from_dtype(dtype))))
             # A formula may be anybody's, and two may have one name.
             depends = "".join(one.instructions(dtype) for one in self.passes)  # type: ignore[attr-defined]
-            self._compiled[dtype] = compile_block(self.function, signature, self.name, depends)
+            key = self.function.__code__, signature, depends
+            code = self.of_formulas.get(key) if self.passes else None
+            if code is None:
+                code = compile_block(self.function, signature, self.name, depends)
+                if self.passes:
+                    self.of_formulas[key] = code
+            self._compiled[dtype] = code
         return self._compiled[dtype].address
 
     def __repr__(self) -> str:
