@@ -34,7 +34,13 @@ def activation(name: str, cases) -> dict[str, Record]:
 
 
 def layer(name: str, cases) -> dict[str, Record]:
-    records = {str(number): twins.layer(name, cases, x, np.random.default_rng(6)) for number, x in enumerate(inputs.layer())}
+    records = {
+        f"{kind}.{number}": twins.layer(name, cases, x.astype(dtype), np.random.default_rng(6))
+        for number, x in enumerate(inputs.layer())
+        if len(x) >= registry.entries()[name].least_rows
+        for kind, dtype in DTYPES.items()
+        if kind == "float64" or number % 2
+    }
     # Cases differ in how many parameters they have, so each has a record.
     return records | {
         f"training.{number}": trained([((name, case), MSE, SGD)], between=True) for number, case in enumerate(cases)

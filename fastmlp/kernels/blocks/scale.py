@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, clear, clear_behind, scratch_of, update
+from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, clear, hand_over, scratch_of
 from fastmlp.kernels.compiler.intrinsics import matrix
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
-from fastmlp.kernels.op import ACCUMULATE, BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, UPDATE
+from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR
 from fastmlp.kernels.products.columns import add_products
 
 __all__ = ["Scale"]
@@ -50,10 +50,12 @@ def scale_backward_input(op, job, rows, at):
 
 
 @inner
-def scale_backward_params(op, job, dweight, at, first, size):
-    """``dweight += sum over the batch of dy * x``, of features ``first .. first + size``, which begin at ``dweight[at]``."""
-    dy, x, w = op.dy + first, op.x + first, job.work
-    add_products(dweight, at, w, dy, op.y_stride, w, x, op.x_stride, size, job.rows)
+def scale_backward_params(task, op, job, first, size):
+    """``dweight = sum over the batch of dy * x``, of features ``first .. first + size``."""
+    dweight, dy, x, w = scratch_of(job), op.dy + first, op.x + first, job.work
+    clear(w, dweight, size)
+    add_products(w, dweight, w, dy, op.y_stride, w, x, op.x_stride, size, job.rows)
+    hand_over(task, job, op.optimizer, op.weight, first, size, op.width_in, dweight)
 
 
 @block("scale", **VECTORS)
@@ -62,16 +64,10 @@ def _scale(task, op, job, row, rows, at):
         scale_forward(op, job, rows, at)
     elif task == BACKWARD:
         scale_backward_input(op, job, rows, at)
-    elif task == UPDATE:
-        gradient = scratch_of(job)
-        clear(job.work, gradient, rows)
-        scale_backward_params(op, job, job.work, gradient, row, rows)
-        update(op, job, op.optimizer, op.weight, row, rows, gradient)
     elif task == FORWARD_FEATURE_MAJOR:
         scale_forward_feature_major(op, job, at)
-    elif task == ACCUMULATE:
-        scale_backward_params(op, job, job.grads, op.weight + row, row, rows)
-        clear_behind(job.grads, op.weight + row, row, rows, op.width_in)
+    elif rows > 0:
+        scale_backward_params(task, op, job, row, rows)
 
 
 class Scale(VectorOp):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import call
-from fastmlp.kernels.compiler.intrinsics import vector
+from fastmlp.kernels.compiler.intrinsics import least, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.op import ACCUMULATE, BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, Memory, Op
 
-__all__ = ["VECTORS", "VectorOp", "bias_of", "clear", "clear_behind", "scratch_of", "update", "weight_of"]
+__all__ = ["VECTORS", "VectorOp", "bias_of", "clear", "hand_over", "scratch_of", "weight_of"]
 
 #: Fields of the block of such a layer.
 VECTORS: dict[str, type] = {
@@ -59,18 +59,20 @@ def clear(values, at, size):
 
 
 @inner
-def clear_behind(values, at, first, size, width):
-    """Zero what lies behind the `width` features among features ``first .. first + size``, which begin at `at`."""
-    zero = values.dtype.type(0)
-    for j in range(max(first, width), first + size):
-        values[at + j - first] = zero
+def hand_over(task, job, optimizer, parameter, first, size, width, at):
+    """Do with a gradient, which lies in the workspace at `at`, what the task asks for: update the parameter, or add to `grads`.
 
-
-@inner
-def update(op, job, optimizer, parameter, first, size, at):
-    """Have features ``first .. first + size`` of a parameter updated by their gradient, which lies in the workspace at `at`."""
-    clear_behind(job.work, at, first, size, op.width_in)
-    call(job.ops[optimizer], UPDATE, job, parameter + first, size, at)
+    It is that of entries ``first .. first + size`` of a parameter of `width` entries, in whole lines.
+    """
+    known = least(size, width - first)
+    if task == UPDATE:
+        zero = job.work.dtype.type(0)
+        for j in range(max(known, 0), size):
+            job.work[at + j] = zero
+        call(job.ops[optimizer], UPDATE, job, parameter + first, size, at)
+    else:
+        for j in range(known):
+            job.grads[parameter + first + j] += job.work[at + j]
 
 
 class VectorOp(Op):
