@@ -3,6 +3,7 @@
 from fastmlp import datasets, math
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
+from fastmlp.gradients import GradcheckError, gradcheck
 from fastmlp.modules import (
     CELU,
     ELU,
@@ -52,6 +53,7 @@ __all__ = [
     "Criterion",
     "CrossEntropyLoss",
     "ElementwiseLoss",
+    "GradcheckError",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -86,5 +88,6 @@ __all__ = [
     "__version__",
     "datasets",
     "fit",
+    "gradcheck",
     "math",
 ]
