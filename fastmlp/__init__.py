@@ -1,27 +1,40 @@
 """fastmlp: multilayer perceptrons on a CPU, at the limit of the processor."""
 
-from fastmlp import datasets
+from fastmlp import datasets, math
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
+from fastmlp.gradients import GradcheckError, gradcheck
 from fastmlp.modules import (
+    CELU,
+    ELU,
     GELU,
+    SELU,
     Activation,
     AlphaDropout,
     BatchNorm1d,
     Dropout,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
     Identity,
     LayerNorm,
     LeakyReLU,
     Linear,
+    LogSigmoid,
     LogSoftmax,
+    Mish,
     Module,
     PReLU,
     ReLU,
+    ReLU6,
     RMSNorm,
     Scale,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
+    Softsign,
     Tanh,
 )
 from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
@@ -29,7 +42,10 @@ from fastmlp.parameters import Buffer, Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
+    "CELU",
+    "ELU",
     "GELU",
+    "SELU",
     "SGD",
     "Activation",
     "Adam",
@@ -41,6 +57,10 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "ElementwiseLoss",
+    "GradcheckError",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "History",
     "HuberLoss",
     "Identity",
@@ -49,8 +69,10 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "Mish",
     "Module",
     "NonFiniteLossError",
     "Optimizer",
@@ -58,12 +80,18 @@ __all__ = [
     "Parameter",
     "RMSNorm",
     "ReLU",
+    "ReLU6",
     "Scale",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
+    "Softsign",
     "Tanh",
     "__version__",
     "datasets",
     "fit",
+    "gradcheck",
+    "math",
 ]
