@@ -93,7 +93,7 @@ def test_optimizer_matches_torch(name, rng):
 def test_schedule_matches_torch(name, rng):
     entry = registry.schedules()[name]
     for lr in rng.uniform(1e-4, 1, 3).tolist():
-        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, 100))
+        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, inputs.metrics(100)))
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
