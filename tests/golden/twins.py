@@ -84,7 +84,7 @@ def optimizer(
 
 
 def schedule(name: str, cases, lr: float, metrics: np.ndarray) -> dict[str, np.ndarray]:
-    """Learning rates and momenta of epoch 0 and after each of the `metrics`, which some schedules want to know, for each case."""
+    """Learning rates and momenta of epoch 0 and after each of the `metrics`, which some schedules are told; for each case."""
     record = {"lr": np.array(lr), "metrics": metrics, "rates": [], "momenta": []}
     for case in cases:
         sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
