@@ -81,7 +81,7 @@ class Training:
         for i, (width_in, width_out) in enumerate(pairwise(self.widths)):
             if i:
                 kind, arguments = self.activations[i % len(self.activations)]
-                modules.append(kind(**arguments))
+                modules.append(registry.made(kind, arguments, width_in))
             modules.append(fm.Linear(width_in, width_out, bias=self.bias))
         model = fm.Sequential(*(self.modules() if self.modules else modules), dtype=self.dtype)
         model.reset_parameters(rng=0)
@@ -166,6 +166,19 @@ def with_momentum():
 #: The momentum changes at each step.
 ONE_CYCLE = fm.OneCycleLR, {"max_lr": 0.05, "total_steps": 50}
 
+
+def surrounded(kind, case):
+    """What makes a network with a layer first, two in a row between activations, and one last."""
+    return lambda: (
+        registry.made(kind, case, 3),
+        fm.ReLU(),
+        *(registry.made(kind, case, 3) for _ in range(2)),
+        fm.Tanh(),
+        fm.Linear(3, 4),
+        registry.made(kind, case, 4),
+    )
+
+
 #: Different rates; and biases without decay, as is usual.
 GROUPS = [[{"lr": 0.1}, {"lr": 0.01}], [{"weight_decay": 0.1}, {"weight_decay": 0}]]
 
@@ -176,9 +189,15 @@ ASPECTS: dict[str, list[dict[str, Any]]] = {
     + [{"widths": w, "bias": False} for w in WIDTHS[:4]],
     "activations": [
         {"widths": [5, 9, 8, 3], "activations": [(kind, case)], "bias": bias}
-        for kind, case in [*cases(registry.activations), (fm.Identity, {})]
+        for kind, case in cases(registry.activations)
         for bias in (True, False)
     ],
+    "layers": [
+        {"widths": widths, "activations": [layer]}
+        for layer in cases(registry.layers)
+        for widths in ([5, 9, 3, 3], [2, 1, 17, 2])
+    ]
+    + [{"modules": surrounded(*layer)} for layer in cases(registry.layers)],
     "losses": [
         {"criterion": loss, "widths": widths} for loss in cases(registry.criteria) for widths in ([3, 17, 4], [2, 3, 1])
     ],
@@ -215,7 +234,7 @@ def test_eager_equals_fused(aspect, dtype):
         assert_within(fused[-1], eager[-1], training.rows * eps(np.float64) * np.abs(eager[-1]))
 
 
-@pytest.mark.parametrize("aspect", ["architectures", "losses", "optimizers", "groups", "the rest"])
+@pytest.mark.parametrize("aspect", ["architectures", "layers", "losses", "optimizers", "groups", "the rest"])
 def test_threads_do_not_matter(aspect, dtype):
     for options in ASPECTS[aspect][:: small(1, 3)]:
         training = Training(dtype=dtype, **({"batch": small(64, 32), "rows": small(101, 33)} | options))
@@ -306,7 +325,7 @@ import numpy as np
 from test_promises import ASPECTS, Training
 record = {}
 for dtype in ("float32", "float64"):
-    for aspect in ("activations", "losses", "optimizers", "groups", "the rest"):
+    for aspect in ("activations", "layers", "losses", "optimizers", "groups", "the rest"):
         for number, options in enumerate(ASPECTS[aspect]):
             training = Training(dtype=np.dtype(dtype), **({"rows": 11, "batch": 4} | options))
             for threads, way in ((1, training.by_hand), (2, training.fit)):
@@ -342,7 +361,7 @@ def test_compiled_equals_readable(tmp_path):
 architectures = st.fixed_dictionaries(
     {
         "widths": st.lists(st.integers(1, small(40, 5)), min_size=2, max_size=small(5, 3)),
-        "activations": st.lists(st.sampled_from([*cases(registry.activations), (fm.Identity, {})]), min_size=1, max_size=4),
+        "activations": st.lists(st.sampled_from(cases(registry.activations) + cases(registry.layers)), min_size=1, max_size=4),
         "bias": st.booleans(),
         "dtype": st.sampled_from([np.float32, np.float64]),
         "criterion": st.sampled_from(cases(registry.criteria)),

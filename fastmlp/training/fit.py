@@ -200,12 +200,10 @@ def _check_data(model, criterion, X, y, x_name, y_name, finite):
 def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
     """On the engine where it can run everything, else in Python, which a warning says."""
     route = model._route_as_whole()
-    held, own = set(map(id, optimizer.params)), set(map(id, model._stored))
-    if held != own:
-        hint = '; those in a group with "lr": 0 stay as they are' if held < own else ""
-        raise ValueError(
-            f"the optimizer must hold the parameters of the model, all of them: SGD(model.parameters(), ...){hint}"
-        )
+    if not set(map(id, optimizer.params)) <= set(map(id, model.parameters())):
+        raise ValueError("the optimizer must hold parameters of the model, and no others: SGD(model.parameters(), ...)")
+    if not any(parameter.requires_grad for parameter in optimizer.params):
+        raise ValueError("there is nothing to train: no parameter of the optimizer requires a gradient")
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         flops, units = route.work(data.x.shape[1])
         shares = max(-(-data.batch_size // int(UNIT)), units)

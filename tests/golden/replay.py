@@ -13,10 +13,12 @@ import numpy as np
 from helpers import assert_within, eager_train, eps
 
 import fastmlp as fm
+from fastmlp import registry
 
 __all__ = [
     "check_activation",
     "check_criterion",
+    "check_layer",
     "check_linear",
     "check_network",
     "check_optimizer",
@@ -75,9 +77,35 @@ def check_criterion(entry, cases, record):
         assert_agrees(ours, dout, terms * (np.abs(dout) + 1 / (rows if entry.takes_labels else out.size)))
 
 
+def check_layer(entry, cases, record):
+    """Outputs, gradients of the input and of the parameters.
+
+    A number may be off by the roundings of a sum over a row, or over the batch, of numbers as large as the largest beside it.
+    """
+    x = record["x"]
+    rows, width = x.shape
+
+    def assert_near(ours, theirs, axis):
+        assert ours.dtype == x.dtype
+        size = np.abs(theirs) + np.abs(theirs).max(axis=axis, keepdims=True, initial=0)
+        assert_agrees(ours, theirs, 4 * (rows + width + 8) * eps(x.dtype) * size + tiny(x.dtype))
+
+    for number, case in enumerate(cases):
+        given = part_of(record, f"{number}.")
+        module = registry.made(entry, case, width)
+        model = fm.Sequential(module, dtype=x.dtype)
+        module.load_state_dict(part_of(given, "start."))
+        assert_near(model(x), given["y"], 1)
+        assert_near(model.backward(given["dy"]), given["dx"], 1)
+        gradients = part_of(given, "grad.")
+        assert gradients.keys() == dict(module.named_parameters()).keys()
+        for name, parameter in module.named_parameters():
+            assert_near(parameter.grad, gradients[name], None)
+
+
 def split(vector, parameters):
-    """The parts of a vector, in the parameters' shapes."""
-    ends = np.cumsum([parameter.size for parameter in parameters])[:-1]
+    """The parts of a vector, which may be longer, in the parameters' shapes."""
+    ends = np.cumsum([parameter.size for parameter in parameters])
     return [part.reshape(parameter.shape) for part, parameter in zip(np.split(vector, ends), parameters)]
 
 
@@ -136,14 +164,15 @@ def check_schedule(entry, cases, record):
 def check_training(trials, record, dtype, *, widths, epochs, batch_size):
     """The parameters and losses of `fit`, and of the loop by hand.
 
-    A trial is three functions: one makes the activation, one the loss, one what makes the optimizer of given parameters.
+    A trial is three functions: one makes the activation or layer of a width, one the loss, one what makes the optimizer of
+    given parameters.
     """
     x, y = record["x"].astype(dtype), record["y"]
     keywords = {"epochs": epochs, "batch_size": batch_size, "shuffle": False}
     for trial, trained, losses in zip(trials, record["trained"], record["losses"], strict=True):
         for train in (lambda *given, **how: fm.fit(*given, **how).loss, eager_train):
-            activation, criterion, optimizer_of = (make() for make in trial)
             (wide, middle), (_, narrow) = pairwise(widths)
+            activation, criterion, optimizer_of = trial[0](middle), trial[1](), trial[2]()
             model = fm.Sequential(fm.Linear(wide, middle), activation, fm.Linear(middle, narrow), dtype=dtype)
             for parameter, part in zip(model.parameters(), split(record["start"], list(model.parameters()))):
                 parameter.data = part

@@ -11,10 +11,17 @@ from functools import partial
 import numpy as np
 import torch
 
-__all__ = ["activation", "criterion", "linear", "network", "optimizer", "schedule", "training"]
+from fastmlp import registry
+
+__all__ = ["activation", "criterion", "layer", "linear", "network", "optimizer", "schedule", "training"]
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
+
+
+def _module(name: str, case: dict, width: int) -> torch.nn.Module:
+    """The twin of an activation or a layer, for inputs of this width."""
+    return getattr(torch.nn, name)(**registry.filled(case, width))
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -22,7 +29,7 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def _load(model: torch.nn.Module, values: np.ndarray) -> None:
-    """Set the parameters, in order, from a vector."""
+    """Set the parameters, in order, from a vector, which may be longer."""
     with torch.no_grad():
         torch.nn.utils.vector_to_parameters(_tensor(values), model.parameters())
 
@@ -36,11 +43,31 @@ def activation(name: str, cases, x: np.ndarray, dy: np.ndarray) -> dict[str, np.
     record = {"x": x, "dy": dy, "y": [], "dx": []}
     for case in cases:
         given = _tensor(x).requires_grad_()
-        out = getattr(torch.nn, name)(**case)(given)
+        out = _module(name, case, x.shape[1])(given)
         out.backward(_tensor(dy))
         record["y"].append(out.detach().numpy())
         record["dx"].append(given.grad.numpy())
     return record | {key: np.stack(record[key]) for key in ("y", "dx")}
+
+
+def layer(name: str, cases, x: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Outputs and gradients for each case; its parameters and the upstream gradient are drawn.
+
+    Those of case 0 are ``0.y``, ``0.dx``, ...; the parameters are ``0.start.weight``, their gradients ``0.grad.weight``.
+    """
+    record = {"x": x}
+    for number, case in enumerate(cases):
+        twin, given = _module(name, case, x.shape[1]).to(_tensor(x).dtype), _tensor(x).requires_grad_()
+        sizes = [parameter.numel() for parameter in twin.parameters()]
+        _load(twin, rng.standard_normal(sum(sizes), np.float32).astype(x.dtype))
+        out = twin(given)
+        dy = rng.standard_normal(out.shape, np.float32).astype(x.dtype)
+        arrays = {"dy": dy} | {f"start.{key}": parameter.detach().numpy() for key, parameter in twin.named_parameters()}
+        out.backward(_tensor(dy))
+        arrays |= {"y": out.detach().numpy(), "dx": given.grad.numpy()}
+        arrays |= {f"grad.{key}": parameter.grad.numpy() for key, parameter in twin.named_parameters()}
+        record |= {f"{number}.{key}": array for key, array in arrays.items()}
+    return record
 
 
 def criterion(name: str, cases, out: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -127,7 +154,7 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
     wide, middle, narrow = widths
     for (act, act_case), (loss, loss_case), (opt, opt_case) in trials:
         nn = torch.nn
-        model = nn.Sequential(nn.Linear(wide, middle), getattr(nn, act)(**act_case), nn.Linear(middle, narrow)).double()
+        model = nn.Sequential(nn.Linear(wide, middle), _module(act, act_case, middle), nn.Linear(middle, narrow)).double()
         _load(model, start)
         steps = getattr(torch.optim, opt)(model.parameters(), **opt_case)
         record["losses"].append(

@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
+from fastmlp.kernels.compiler.intrinsics import splat
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
@@ -155,7 +156,7 @@ def _pass(
         size, *pointers, numbers = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         at = [builder.gep(numbers, [INDEX(k)], source_etype=vector.element) for k in range(constants)]
-        repeated = [Value(builder, dtype, _splat(builder, builder.load(x, typ=vector.element), vector)) for x in at]
+        repeated = [Value(builder, dtype, splat(builder, builder.load(x, typ=vector.element), lanes)) for x in at]
         # One line in an iteration: LLVM unrolls a short loop, such as a ReLU's, four times; where a formula is long, the
         # processor has several iterations under way anyway.
         with cgutils.for_range(builder, builder.sdiv(size, INDEX(LINE_BYTES // itemsize))) as loop:
@@ -177,8 +178,3 @@ def _pass(
 
     run.instructions = instructions  # type: ignore[attr-defined]
     return run
-
-
-def _splat(builder, x, vector):
-    undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
-    return builder.shuffle_vector(builder.insert_element(undefined, x, ir.IntType(32)(0)), undefined, zeros)
