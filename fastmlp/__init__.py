@@ -1,6 +1,6 @@
 """fastmlp: multilayer perceptrons on a CPU, at the limit of the processor."""
 
-from fastmlp import datasets
+from fastmlp import datasets, init
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
 from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
@@ -66,4 +66,5 @@ __all__ = [
     "__version__",
     "datasets",
     "fit",
+    "init",
 ]

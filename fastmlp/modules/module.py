@@ -207,6 +207,13 @@ class Module:
             for count in module.counts:
                 yield (f"{name}.{count}" if name else count), module, count
 
+    def apply(self, function: Callable[[Module], Any]) -> Module:
+        """Call `function` on all parts, then on the module itself, as in PyTorch; returns the module."""
+        for _, child in self.named_children():
+            child.apply(function)
+        function(self)
+        return self
+
     def __setattr__(self, name: str, value: Any) -> None:
         present = self.__dict__.get(name)
         if isinstance(present, Parameter) and value is not None and not isinstance(value, Parameter):
