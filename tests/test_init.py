@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_refused():
         (
             lambda: init.normal_(np.zeros(3)),
             TypeError,
-            "parameter must be a Parameter, layer.weight for instance; got .*ndarray",
+            "parameter must be a Parameter, layer.weight for .* got .*ndarray",
         ),
         (lambda: init.ones_(net()), TypeError, "got .*Sequential: fm.init.apply draws those of a model"),
         (lambda: init.xavier_normal_(bias), ValueError, r"fan in and fan out are those of a weight.*shape \(3,\)"),
@@ -224,7 +224,7 @@ def test_what_does_not_fit_is_refused():
         (
             lambda: init.kaiming_uniform_(p, nonlinearity="gelu"),
             ValueError,
-            "unsupported nonlinearity 'gelu'; there are linear",
+            "unsupported nonlinearity 'gelu'; there are ",
         ),
         (lambda: init.kaiming_uniform_(p, "relu"), TypeError, "param, the negative slope, must be a number; got 'relu'"),
         (lambda: init.calculate_gain(None), ValueError, "unsupported nonlinearity None"),
