@@ -3,6 +3,7 @@
 from fastmlp import datasets, init
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
+from fastmlp.derivatives import jacobian
 from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from fastmlp.optim import SGD, Adam, Optimizer
 from fastmlp.optim.schedules import (
@@ -67,4 +68,5 @@ __all__ = [
     "datasets",
     "fit",
     "init",
+    "jacobian",
 ]

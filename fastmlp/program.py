@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
@@ -62,7 +63,8 @@ Call = tuple[int, int]
 class Program:
     """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
-    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_loss` and :meth:`of_updates`. Each
+    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`jacobian`, :meth:`of_loss` and
+    :meth:`of_updates`. Each
     lays out memory for `batch` rows; :meth:`job` makes the table, which still lacks the arrays of the caller.
     """
 
@@ -152,6 +154,23 @@ class Program:
         costs_of = {"row_cost": row_cost, "lane_cost": lane_cost} if narrow else {}
         program._phase(ROWS, program._forward(FORWARD), other, pool=ALL_POOL, block=block, unit=block, **costs_of)
         program._pass()
+        return program
+
+    @classmethod
+    def jacobian(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
+        """One pass in evaluation mode: rows forward once, then back once for each output; threads take rows as they come."""
+        layers = fused(chain.from_iterable(op.evaluated() for op in layers))
+        memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=True)
+        ops = [Input(layers[0].width_in), *layers, Jacobian(layers[-1].width_out)]
+        program = cls(ops, dtype, memory, input_delta=True)
+        program._plan.update(kept=0, apart=APART)
+        program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._phase(ROWS, program._forward(FORWARD), pool=ALL_POOL, block=BLOCK_ROWS)
+        program._pass(once=1)
+        back, first, last = program._forward(BACKWARD, layers)[::-1], program.records[0], program.records[-1]
+        last.first, last.last = len(program.calls), len(program.calls) + len(back)
+        last.inputs, last.delta, last.delta_stride = first.width_out, first.dy, first.y_stride
+        program.calls += back  # of no phase: the last op goes through them, again and again
         return program
 
     @classmethod

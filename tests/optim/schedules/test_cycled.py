@@ -104,7 +104,8 @@ def test_one_cycle_at_its_ends():
                 schedule = fm.OneCycleLR(optimizer_of(), 0.5, total, pct_start=pct, three_phase=three, anneal_strategy="linear")
                 rates = [schedule.rate(step) for step in range(total + 1)]
                 assert all(0 < rate <= 0.5 for rate in rates)
-                assert rates[total] == pytest.approx(min(rates)), "the smallest rate stays"
+                if not three or pct <= 0.5:  # else the last phase is never reached, as in PyTorch
+                    assert rates[total] == pytest.approx(min(rates)), "the smallest rate stays"
                 schedule.step(total)
                 for _ in range(2):
                     with pytest.raises(
