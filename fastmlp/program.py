@@ -158,19 +158,34 @@ class Program:
 
     @classmethod
     def jacobian(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
-        """One pass in evaluation mode: rows forward once, then back once for each output; threads take rows as they come."""
+        """One pass in evaluation mode: rows forward once, then back for each output, or forward again for each input.
+
+        Whichever are fewer; threads take rows as they come.
+        """
         layers = fused(chain.from_iterable(op.evaluated() for op in layers))
         memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=True)
         ops = [Input(layers[0].width_in), *layers, Jacobian(layers[-1].width_out)]
         program = cls(ops, dtype, memory, input_delta=True)
         program._plan.update(kept=0, apart=APART)
-        program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        first, last = program.records[0], program.records[-1]
+        tangents = [op.tangent(record) for op, record in zip(layers, program.records[1:])]
+        forward = first.width_out < last.width_in and None not in tangents
+        if not forward:
+            program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
         program._phase(ROWS, program._forward(FORWARD), pool=ALL_POOL, block=BLOCK_ROWS)
-        program._pass(once=1)
-        back, first, last = program._forward(BACKWARD, layers)[::-1], program.records[0], program.records[-1]
-        last.first, last.last = len(program.calls), len(program.calls) + len(back)
-        last.inputs, last.delta, last.delta_stride = first.width_out, first.dy, first.y_stride
-        program.calls += back  # of no phase: the last op goes through them, again and again
+        program._pass()
+        calls = program._backward(BACKWARD, layers)
+        if forward:
+            steps = [(op, r, *step) for op, r, steps in zip(layers, program.records[1:], tangents) for step in steps or ()]
+            calls = [(len(ops) + i, task) for i, (*_, task) in enumerate(steps)]
+            for op, record, changes, _ in steps:
+                program.ops.append(op)
+                program.records.append(record.changed(**changes))
+        ends = (first.dy, first.y_stride), (last.dx, last.x_stride)
+        (last.begin, last.begin_stride), (last.end, last.end_stride) = ends if forward else ends[::-1]
+        last.forward, last.inputs = forward, first.width_out
+        last.first, last.last = len(program.calls), len(program.calls) + len(calls)
+        program.calls += calls  # of no phase: the last op goes through them, again and again
         return program
 
     @classmethod
@@ -242,8 +257,8 @@ class Program:
             and (task not in (UPDATE, ACCUMULATE) or op.has_parameters or not op.places())
         ]
 
-    def _backward(self, task: int) -> list[Call]:
-        return self._forward(task)[::-1]
+    def _backward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
+        return self._forward(task, ops)[::-1]
 
     def _rows(self, calls: Sequence[Call], loss: Op | None = None) -> None:
         """A phase by rows; or several, cut where an op first needs statistics of the whole batch. One completes the losses."""

@@ -114,7 +114,7 @@ class Stretch:
         """The derivatives of the outputs by the inputs, (N, O, I), for `x`, C-contiguous."""
         rows = len(x)
         out = np.empty((rows, self.width_out, self.width_in), self.dtype)
-        flops = rows * self.flops_per_row * (1 + self.width_out)
+        flops = rows * self.flops_per_row * (1 + min(self.width_in, self.width_out))
         team = team_size(threads, flops, FLOPS_PER_THREAD, -(-rows // TILE_ROWS))
         jobs = self._jacobians.setdefault(team, [])
         try:

@@ -67,6 +67,9 @@ class Elementwise(Op):
         self.reads_x_backward = saves == "x" or slope is None  # a derived one reads x
         self.reads_y_backward = not self.reads_x_backward
 
+    def tangent(self, record: Any) -> list[tuple[dict[str, int], int]]:
+        return [({"dx": record.dy, "dy": record.dx}, BACKWARD)]  # a product with the slope, whichever way
+
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.saved = record.x if self.reads_x_backward else record.y
         record.constants = memory.take_values(self.constants)

@@ -1,4 +1,4 @@
-"""The derivatives of all outputs by all inputs: for each output, a way back whose delta is 1 there."""
+"""The derivatives of all outputs by all inputs: a way back for each output, or a way forward for each input."""
 
 from __future__ import annotations
 
@@ -14,38 +14,52 @@ __all__ = ["Jacobian"]
 
 
 @inner
-def seed(delta, stride, output, rows):
-    """The delta of one output: 1 in its column, 0 in all others."""
+def seed(delta, stride, column, rows):
+    """Delta = 1 in a column, 0 in all others."""
     for i in range(rows * stride):
         delta[i] = delta.dtype.type(0)
     for n in range(rows):
-        delta[n * stride + output] = delta.dtype.type(1)
+        delta[n * stride + column] = delta.dtype.type(1)
+
+
+@inner
+def copy_column(target, at, size, step, source, source_at, stride, rows, width):
+    """Copy rows of `width` entries to every `step`-th entry of rows `size` apart."""
+    for n in range(rows):
+        for j in range(width):
+            target[at + n * size + j * step] = source[source_at + n * stride + j]
 
 
 @block(
     "jacobian",
-    first=np.int64,  # the calls of a way back: from, to
+    forward=np.int64,  # 1: derivatives by one input at a time, 0: of one output at a time
+    first=np.int64,  # the calls of such a way: from, to
     last=np.int64,
     inputs=np.int64,  # of the network
-    delta=np.int64,  # of the input of the network, and its stride
-    delta_stride=np.int64,
+    begin=np.int64,  # where its delta lies before, and after; their strides
+    begin_stride=np.int64,
+    end=np.int64,
+    end_stride=np.int64,
 )
 def _jacobian(task, op, job, row, rows, at):
     if task == FORWARD:
-        size = op.width_in * op.inputs  # of a row's matrix, (O, I)
-        for output in range(op.width_in):
-            seed(vector(job.work, op.dx + at * op.x_stride, rows * op.x_stride), op.x_stride, output, rows)
+        outputs, inputs = op.width_in, op.inputs
+        place, size, end = row * outputs * inputs, outputs * inputs, op.end + at * op.end_stride
+        for i in range(inputs if op.forward else outputs):
+            seed(vector(job.work, op.begin + at * op.begin_stride, rows * op.begin_stride), op.begin_stride, i, rows)
             for c in range(op.first, op.last):
                 chosen = job.calls[c]
                 call(job.ops[chosen.op], chosen.task, job, row, rows, at)
-            delta, place = op.delta + at * op.delta_stride, row * size + output * op.inputs
-            copy_rows(job.y, place, size, job.work, delta, op.delta_stride, rows, op.inputs)
+            if op.forward:
+                copy_column(job.y, place + i, size, inputs, job.work, end, op.end_stride, rows, outputs)
+            else:
+                copy_rows(job.y, place + i * inputs, size, job.work, end, op.end_stride, rows, inputs)
 
 
 class Jacobian(Op):
-    """``y[n, o] = d out[n, o] / d x[n]``, behind the last layer; a program fills in the calls and the delta of its input.
+    """``y[n, o] = d out[n, o] / d x[n]``, behind the last layer; a program fills in the calls.
 
-    Reads the trace of the rows at hand once for each output, while it is in the cache. Needs no memory for the rows of a batch.
+    Reads the trace of the rows at hand once for each output (or input), while it is in the cache: no trace of a batch is kept.
     """
 
     block: Block = _jacobian
