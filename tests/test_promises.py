@@ -159,8 +159,8 @@ def scheduled():
 
 def with_momentum():
     """The optimizers whose momentum a schedule may cycle."""
-    optimizers = cases(registry.optimizers)
-    return [(kind, {"lr": 0.01} | case) for kind, case in optimizers if {"momentum", "betas"} & {*signature(kind).parameters}]
+    optimizers = [(kind, {"lr": 0.01} | case) for kind, case in cases(registry.optimizers) if not kind.constant_momentum]
+    return [(kind, case) for kind, case in optimizers if {"momentum", "betas"} & {*signature(kind).parameters}]
 
 
 #: The momentum changes at each step.

@@ -91,6 +91,8 @@ class Optimizer:
 
     update: Callable[..., Any]
     state: tuple[str, ...] = ()
+    #: Whether the formula holds only while the momentum, or beta1, stays as it is: no schedule may cycle it then.
+    constant_momentum: ClassVar[bool] = False
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -313,6 +315,8 @@ class Optimizer:
 
     def _with_momentum(self, group: dict[str, Any], momentum: Any) -> dict[str, Any]:
         """What of a group holds its momentum, with another one: a number, or an array with one for each step."""
+        if self.constant_momentum:
+            raise ValueError(f"the momentum of {type(self).__name__} must stay as it is: cycle_momentum=False leaves it alone")
         if "betas" in self._defaults:
             return {"betas": (momentum, *group["betas"][1:])}
         if "momentum" in self._defaults:

@@ -72,6 +72,9 @@ def test_optimizer_without_momentum_is_refused():
         schedule = entry(optimizer, **options, cycle_momentum=False)
         assert schedule.momentum(3) is None
         schedule.step()
+    constant = type("Constant", (fm.SGD,), {"constant_momentum": True})([fm.Parameter((1,))])
+    with pytest.raises(ValueError, match="the momentum of Constant must stay as it is: cycle_momentum=False leaves it alone"):
+        fm.OneCycleLR(constant, **ONE)
 
 
 def test_groups_have_their_own_ends():
