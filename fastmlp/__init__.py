@@ -4,7 +4,24 @@ from fastmlp import datasets, init
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
 from fastmlp.derivatives import jacobian
-from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.modules import (
+    GELU,
+    Activation,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    Module,
+    PReLU,
+    ReLU,
+    RMSNorm,
+    Scale,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from fastmlp.optim import SGD, Adam, Optimizer
 from fastmlp.optim.schedules import (
     ConstantLR,
@@ -45,9 +62,11 @@ __all__ = [
     "L1Loss",
     "LRScheduler",
     "LambdaLR",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LinearLR",
+    "LogSoftmax",
     "MSELoss",
     "Module",
     "MultiStepLR",
@@ -55,13 +74,17 @@ __all__ = [
     "NonFiniteLossError",
     "OneCycleLR",
     "Optimizer",
+    "PReLU",
     "Parameter",
     "PolynomialLR",
+    "RMSNorm",
     "ReLU",
     "ReduceLROnPlateau",
+    "Scale",
     "Sequential",
     "SequentialLR",
     "Sigmoid",
+    "Softmax",
     "StepLR",
     "Tanh",
     "__version__",

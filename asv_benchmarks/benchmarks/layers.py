@@ -62,7 +62,7 @@ class Forward(Timed):
 
     params = (entries.layers(), DTYPES)
     param_names = ("layer", "dtype")
-    covers = ("blocks.linear",)
+    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "blocks.softmax")
 
     def setup(self, entry, dtype):
         pin(1)
@@ -77,7 +77,7 @@ class Backward(Timed):
 
     params = (entries.layers(), DTYPES)
     param_names = ("layer", "dtype")
-    covers = ("blocks.linear",)
+    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "blocks.softmax")
 
     def setup(self, entry, dtype):
         pin(1)
@@ -92,7 +92,7 @@ class Update(Timed):
 
     params = (entries.layers(), DTYPES)
     param_names = ("layer", "dtype")
-    covers = ("blocks.linear",)
+    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "columns.add_products")
 
     def setup(self, entry, dtype):
         pin(1)

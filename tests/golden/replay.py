@@ -80,27 +80,36 @@ def check_criterion(entry, cases, record):
 def check_layer(entry, cases, record):
     """Outputs, gradients of the input and of the parameters.
 
-    A number may be off by the roundings of a sum over a row, or over the batch, of numbers as large as the largest beside it.
+    A number may be off by the roundings of a sum, along a row or over the batch, of numbers as large as the largest that may
+    stand there: of an output, the largest beside it; of a gradient, an upstream gradient times a slope as well, since that may
+    cancel. Where a row is normalized, the slope is of the order of the largest output by the largest input, or up to
+    1 / sqrt(eps) where its numbers are equal.
     """
     x = record["x"]
-    rows, width = x.shape
+    dtype, (rows, width) = x.dtype, x.shape
+    equal = (x == x[:, :1]).all(axis=1, keepdims=True)
+    roundings = 4 * (rows + width + 8) * eps(dtype)
 
-    def assert_near(ours, theirs, axis):
-        assert ours.dtype == x.dtype
-        size = np.abs(theirs) + np.abs(theirs).max(axis=axis, keepdims=True, initial=0)
-        assert_agrees(ours, theirs, 4 * (rows + width + 8) * eps(x.dtype) * size + tiny(x.dtype))
+    def largest(array, axis=1):
+        return np.abs(array).max(axis=axis, keepdims=True, initial=0)
 
     for number, case in enumerate(cases):
         given = part_of(record, f"{number}.")
         module = registry.made(entry, case, width)
-        model = fm.Sequential(module, dtype=x.dtype)
+        model = fm.Sequential(module, dtype=dtype)
         module.load_state_dict(part_of(given, "start."))
-        assert_near(model(x), given["y"], 1)
-        assert_near(model.backward(given["dy"]), given["dx"], 1)
+        dy, y, dx = (given[name] for name in ("dy", "y", "dx"))
+        ours = model(x), model.backward(dy)
+        assert [array.dtype for array in ours] == [dtype, dtype]
+        assert_agrees(ours[0], y, roundings * largest(y))
+        slope = np.where(equal, 320, np.maximum(1, largest(y) / np.maximum(largest(x), 1e-8)))
+        assert_agrees(ours[1], dx, roundings * (largest(dx) + largest(dy) * slope))
         gradients = part_of(given, "grad.")
         assert gradients.keys() == dict(module.named_parameters()).keys()
         for name, parameter in module.named_parameters():
-            assert_near(parameter.grad, gradients[name], None)
+            factor = np.maximum(largest(y, None), largest(np.where(equal, 320 * x, 0), None))
+            size = largest(gradients[name], None) + largest(dy, None) * factor
+            assert_agrees(parameter.grad, gradients[name], roundings * size.item())
 
 
 def split(vector, parameters):

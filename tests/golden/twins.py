@@ -19,9 +19,24 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
 
+class Scale(torch.nn.Module):
+    """A factor for each feature, which PyTorch has no layer for."""
+
+    def __init__(self, features: int, init: float = 1.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((features,), init))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+#: Twins that are not in torch.nn.
+OWN = {"Scale": Scale}
+
+
 def _module(name: str, case: dict, width: int) -> torch.nn.Module:
     """The twin of an activation or a layer, for inputs of this width."""
-    return getattr(torch.nn, name)(**registry.filled(case, width))
+    return (OWN.get(name) or getattr(torch.nn, name))(**registry.filled(case, width))
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
