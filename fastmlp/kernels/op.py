@@ -246,6 +246,8 @@ class Op:
     gives_losses = False
     #: Of an optimizer: how many scalars it reads for each step, and the first of them.
     scalars = first_scalar = 0
+    #: Whether the matrix of its derivatives is: then the way back of a delta is the way forward of a derivative, too.
+    symmetric = False
     #: Flops for each row on the way forward, where they count.
     flops = 0
     #: Where it is max(x, floor) of each number: what an op before it may absorb.
@@ -271,7 +273,7 @@ class Op:
 
         Calls of its block: a task each, and what is different in the record. None: not possible.
         """
-        return None
+        return [({"dx": record.dy, "dy": record.dx}, BACKWARD)] if self.symmetric else None
 
     def costs(self, lanes: int) -> tuple[int, float] | None:
         """Vectors of multiply-adds: of a row, features along the vectors, and of a vector of rows. None: not possible."""

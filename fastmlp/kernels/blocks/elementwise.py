@@ -50,6 +50,7 @@ class Elementwise(Op):
     """``y = value(x, *constants)`` for each number; beyond the width, too, where nobody reads it."""
 
     in_place = True
+    symmetric = True
 
     def __init__(
         self,
@@ -66,9 +67,6 @@ class Elementwise(Op):
         self.block = elementwise_block(f"elementwise-{name}", value, slope, len(constants))
         self.reads_x_backward = saves == "x" or slope is None  # a derived one reads x
         self.reads_y_backward = not self.reads_x_backward
-
-    def tangent(self, record: Any) -> list[tuple[dict[str, int], int]]:
-        return [({"dx": record.dy, "dy": record.dx}, BACKWARD)]  # a product with the slope, whichever way
 
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.saved = record.x if self.reads_x_backward else record.y
