@@ -335,6 +335,10 @@ class Program:
     def __str__(self) -> str:
         letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", ACCUMULATE: "A"}
         kinds = {ROWS: "rows", UNITS: "units"}
+
+        def names_of(calls: Sequence[Call]) -> list[str]:
+            return [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
+
         lines = []
         for number, (first, loop, last) in enumerate(self.passes):
             if len(self.passes) > 1:
@@ -342,9 +346,12 @@ class Program:
             for p in range(first, last):
                 phase = self.phases[p]
                 calls = self.calls[phase["first"] : phase["last"]]
-                names = [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
+                names = names_of(calls)
                 once = " once" if p < loop else ""
                 lines.append(f"{kinds[phase['kind']]}{once}: {', '.join(_counted(names))}")
+        inner = self.calls[self.phases[-1]["other_last"] :] if self.phases else []
+        if inner:
+            lines.append(f"again and again: {', '.join(_counted(names_of(inner)))}")
         return "\n".join(lines)
 
 
