@@ -16,6 +16,9 @@ class Rates:
     def __init__(self, optimizer: Optimizer, schedule: LRScheduler | None, first_epoch: int, batches: int):
         self.optimizer, self.schedule = optimizer, schedule
         self._first_epoch, self._batches = first_epoch, batches
+        # What a schedule has said when it was checked.
+        self._rates: dict[int, list[float]] = {}
+        self._momenta: dict[int, list[float] | None] = {}
         # A schedule that has begun goes on from where it is; a fresh one begins where the run does.
         self._first = 0
         if schedule is not None:
@@ -33,14 +36,15 @@ class Rates:
         if self.schedule is None:
             return np.repeat([[group["lr"]] for group in groups], steps, axis=1)
         units, places = self._units(epoch, batch, steps)
-        return np.array([self.schedule._rates(unit) for unit in units])[places].T if steps else np.zeros((len(groups), 0))
+        rates = [self._rates.get(unit) or self.schedule._rates(unit) for unit in units]
+        return np.array(rates)[places].T if steps else np.zeros((len(groups), 0))
 
     def momenta_of_steps(self, epoch: int, batch: int, steps: int) -> np.ndarray | None:
         """The momenta, as :meth:`of_steps`; None where the schedule leaves them alone."""
         if self.schedule is None or type(self.schedule).momentum is LRScheduler.momentum:
             return None
         units, places = self._units(epoch, batch, steps)
-        momenta = [self.schedule._momenta(unit) for unit in units]
+        momenta = [self._momenta.get(unit) or self.schedule._momenta(unit) for unit in units]
         if not any(momenta):
             return None
         now = [self.optimizer._momentum_of(group) for group in self.optimizer.param_groups]  # until the schedule's first
@@ -55,11 +59,11 @@ class Rates:
 
     def check(self, epochs: int, most: int) -> None:
         """Ask for the rates that come, `most` at most, so that a schedule's mistake shows before anything is trained."""
-        if self.schedule is not None:
-            count = epochs if self.schedule.interval == "epoch" else epochs * self._batches
-            for unit in range(min(count, most)):
-                self.schedule._rates(self._first + unit)
-                self.schedule._momenta(self._first + unit)
+        if self.schedule is None or self.schedule.takes_metric:
+            return
+        count = epochs if self.schedule.interval == "epoch" else epochs * self._batches
+        for unit in range(self._first, self._first + min(count, most)):
+            self._rates[unit], self._momenta[unit] = self.schedule._rates(unit), self.schedule._momenta(unit)
 
     def follow(self, epoch: int, batch: int) -> None:
         """Have the schedule count what has been trained, and put the rate of what comes next into force.
