@@ -313,6 +313,10 @@ class Optimizer:
         """A group's momentum, or its beta1."""
         return group["betas"][0] if "betas" in self._defaults else group["momentum"]
 
+    def _has_momentum(self) -> bool:
+        """Whether the state is that of a step with momentum, whatever a schedule makes of it."""
+        return "betas" in self._defaults or all(group["momentum"] for group in self.param_groups)
+
     def _with_momentum(self, group: dict[str, Any], momentum: Any) -> dict[str, Any]:
         """What of a group holds its momentum, with another one: a number, or an array with one for each step."""
         if self.constant_momentum:

@@ -64,6 +64,8 @@ class Rates:
         count = epochs if self.schedule.interval == "epoch" else epochs * self._batches
         for unit in range(self._first, self._first + min(count, most)):
             self._rates[unit], self._momenta[unit] = self.schedule._rates(unit), self.schedule._momenta(unit)
+        if any(self._momenta.values()) and not self.optimizer._has_momentum():
+            raise ValueError("the schedule changes the momentum, which is 0 at the moment: begin with one above 0")
 
     def follow(self, epoch: int, batch: int) -> None:
         """Have the schedule count what has been trained, and put the rate of what comes next into force.

@@ -65,7 +65,7 @@ class LRScheduler:
         raise NotImplementedError(f"{type(self).__name__} has no rate(epoch)")
 
     def momentum(self, epoch: int) -> float | None:
-        """The momentum of an epoch (or step), or beta1 of an optimizer with betas; None where the schedule has no say in it."""
+        """The momentum of an epoch (or step), or beta1 of an optimizer with betas; None as long as it has no say in that."""
         return None
 
     def step(self, epochs: int = 1) -> None:

@@ -130,6 +130,18 @@ def test_fit_refuses_more_steps_than_the_cycle_has_before_it_trains():
     assert_same_bits(flat(model), before)
 
 
+def test_fit_refuses_a_momentum_that_begins_with_zero():
+    """The run would have no velocities."""
+    X, y = make_data(12, 2, 2)
+    model = make_net([2, 2])
+    optimizer, before = fm.SGD(model.parameters()), flat(model)
+    schedule = fm.OneCycleLR(optimizer, 0.5, total_steps=10)
+    optimizer.momentum = 0
+    with pytest.raises(ValueError, match="the schedule changes the momentum, which is 0 at the moment: begin with one above 0"):
+        fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1, schedule=schedule)
+    assert_same_bits(flat(model), before)
+
+
 def test_modules_in_python_get_the_momenta_too(dtype):
     """fit has another loop for them."""
 
