@@ -7,6 +7,7 @@ from fastmlp.derivatives import jacobian
 from fastmlp.modules import (
     GELU,
     Activation,
+    BatchNorm1d,
     Identity,
     LayerNorm,
     LeakyReLU,
@@ -40,7 +41,7 @@ from fastmlp.optim.schedules import (
     SequentialLR,
     StepLR,
 )
-from fastmlp.parameters import Parameter
+from fastmlp.parameters import Buffer, Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "BatchNorm1d",
+    "Buffer",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",

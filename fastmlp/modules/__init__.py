@@ -1,6 +1,7 @@
 """Networks and their parts."""
 
 from fastmlp.modules.activation import Activation
+from fastmlp.modules.batch_norm import BatchNorm1d
 from fastmlp.modules.gelu import GELU
 from fastmlp.modules.identity import Identity
 from fastmlp.modules.layer_norm import LayerNorm
@@ -20,6 +21,7 @@ from fastmlp.modules.tanh import Tanh
 __all__ = [
     "GELU",
     "Activation",
+    "BatchNorm1d",
     "Identity",
     "LayerNorm",
     "LeakyReLU",

@@ -68,19 +68,24 @@ def activation(name: str, cases, x: np.ndarray, dy: np.ndarray) -> dict[str, np.
 def layer(name: str, cases, x: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Outputs and gradients for each case; its parameters and the upstream gradient are drawn.
 
-    Those of case 0 are ``0.y``, ``0.dx``, ...; the parameters are ``0.start.weight``, their gradients ``0.grad.weight``.
+    Those of case 0 are ``0.y``, ``0.dx``, ...; the parameters are ``0.start.weight``, their gradients ``0.grad.weight``. Of a
+    layer with buffers there are also ``0.after.running_mean``, and what it gives in evaluation mode, ``0.evaluated``.
     """
     record = {"x": x}
     for number, case in enumerate(cases):
         twin, given = _module(name, case, x.shape[1]).to(_tensor(x).dtype), _tensor(x).requires_grad_()
         sizes = [parameter.numel() for parameter in twin.parameters()]
         _load(twin, rng.standard_normal(sum(sizes), np.float32).astype(x.dtype))
+        start = {key: array.detach().clone() for key, array in twin.state_dict().items()}
         out = twin(given)
         dy = rng.standard_normal(out.shape, np.float32).astype(x.dtype)
-        arrays = {"dy": dy} | {f"start.{key}": parameter.detach().numpy() for key, parameter in twin.named_parameters()}
+        arrays = {"dy": dy} | {f"start.{key}": array.numpy() for key, array in start.items()}
         out.backward(_tensor(dy))
         arrays |= {"y": out.detach().numpy(), "dx": given.grad.numpy()}
         arrays |= {f"grad.{key}": parameter.grad.numpy() for key, parameter in twin.named_parameters()}
+        if buffers := dict(twin.named_buffers()):
+            arrays |= {f"after.{key}": array.numpy() for key, array in buffers.items()}
+            arrays["evaluated"] = twin.eval()(given).detach().numpy()
         record |= {f"{number}.{key}": array for key, array in arrays.items()}
     return record
 

@@ -50,6 +50,9 @@ def test_layer_takes_each_row_for_itself_in_any_number_of_rows(dtype, rng):
             narrow = fm.Sequential(fm.Linear(width, width, dtype=dtype), registry.made(entry, case, width), dtype=dtype)
             x = normal(rng, (small(67, 5), width), dtype)
             for network in (model, narrow):
+                if entry.least_rows > 1:  # it is of the whole batch, but in evaluation mode
+                    network(x)
+                    network.eval()
                 y = network(x)
                 assert_same_bits(network.predict(x), y)
                 assert_same_bits(network.predict(x, threads=2), y)
