@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.parameters import Parameter
+from fastmlp.parameters import Buffer, Parameter
 
 __all__ = [
     "apply",
@@ -314,7 +314,7 @@ def apply(
             )
     generator = checks.as_generator(rng)
     for module in model.modules():  # type: ignore[attr-defined]
-        own = [value for value in vars(module).values() if isinstance(value, Parameter)]
+        own = [value for value in vars(module).values() if isinstance(value, Parameter) and not isinstance(value, Buffer)]
         matrices = [parameter for parameter in own if len(parameter.shape) == 2]
         for parameter in own:
             if weight is not None and len(parameter.shape) == 2:

@@ -167,6 +167,19 @@ def test_apply_draws_all_weights_from_one_generator():
     assert (linear(np.ones((1, 2))) == 3).all()
 
 
+def test_apply_leaves_norms_and_buffers_alone():
+    class Own(fm.Module):
+        def __init__(self):
+            self.table, self.weight, self.bias = fm.Buffer((2, 2)), fm.Parameter((2, 2)), fm.Parameter((2,))
+
+    model = fm.Sequential(fm.Linear(3, 2), fm.BatchNorm1d(2), Own())
+    init.apply(model, init.ones_, bias=init.ones_)
+    for module, expected in ((model[0], 1), (model[2], 1), (model[1], 0)):
+        assert (module.bias.data == expected).all()
+    assert not model[2].table.data.any()
+    assert (model[2].weight.data == 1).all()
+
+
 def test_apply_of_a_module_goes_through_its_parts():
     model, seen = net(), []
     assert model.apply(seen.append) is model
