@@ -1,8 +1,9 @@
 """fastmlp: multilayer perceptrons on a CPU, at the limit of the processor."""
 
-from fastmlp import datasets, math
+from fastmlp import datasets, init, math
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
+from fastmlp.derivatives import jacobian
 from fastmlp.gradients import GradcheckError, gradcheck
 from fastmlp.modules import (
     CELU,
@@ -37,7 +38,24 @@ from fastmlp.modules import (
     Softsign,
     Tanh,
 )
-from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
+from fastmlp.optim import SGD, Adam, Optimizer
+from fastmlp.optim.schedules import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiplicativeLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 from fastmlp.parameters import Buffer, Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
@@ -52,11 +70,15 @@ __all__ = [
     "AlphaDropout",
     "BatchNorm1d",
     "Buffer",
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
     "Criterion",
     "CrossEntropyLoss",
+    "CyclicLR",
     "Dropout",
     "ElementwiseLoss",
+    "ExponentialLR",
     "GradcheckError",
     "Hardsigmoid",
     "Hardswish",
@@ -66,32 +88,43 @@ __all__ = [
     "Identity",
     "L1Loss",
     "LRScheduler",
+    "LambdaLR",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LinearLR",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
     "Mish",
     "Module",
+    "MultiStepLR",
+    "MultiplicativeLR",
     "NonFiniteLossError",
+    "OneCycleLR",
     "Optimizer",
     "PReLU",
     "Parameter",
+    "PolynomialLR",
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "ReduceLROnPlateau",
     "Scale",
     "Sequential",
+    "SequentialLR",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
     "Softsign",
+    "StepLR",
     "Tanh",
     "__version__",
     "datasets",
     "fit",
     "gradcheck",
+    "init",
+    "jacobian",
     "math",
 ]

@@ -147,7 +147,33 @@ def test_optimizer_matches_torch(name, rng):
 def test_schedule_matches_torch(name, rng):
     entry = registry.schedules()[name]
     for lr in rng.uniform(1e-4, 1, 3).tolist():
-        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, 100))
+        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, inputs.metrics(100)))
+
+
+def test_schedules_of_groups_match_torch():
+    """Options of their own for each group; rates and momenta of both."""
+    trials = [
+        ("OneCycleLR", {"max_lr": [0.1, 0.2], "total_steps": 50, "base_momentum": [0.5, 0.6], "max_momentum": [0.8, 0.9]}),
+        ("CyclicLR", {"base_lr": [0.01, 0.02], "max_lr": [0.1, 0.2], "step_size_up": 4, "base_momentum": [0.5, 0.6]}),
+        ("LambdaLR", {"lr_lambda": [lambda t: 0.9**t, lambda t: 1 / (1 + t)]}),
+        ("MultiplicativeLR", {"lr_lambda": [lambda _: 0.9, lambda t: 1 - 1 / (1 + t)]}),
+        ("ReduceLROnPlateau", {"patience": 0, "factor": 0.5, "min_lr": [0.01, 0.04]}),
+        ("CosineAnnealingLR", {"T_max": 9, "eta_min": 0.05}),
+    ]
+    for name, case in trials:
+        for kind, momentum in (("SGD", {"momentum": 0.9}), ("Adam", {"betas": (0.7, 0.99)})):
+            theirs = getattr(torch.optim, kind)(
+                [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.3, 0.1)], **momentum
+            )
+            ours = getattr(fm, kind)([{"params": fm.Parameter((1,)), "lr": lr} for lr in (0.3, 0.1)], **momentum)
+            twin, schedule = getattr(torch.optim.lr_scheduler, name)(theirs, **case), getattr(fm, name)(ours, **case)
+            for metric in inputs.metrics(40).tolist():
+                for one, other in zip(ours.param_groups, theirs.param_groups):
+                    for key in ("lr", *momentum):
+                        np.testing.assert_allclose(one[key], other[key], rtol=1e-12, atol=1e-15, err_msg=f"{name}: {key}")
+                theirs.step()
+                for made in (twin, schedule):
+                    made.step(*[metric] * schedule.takes_metric)
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])

@@ -159,22 +159,25 @@ def check_optimizer(entry, cases, record, dtype, shapes):
 
 
 def check_schedule(entry, cases, record):
-    """The rates of all epochs, by hand, by number, and as `fit` leaves them."""
+    """The rates and momenta of all epochs, by hand, and as `fit` leaves them where it needs no metric."""
     lr, X = record["lr"].item(), np.ones((1, 1), np.float32)
-    for case, rates in zip(cases, record["rates"]):
-        by_hand, fitted = (entry(fm.SGD(fm.Linear(1, 1).parameters(), lr=lr), **case) for _ in range(2))
-        ours = []
-        for _ in rates:
-            ours += [by_hand.get_last_lr()[0]]
-            by_hand.step()
-        # PyTorch gets a rate from the one before it, so its roundings add up.
-        bound = 4 * len(rates) * eps(np.float64) * lr
-        assert_agrees(ours, rates, bound)
+    for case, rates, momenta in zip(cases, record["rates"], record["momenta"]):
         model = fm.Sequential(fm.Linear(1, 1))
-        optimizer = fm.SGD(model.parameters(), lr=lr)
-        fitted = entry(optimizer, **case)
-        fm.fit(model, fm.MSELoss(), optimizer, X, X, epochs=len(rates) - 1, schedule=fitted)
-        assert_agrees(optimizer.lr, rates[-1], bound)
+        optimizer = fm.SGD(model.parameters(), lr=lr, momentum=0.9)
+        by_hand = entry(optimizer, **case)
+        ours = [(optimizer.lr, optimizer.momentum)]
+        for metric in record["metrics"]:
+            by_hand.step(*[metric] * entry.takes_metric)
+            ours.append((optimizer.lr, optimizer.momentum))
+        # PyTorch gets a rate from the one before it, so its roundings add up.
+        expected = np.stack([rates, momenta], 1)
+        bound = 4 * len(rates) * eps(np.float64) * np.maximum(lr, expected.max(0))
+        assert_agrees(ours, expected, bound)
+        if not entry.takes_metric:
+            optimizer.lr, optimizer.momentum = lr, 0.9
+            fitted = entry(optimizer, **case)
+            fm.fit(model, fm.MSELoss(), optimizer, X, X, epochs=len(rates) - 1, schedule=fitted)
+            assert_agrees((optimizer.lr, optimizer.momentum), expected[-1], bound)
 
 
 def check_training(trials, record, dtype, *, widths, epochs, batch_size):

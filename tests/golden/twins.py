@@ -5,6 +5,9 @@ Nothing here knows an entry of the registry by name: a twin is PyTorch's class o
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -172,19 +175,27 @@ def optimizer(
     return record | {"params": np.stack(record["params"])}
 
 
-def schedule(name: str, cases, lr: float, steps: int) -> dict[str, np.ndarray]:
-    """The learning rates of epochs 0 .. steps, for each case."""
-    rates = []
+def schedule(name: str, cases, lr: float, metrics: np.ndarray) -> dict[str, np.ndarray]:
+    """Learning rates and momenta of epoch 0 and after each of the `metrics`, which some schedules are told; for each case."""
+    record = {"lr": np.array(lr), "metrics": metrics, "rates": [], "momenta": []}
     for case in cases:
-        sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
-        twin = getattr(torch.optim.lr_scheduler, name)(sgd, **case)
-        rates.append([lr_now := sgd.param_groups[0]["lr"]])
-        for _ in range(steps):
+        sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+        twin = _schedule(name, sgd, case)
+        groups = [dict(sgd.param_groups[0])]
+        for metric in metrics.tolist():
             sgd.step()
-            twin.step()
-            lr_now = sgd.param_groups[0]["lr"]
-            rates[-1].append(float(lr_now))
-    return {"lr": np.array(lr), "rates": np.array(rates)}
+            twin.step(*[metric] * ("metrics" in inspect.signature(twin.step).parameters))
+            groups.append(dict(sgd.param_groups[0]))
+        record["rates"].append([float(group["lr"]) for group in groups])
+        record["momenta"].append([float(group["momentum"]) for group in groups])
+    return record | {key: np.array(record[key]) for key in ("rates", "momenta")}
+
+
+def _schedule(name: str, sgd: torch.optim.SGD, case):
+    """A schedule; where the case lists what makes schedules of an optimizer, their twins."""
+    parts = {key: value for key, value in case.items() if isinstance(value, list) and isinstance(value[0], partial)}
+    twins = {key: [_schedule(part.func.__name__, sgd, part.keywords) for part in value] for key, value in parts.items()}
+    return getattr(torch.optim.lr_scheduler, name)(sgd, **case | twins)
 
 
 def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[float]:

@@ -117,6 +117,7 @@ class PReLU(VectorOp):
 
     block: Block = _prelu
     name = "prelu"
+    symmetric = True
 
     def __init__(self, width: int, weight: int, shared: bool):
         super().__init__(width, weight)

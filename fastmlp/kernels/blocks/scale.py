@@ -75,3 +75,4 @@ class Scale(VectorOp):
 
     block: Block = _scale
     name = "scale"
+    symmetric = True

@@ -128,6 +128,7 @@ class Softmax(Op):
     def __init__(self, width: int, logarithm: bool):
         super().__init__(width, width)
         self.logarithm, self.name = logarithm, "log_softmax" if logarithm else "softmax"
+        self.symmetric = not logarithm
 
     def costs(self, lanes: int) -> None:
         """Not with the rows along the vectors: the sums over a row would have another order."""
