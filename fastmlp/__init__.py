@@ -4,7 +4,22 @@ from fastmlp import datasets
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
 from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
-from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
+from fastmlp.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    CosineAnnealingLR,
+    Lion,
+    LRScheduler,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
 from fastmlp.parameters import Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
@@ -12,7 +27,11 @@ __all__ = [
     "GELU",
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "CosineAnnealingLR",
     "Criterion",
     "CrossEntropyLoss",
@@ -24,12 +43,17 @@ __all__ = [
     "LRScheduler",
     "LeakyReLU",
     "Linear",
+    "Lion",
     "MSELoss",
     "Module",
+    "NAdam",
     "NonFiniteLossError",
     "Optimizer",
     "Parameter",
+    "RAdam",
+    "RMSprop",
     "ReLU",
+    "Rprop",
     "Sequential",
     "Sigmoid",
     "Tanh",

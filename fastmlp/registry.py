@@ -2,7 +2,7 @@
 
 No list is edited by hand: a class that the package exports is an entry of its family. Tests, golden numbers, benchmarks and the
 documentation go through the entries, and through the ``cases`` of each entry: dictionaries of keyword arguments. The twin of an
-entry is PyTorch's class of the same name.
+entry is PyTorch's class of the same name; tests/golden/twins.py has those that PyTorch lacks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,32 @@
 """Optimizers and learning-rate schedules."""
 
+from fastmlp.optim.adadelta import Adadelta
+from fastmlp.optim.adagrad import Adagrad
 from fastmlp.optim.adam import Adam
+from fastmlp.optim.adamax import Adamax
+from fastmlp.optim.adamw import AdamW
+from fastmlp.optim.lion import Lion
+from fastmlp.optim.nadam import NAdam
 from fastmlp.optim.optimizer import Optimizer
+from fastmlp.optim.radam import RAdam
+from fastmlp.optim.rmsprop import RMSprop
+from fastmlp.optim.rprop import Rprop
 from fastmlp.optim.schedule import CosineAnnealingLR, LRScheduler
 from fastmlp.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "CosineAnnealingLR", "LRScheduler", "Optimizer"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "CosineAnnealingLR",
+    "LRScheduler",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+]

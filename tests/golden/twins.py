@@ -1,9 +1,13 @@
 """What PyTorch answers: for inputs in NumPy's arrays, a record of inputs and outputs. The other side is replay.py.
 
-Nothing here knows an entry of the registry by name: a twin is PyTorch's class of the same name, made with the same arguments.
+A twin is PyTorch's class of the same name, made with the same arguments; where PyTorch has none, it stands in :class:`Own`.
+Nothing else here knows an entry of the registry by name.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,6 +16,43 @@ __all__ = ["activation", "criterion", "linear", "network", "optimizer", "schedul
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
+
+
+class Own:
+    """Twins that PyTorch lacks, by name."""
+
+    class Lion(torch.optim.Optimizer):
+        """Algorithm 2 of arXiv:2302.06675."""
+
+        def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, *, maximize=False):
+            super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+        @torch.no_grad()
+        def step(self):
+            for group in self.param_groups:
+                lr, (beta1, beta2) = group["lr"], group["betas"]
+                for p in group["params"]:
+                    m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                    g = -p.grad if group["maximize"] else p.grad
+                    update = (beta1 * m + (1 - beta1) * g).sign()
+                    p.sub_(lr * (update + group["weight_decay"] * p))
+                    m.mul_(beta2).add_((1 - beta2) * g)
+
+
+def _twin(module, name: str) -> type:
+    """PyTorch's class, or our own."""
+    return getattr(Own, name, None) or getattr(module, name)
+
+
+@contextmanager
+def _in_double() -> Iterator[None]:
+    """Numbers of PyTorch's own in float64: NAdam keeps a product of factors in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -52,6 +93,7 @@ def criterion(name: str, cases, out: np.ndarray, y: np.ndarray) -> dict[str, np.
     return record | {"loss": np.array(record["loss"]), "dout": np.stack(record["dout"])}
 
 
+@_in_double()
 def optimizer(
     name: str, cases, shapes, start: np.ndarray, gradients: np.ndarray, factors: np.ndarray, kept: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -64,7 +106,7 @@ def optimizer(
     sizes = [int(np.prod(shape)) for shape in shapes]
     for number, case in enumerate(cases):
         twins = [torch.nn.Parameter(part.reshape(shape)) for part, shape in zip(_tensor(start).split(sizes), shapes)]
-        steps, trajectory = getattr(torch.optim, name)(twins, **case), []
+        steps, trajectory = _twin(torch.optim, name)(twins, **case), []
         for gradient, factor in zip(gradients, factors):
             steps.param_groups[0]["lr"] *= float(factor)
             for twin, part in zip(twins, _tensor(gradient).split(sizes)):
@@ -110,6 +152,7 @@ def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[floa
     return losses
 
 
+@_in_double()
 def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths, epochs: int, batch_size: int) -> dict:
     """Parameters and losses of Linear, activation, Linear, for each trial: (name, case) of activation, loss, optimizer."""
     record = {"start": start, "x": x, "y": y, "trained": [], "losses": []}
@@ -118,7 +161,7 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
         nn = torch.nn
         model = nn.Sequential(nn.Linear(wide, middle), getattr(nn, act)(**act_case), nn.Linear(middle, narrow)).double()
         _load(model, start)
-        steps = getattr(torch.optim, opt)(model.parameters(), **opt_case)
+        steps = _twin(torch.optim, opt)(model.parameters(), **opt_case)
         record["losses"].append(
             _steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size)
         )
