@@ -81,7 +81,7 @@ class SGD(Optimizer):
         {"lr": 0.05, "momentum": 0.9},
         {"lr": 0.05, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02},
         {"lr": 0.05, "momentum": 0.9, "nesterov": True},
-        {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.02, "nesterov": True, "maximize": True},
+        {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.02, "nesterov": True},
     )
 
     def __init__(

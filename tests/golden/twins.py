@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["activation", "criterion", "linear", "network", "optimizer", "schedule", "training"]
+__all__ = ["activation", "criterion", "grouped", "linear", "network", "optimizer", "schedule", "training"]
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
@@ -167,6 +167,22 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
         )
         record["trained"].append(_vector(model.parameters()))
     return record | {"trained": np.stack(record["trained"]), "losses": np.array(record["losses"])}
+
+
+@_in_double()
+def grouped(name: str, case, options, start: np.ndarray, x: np.ndarray, y: np.ndarray, *, steps: int, T_max: int) -> np.ndarray:
+    """Parameters of Linear(3, 9), Tanh, Linear(9, 2) after steps over the whole data; weights and biases have `options` each."""
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(3, 9), nn.Tanh(), nn.Linear(9, 2)).double()
+    _load(model, start)
+    params = list(model.parameters())
+    groups = [{"params": params[i::2]} | options[i] for i in range(2)]
+    optimizer = _twin(torch.optim, name)(groups, **case)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=T_max)
+    for _ in range(steps):
+        _steps(model, nn.MSELoss(), optimizer, x, y, epochs=1, batch_size=len(x))
+        schedule.step()
+    return _vector(params)
 
 
 def linear(weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:

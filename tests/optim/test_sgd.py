@@ -217,3 +217,12 @@ def test_momentum_may_be_turned_on_and_off(dtype, rng):
     expected = [p.data - 0.1 * (g2 + (g3 + 0.5 * g2)) for p, g2, g3 in zip(twin.parameters(), steps[2], steps[3])]
     for parameter, values in zip(model.parameters(), expected):
         assert_within(parameter.data, values, 20 * eps(dtype))
+
+
+def test_maximize_is_a_step_by_the_gradient_of_the_other_sign(dtype, rng):
+    for options in OPTIONS:
+        up, down = make_net([3, 5, 2], dtype=dtype), make_net([3, 5, 2], dtype=dtype)
+        steps = gradients(up, 3, rng)
+        take(up, fm.SGD(up.parameters(), lr=0.05, **options, maximize=True), steps)
+        take(down, fm.SGD(down.parameters(), lr=0.05, **options), [[-g for g in step] for step in steps])
+        assert_same_bits(flat(up), flat(down))
