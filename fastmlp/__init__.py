@@ -3,7 +3,25 @@
 from fastmlp import datasets
 from fastmlp._version import __version__
 from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, HuberLoss, L1Loss, MSELoss
-from fastmlp.modules import GELU, Activation, Identity, LeakyReLU, Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from fastmlp.modules import (
+    GELU,
+    Activation,
+    BatchNorm1d,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    Module,
+    PReLU,
+    ReLU,
+    RMSNorm,
+    Scale,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from fastmlp.optim import (
     SGD,
     Adadelta,
@@ -20,7 +38,7 @@ from fastmlp.optim import (
     RMSprop,
     Rprop,
 )
-from fastmlp.parameters import Parameter
+from fastmlp.parameters import Buffer, Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
@@ -32,6 +50,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "BatchNorm1d",
+    "Buffer",
     "CosineAnnealingLR",
     "Criterion",
     "CrossEntropyLoss",
@@ -41,21 +61,27 @@ __all__ = [
     "Identity",
     "L1Loss",
     "LRScheduler",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Lion",
+    "LogSoftmax",
     "MSELoss",
     "Module",
     "NAdam",
     "NonFiniteLossError",
     "Optimizer",
+    "PReLU",
     "Parameter",
     "RAdam",
+    "RMSNorm",
     "RMSprop",
     "ReLU",
     "Rprop",
+    "Scale",
     "Sequential",
     "Sigmoid",
+    "Softmax",
     "Tanh",
     "__version__",
     "datasets",

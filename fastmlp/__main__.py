@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     warmup.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES, help="for these dtypes (default: both)")
     commands.add_parser("info", help="say versions, processor, and where compiled kernels are kept")
-    commands.add_parser("items", help="list the activations, losses, optimizers and schedules there are, in Markdown")
+    commands.add_parser("items", help="list the activations, layers, losses, optimizers and schedules there are, in Markdown")
     chosen = parser.parse_args(arguments)
     if chosen.command == "warmup":
         return _warmup(chosen.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp import checks, structure
 from fastmlp.kernels.layout import row_stride, zeros
 
-__all__ = ["Parameter", "Storage", "gather"]
+__all__ = ["Buffer", "Parameter", "Storage", "gather", "spans_of"]
 
 
 class Storage:
@@ -67,6 +67,9 @@ class Parameter:
         The name in its model's ``state_dict``, ``"0.weight"`` for instance.
     size : int
         How many numbers it holds.
+    requires_grad : bool
+        Whether it is trained. It may be assigned: False freezes it, in :func:`fastmlp.fit` and by hand. Then no gradient is
+        computed for it (it is zero), and optimizers leave it, and what they keep for it, as it is.
 
     Notes
     -----
@@ -91,6 +94,7 @@ class Parameter:
         if len(self.shape) not in (1, 2):
             raise ValueError(f"a Parameter has one axis or two; got the shape {self.shape}")
         self.name = ""
+        self._requires_grad = True
         self._owner: weakref.ref | None = None
         self.replaced = False  # an optimizer that still holds it would train nothing
         self._place(Storage(self._span_in(checks.as_float_dtype(dtype)), checks.as_float_dtype(dtype)), 0)
@@ -102,6 +106,19 @@ class Parameter:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        value = checks.as_flag(value, "requires_grad")
+        if value is not self._requires_grad:
+            self._requires_grad = value
+            if not value:
+                self.grad_matrix[...] = 0
+            structure.changed()
 
     @property
     def owner(self) -> Any:
@@ -146,11 +163,11 @@ class Parameter:
     def __getstate__(self) -> dict:
         # Its own numbers only, not those of the network whose vector it lies in.
         numbers = {"data": np.array(self.data, order="C"), "grad": np.array(self.grad, order="C")}
-        return {"shape": self.shape, "name": self.name} | numbers
+        return {"shape": self.shape, "name": self.name, "requires_grad": self._requires_grad} | numbers
 
     def __setstate__(self, state: dict) -> None:
         self.__init__(state["shape"], state["data"].dtype)  # type: ignore[misc]
-        self.name = state["name"]
+        self.name, self._requires_grad = state["name"], state["requires_grad"]
         self._data[...], self._grad[...] = state["data"], state["grad"]
 
     @property
@@ -179,6 +196,33 @@ class Parameter:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype})"
 
 
+class Buffer(Parameter):
+    """Numbers of a module that lie beside its parameters and are no parameters: those of running statistics, say.
+
+    They are in the ``state_dict``; ``parameters()`` and optimizers do not have them, and no gradient is computed for them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(features,)``, or two axes.
+    dtype : dtype, default float32
+        float32 or float64.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.BatchNorm1d(3).running_var.data
+    array([1., 1., 1.], dtype=float32)
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype | type = np.float32):
+        super().__init__(shape, dtype)
+        self._requires_grad = False
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("Parameter", "Buffer", 1)
+
+
 def _has_shape(values: Any) -> bool:
     """Whether somebody has passed the numbers themselves, as to PyTorch's Parameter."""
     return isinstance(getattr(values, "shape", None), tuple) and len(values.shape) in (1, 2)
@@ -195,3 +239,15 @@ def gather(parameters: Iterable[Parameter], dtype: np.dtype) -> Storage:
         offset += size
     structure.changed()
     return storage
+
+
+def spans_of(parameters: Iterable[Parameter]) -> list[tuple[Storage, int, int]]:
+    """Where parameters lie, neighbours joined: storage, first entry, behind the last entry."""
+    spans: list[tuple[Storage, int, int]] = []
+    for parameter in parameters:
+        storage, start = parameter.storage, parameter.offset
+        end = start + parameter.span
+        if spans and spans[-1][0] is storage and spans[-1][2] == start:
+            start = spans.pop()[1]
+        spans.append((storage, start, end))
+    return spans

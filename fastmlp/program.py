@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.blocks.moves import Input, Output
+from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import RUN_AT, Job
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, zeros
@@ -20,10 +21,13 @@ from fastmlp.kernels.op import (
     BACKWARD,
     FORWARD,
     FORWARD_FEATURE_MAJOR,
+    GRADIENT_STATISTICS,
+    OP_SIZE,
     PHASE,
     PREPARE,
     ROWS,
     RUN,
+    STATISTICS,
     STEP,
     TASKS,
     UNIT,
@@ -69,6 +73,7 @@ class Program:
         self.passes: list[tuple[int, int, int]] = []
         self.records: list[Any] = [Fields(op.block.record) for op in self.ops]
         self._table: np.ndarray | None = None
+        self._counted: list[tuple[int, Any, str]] = []
         self._plan: dict[str, int] = {"losses": -1, "steps": 1, "kept": int(memory.backward)}
         self._lay_out(input_delta)
 
@@ -80,7 +85,7 @@ class Program:
         layers: Iterable[Op],
         loss: Op,
         updates: Sequence[Op],
-        group_of: Callable[[int], int],
+        group_of: Callable[[int], int | None],
         dtype: np.dtype,
         *,
         batch: int,
@@ -89,20 +94,26 @@ class Program:
         """Whole steps: rows gathered, forward, loss, backward, update.
 
         `updates` are the optimizer's ops, one for each group of parameters; `group_of` tells the group of the parameter that
-        begins at an offset.
+        begins at an offset, None for one that is not trained.
         """
         layers = fused(layers)
+        groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
+        for op in layers:
+            op.has_parameters &= any(groups.get(place) is not None for place in op.places())
         memory = Memory(dtype, batch, threads, backward=True)
-        ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates]
-        program = cls(ops, dtype, memory)
         first = len(layers) + 2
+        ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates]
+        if None in groups.values():
+            ops.append(Frozen())
+        program = cls(ops, dtype, memory)
+        update_of = {place: len(ops) - 1 if group is None else first + group for place, group in groups.items()}
         for op, record in zip(program.ops, program.records):
             if op.has_parameters:
-                record.optimizer = first + group_of(record.weight)
-                record.bias_optimizer = first + (group_of(record.bias) if record.has_bias else group_of(record.weight))
+                record.optimizer = update_of[record.weight]
+                record.bias_optimizer = update_of[record.bias] if record.has_bias else record.optimizer
         program._plan.update(gathers=1, scalars=sum(op.scalars for op in updates))
         program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
-        program._phase(ROWS, program._forward(FORWARD) + program._backward(BACKWARD), pool=POOL, sums=1)
+        program._rows(program._forward(FORWARD) + program._backward(BACKWARD), loss)
         program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
         program._pass(once=1)
         return program
@@ -114,18 +125,18 @@ class Program:
         memory = Memory(dtype, batch, 1, backward=True)
         ops = [Input(layers[0].width_in), *layers, Output(layers[-1].width_out)]
         program = cls(ops, dtype, memory, input_delta=True)
-        program._phase(ROWS, program._forward(FORWARD), pool=POOL)
+        program._rows(program._forward(FORWARD))
         program._pass()
         program._phase(UNITS, program._forward(PREPARE), pool=POOL)
-        program._phase(ROWS, program._backward(BACKWARD), pool=POOL)
+        program._rows(program._backward(BACKWARD))
         program._phase(UNITS, program._forward(ACCUMULATE), pool=POOL)
         program._pass(once=1)
         return program
 
     @classmethod
     def predicting(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
-        """One pass forward, which keeps nothing; the threads take rows as they come."""
-        layers = fused(layers)
+        """One pass forward in evaluation mode, which keeps nothing; the threads take rows as they come."""
+        layers = fused(chain.from_iterable(op.evaluated() for op in layers))
         lanes = REGISTER_BYTES // dtype.itemsize
         costs = [op.costs(lanes) for op in layers]
         row_cost = lane_cost = 0
@@ -207,11 +218,27 @@ class Program:
         return [
             (i, task)
             for i, (op, record) in enumerate(zip(self.ops, self.records))
-            if (chosen is None or id(op) in chosen) and task in op.tasks(record)
+            if (chosen is None or id(op) in chosen)
+            and task in op.tasks(record)
+            and (task not in (UPDATE, ACCUMULATE) or op.has_parameters or not op.places())
         ]
 
     def _backward(self, task: int) -> list[Call]:
         return self._forward(task)[::-1]
+
+    def _rows(self, calls: Sequence[Call], loss: Op | None = None) -> None:
+        """A phase by rows; or several, cut where an op first needs statistics of the whole batch. One completes the losses."""
+        place, before = 0, {FORWARD: STATISTICS, BACKWARD: GRADIENT_STATISTICS}
+        cuts = [i for i, (op, task) in enumerate(calls) if before.get(task) in self.ops[op].tasks(self.records[op])]
+        for cut in [*cuts, len(calls)]:
+            here = calls[place:cut]
+            if here:
+                complete = any(self.ops[op] is loss and task == FORWARD for op, task in here)
+                self._phase(ROWS, here, pool=POOL, sums=int(complete))
+            if cut < len(calls):
+                op, task = calls[cut]
+                self._phase(UNITS, [(op, before[task])], pool=POOL)
+            place = cut
 
     def _pass(self, once: int = 0) -> None:
         """Make a pass of the phases since the pass before; all but the first `once` of them are in every step."""
@@ -241,6 +268,7 @@ class Program:
             sums=np.zeros(1),
         )
         job.program = self  # whose blocks hold the machine code
+        job.counted = self._counted
         return job
 
     def _written(self) -> np.ndarray:
@@ -254,9 +282,14 @@ class Program:
             chain.from_iterable(fields.integers(op.block.record) for op, fields in zip(self.ops, self.records)),
         ]
         plan, table, behind = dict(self._plan), [0] * RUN_AT, list[int]()
+        self._counted = []
         for name, part in zip(("passes_at", "phases_at", "calls_at", "ops_at"), parts):
             plan[name] = RUN_AT + len(RUN.names or ()) + len(behind)
             behind += part
+        for i, op in enumerate(self.ops):
+            if op.counter is not None:
+                place = plan["ops_at"] + i * OP_SIZE + (op.block.record.names or ()).index("count")
+                self._counted.append((place, *op.counter))
         table += [plan.get(name, 0) for name in RUN.names or ()] + behind
         return np.array(table, np.int64)
 

@@ -1,21 +1,23 @@
 """The catalogue: what there is of each family, found in the package itself.
 
 No list is edited by hand: a class that the package exports is an entry of its family. Tests, golden numbers, benchmarks and the
-documentation go through the entries, and through the ``cases`` of each entry: dictionaries of keyword arguments. The twin of an
-entry is PyTorch's class of the same name; tests/golden/twins.py has those that PyTorch lacks.
+documentation go through the entries, and through the ``cases`` of each entry: dictionaries of keyword arguments, in which the
+text "width" stands for the width of a layer's input. The twin of an entry is PyTorch's class of the same name;
+tests/golden/twins.py has those that PyTorch lacks.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import fastmlp
 
-__all__ = ["Row", "activations", "criteria", "entries", "optimizers", "schedules", "table"]
+__all__ = ["Row", "activations", "criteria", "entries", "filled", "layers", "made", "optimizers", "schedules", "table"]
 
 #: The base of a family first, then other bases. Bases are no entries.
 ACTIVATIONS = (fastmlp.Activation,)
+LAYERS = (fastmlp.Module, fastmlp.Activation, fastmlp.Sequential)
 CRITERIA = (fastmlp.Criterion, fastmlp.ElementwiseLoss)
 OPTIMIZERS = (fastmlp.Optimizer,)
 SCHEDULES = (fastmlp.LRScheduler,)
@@ -24,6 +26,11 @@ SCHEDULES = (fastmlp.LRScheduler,)
 def activations() -> dict[str, type]:
     """The elementwise modules, by name; twins of ``torch.nn``."""
     return _family(ACTIVATIONS)
+
+
+def layers() -> dict[str, type]:
+    """The modules that are no formula, by name; twins of ``torch.nn``."""
+    return {name: entry for name, entry in _family(LAYERS).items() if name not in activations()}
 
 
 def criteria() -> dict[str, type]:
@@ -43,7 +50,25 @@ def schedules() -> dict[str, type]:
 
 def entries() -> dict[str, type]:
     """The entries of all families, by name."""
-    return activations() | criteria() | optimizers() | schedules()
+    return activations() | layers() | criteria() | optimizers() | schedules()
+
+
+def filled(case: dict[str, Any], width: int) -> dict[str, Any]:
+    """The arguments of a case for inputs of this width."""
+    return {name: width if isinstance(value, str) and value == "width" else value for name, value in case.items()}
+
+
+def made(entry: type, case: dict[str, Any], width: int) -> Any:
+    """An activation or a layer for inputs of this width.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> from fastmlp import registry
+    >>> registry.made(fm.Linear, {"in_features": "width", "out_features": 2}, 3)
+    Linear(3, 2)
+    """
+    return entry(**filled(case, width))
 
 
 class Row(NamedTuple):
@@ -65,7 +90,7 @@ def table() -> list[Row]:
     >>> print(*rows["ReLU"], sep=" | ")
     activation | ReLU | The rectifier: ``y = max(x, 0)``, with the derivative 0 at 0. | ()
     """
-    families = {"activation": activations, "loss": criteria, "optimizer": optimizers, "schedule": schedules}
+    families = {"activation": activations, "layer": layers, "loss": criteria, "optimizer": optimizers, "schedule": schedules}
     return [
         Row(family, name, _summary(entry), _arguments(entry))
         for family in families

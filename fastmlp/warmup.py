@@ -34,11 +34,13 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
 
 
 def _ops(dtype: np.dtype) -> Iterator[Op]:
-    """An op of each block: of the layers, then of all activations, losses and optimizers, in all their forms."""
+    """An op of each block: of all layers, activations, losses and optimizers, in all their forms."""
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
-    for activation in _made(registry.activations()):
-        yield from activation._ops(2)
+    for family in (registry.layers(), registry.activations()):
+        for kind in family.values():
+            for case in kind.cases:  # type: ignore[attr-defined]
+                yield from registry.made(kind, case, 2)._ops(2)
     for criterion in _made(registry.criteria()):
         yield criterion._op(2)
     for optimizer in _made(registry.optimizers(), list(layer.parameters())):

@@ -24,20 +24,42 @@ def made(entry, case):
     return lambda: entry(**case)
 
 
+def of_width(entry, case):
+    """What makes the module, in this case, for inputs of a width."""
+    return lambda width: registry.made(entry, case, width)
+
+
+def tanh(width):
+    return fm.Tanh()
+
+
 @pytest.mark.parametrize("name", registry.activations())
 def test_activation_matches_golden(name):
     entry, records = registry.activations()[name], load(name)
-    trials = [(made(entry, case), fm.MSELoss, lambda: sgd) for case in entry.cases]
+    trials = [(of_width(entry, case), fm.MSELoss, lambda: sgd) for case in entry.cases]
     for dtype in DTYPES:
         np.testing.assert_array_equal(records[dtype.__name__]["x"], values(dtype)[0], err_msg=f"make golden NAME={name}")
         replay.check_activation(entry, entry.cases, records[dtype.__name__])
         replay.check_training(trials, records["training"], dtype, **HOW)
 
 
+@pytest.mark.parametrize("name", registry.layers())
+def test_layer_matches_golden(name):
+    entry, records = registry.layers()[name], load(name)
+    parts = [part for part in records if not part.startswith("training")]
+    assert len(parts) == 6 if entry.least_rows == 1 else 5
+    for part in parts:
+        replay.check_layer(entry, entry.cases, records[part])
+    for dtype in DTYPES:
+        for number, case in enumerate(entry.cases):
+            trials = [(of_width(entry, case), fm.MSELoss, lambda: sgd)]
+            replay.check_training(trials, records[f"training.{number}"], dtype, **HOW)
+
+
 @pytest.mark.parametrize("name", registry.criteria())
 def test_criterion_matches_golden(name):
     entry, records = registry.criteria()[name], load(name)
-    trials = [(fm.Tanh, made(entry, case), lambda: sgd) for case in entry.cases]
+    trials = [(tanh, made(entry, case), lambda: sgd) for case in entry.cases]
     shapes = [part for part in records if part != "training"]
     assert len(shapes) == 8
     for part in shapes:
@@ -49,7 +71,7 @@ def test_criterion_matches_golden(name):
 @pytest.mark.parametrize("name", registry.optimizers())
 def test_optimizer_matches_golden(name):
     entry, records = registry.optimizers()[name], load(name)
-    trials = [(fm.Tanh, fm.MSELoss, lambda case=case: lambda parameters: entry(parameters, **case)) for case in entry.cases]
+    trials = [(tanh, fm.MSELoss, lambda case=case: lambda parameters: entry(parameters, **case)) for case in entry.cases]
     for dtype in DTYPES:
         replay.check_optimizer(entry, entry.cases, records["steps"], dtype, SHAPES)
         replay.check_training(trials, records["training"], dtype, **HOW)
@@ -59,14 +81,6 @@ def test_optimizer_matches_golden(name):
 def test_schedule_matches_golden(name):
     entry = registry.schedules()[name]
     replay.check_schedule(entry, entry.cases, load(name)["epochs"])
-
-
-def test_linear_matches_golden():
-    records = load("Linear")
-    assert len(records) == 4
-    for record in records.values():
-        for dtype in DTYPES:
-            replay.check_linear(record, dtype)
 
 
 def test_network_matches_golden():

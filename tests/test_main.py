@@ -48,8 +48,9 @@ X.flags.writeable = False
 def made(family, *arguments):
     return [kind(*arguments, **case) for kind in family.values() for case in kind.cases]
 activations, criteria = made(registry.activations()), made(registry.criteria())
-parts = [part for activation in activations for part in (fm.Linear(4, 4), activation)]
-model = fm.Sequential(fm.Linear(2, 4), fm.Identity(), *made(registry.activations()), *parts, fm.Linear(4, 2, bias=False))
+layers = [registry.made(kind, case, 4) for kind in registry.layers().values() for case in kind.cases]
+parts = [part for module in activations + layers for part in (fm.Linear(4, 4), module)]
+model = fm.Sequential(fm.Linear(2, 4), *made(registry.activations()), *parts, fm.Linear(4, 2, bias=False))
 model.reset_parameters(rng=0)
 optimizers = made(registry.optimizers(), list(model.parameters()))
 assert len(activations) > 2 and len(criteria) > 1 and len(optimizers) > 2

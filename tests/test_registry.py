@@ -9,6 +9,7 @@ from fastmlp import registry
 
 FAMILIES = {
     registry.activations: (fm.Activation, "activation"),
+    registry.layers: (fm.Module, "layer"),
     registry.criteria: (fm.Criterion, "loss"),
     registry.optimizers: (fm.Optimizer, "optimizer"),
     registry.schedules: (fm.LRScheduler, "schedule"),
@@ -39,8 +40,8 @@ def test_family_is_what_the_package_exports(family, monkeypatch):
 
 def test_entries_are_those_of_all_families():
     assert set(registry.entries()) == {name for family in FAMILIES for name in family()}
-    assert {"ReLU", "CrossEntropyLoss", "SGD", "CosineAnnealingLR"} <= set(registry.entries())
-    assert not {"Activation", "Criterion", "ElementwiseLoss", "Optimizer", "LRScheduler", "Linear"} & set(registry.entries())
+    assert {"ReLU", "Linear", "CrossEntropyLoss", "SGD", "CosineAnnealingLR"} <= set(registry.entries())
+    assert not {"Activation", "Criterion", "ElementwiseLoss", "Optimizer", "LRScheduler", "Module"} & set(registry.entries())
 
 
 @pytest.mark.parametrize("name", registry.entries())

@@ -29,6 +29,8 @@ SGD_CASES = [
 
 def of(entry, **case):
     """What makes the entry; an optimizer of parameters still to come."""
+    if issubclass(entry, fm.Module):
+        return lambda width: registry.made(entry, case, width)
     return lambda: (lambda parameters: entry(parameters, **case)) if issubclass(entry, fm.Optimizer) else entry(**case)
 
 
@@ -37,7 +39,8 @@ def check_training(trials, labels, rng):
     widths = rng.integers(1, 20, 3).tolist()
     wide, middle, narrow = widths
     rows, batch_size = rng.integers(2, 20, 2).tolist()
-    start = 0.5 * inputs.normal(rng, (wide + 1) * middle + (middle + 1) * narrow)
+    rows += rows % batch_size == 1  # a batch of one row has no variance
+    start = 0.5 * inputs.normal(rng, (wide + 1) * middle + (middle + 1) * (narrow + middle))  # enough for any layer between
     how = {"widths": widths, "epochs": 3, "batch_size": batch_size}
     y = inputs.targets(labels, (rows, narrow), rng)
     names = [[(entry.__name__, case) for entry, case in trial] for trial in trials]
@@ -60,6 +63,18 @@ def test_activation_matches_torch(name, rng):
             replay.check_activation(entry, entry.cases, twins.activation(name, entry.cases, x, dy))
     for _ in range(3):
         check_training([[(entry, case), MSE, SGD] for case in entry.cases], False, rng)
+
+
+@pytest.mark.parametrize("name", registry.layers())
+def test_layer_matches_torch(name, rng):
+    entry = registry.layers()[name]
+    shapes = [shape for shape in SHAPES if shape[0] >= entry.least_rows]
+    for dtype, shape, scale in itertools.product(DTYPES, shapes, (0.3, 4)):
+        x = scale * normal(rng, shape, dtype)
+        replay.check_layer(entry, entry.cases, twins.layer(name, entry.cases, x.astype(dtype), rng))
+    for _ in range(3):
+        for case in entry.cases:
+            check_training([[(entry, case), MSE, (fm.SGD, {"lr": 0.01})]], False, rng)
 
 
 @pytest.mark.parametrize("name", registry.criteria())
@@ -173,5 +188,5 @@ def test_golden_files_are_the_same_bytes_when_made_again(tmp_path, monkeypatch):
     assert files[0] == files[1]
     make.main([])
     assert {path.stem for path in tmp_path.iterdir()} == {*record.NETWORKS, *registry.entries()}
-    with pytest.raises(SystemExit, match=r"make golden: not in the registry: RELU. There are Linear, "):
+    with pytest.raises(SystemExit, match=r"make golden: not in the registry: RELU. There are Network, "):
         make.main(["RELU"])

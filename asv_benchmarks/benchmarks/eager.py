@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .networks import stepper
+from .networks import build, stepper
 from .setting import Timed, pin
+from .workloads import WORKLOADS
 
 
 class Steps(Timed):
@@ -20,3 +21,15 @@ class Steps(Timed):
     def time_steps(self, workload):
         for _ in self.steps:
             self.step()
+
+
+class ZeroGrad(Timed):
+    """The gradients of a network set to zero, as ``model.zero_grad()``: the disc's seven modules, 2-25-25-25-2."""
+
+    def setup(self):
+        pin(1)
+        self.model, self.calls = build(WORKLOADS["disc-b100"].widths), range(2000)
+
+    def time_zero_grad(self):
+        for _ in self.calls:
+            self.model.zero_grad()

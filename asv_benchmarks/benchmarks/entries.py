@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ["activations", "criteria", "elementary", "make", "optimizers"]
+__all__ = ["activations", "criteria", "elementary", "layers", "make", "optimizers"]
 
 PACKAGE = Path(__file__).parents[2] / "fastmlp"
 
@@ -19,6 +19,12 @@ PACKAGE = Path(__file__).parents[2] / "fastmlp"
 def activations() -> list[str]:
     """The elementwise modules: ``Tanh()``, ..."""
     return _family("modules", "Activation")
+
+
+def layers() -> list[str]:
+    """The modules that are no formula; the text 'width' stands for the width of the input."""
+    elementwise = set(activations())
+    return [entry for entry in _family("modules", "Module", "Activation", "Sequential") if entry not in elementwise]
 
 
 def criteria() -> list[str]:

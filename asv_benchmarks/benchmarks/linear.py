@@ -95,7 +95,7 @@ class Accumulate(Timed):
 
     params = (list(SHAPES), DTYPES)
     param_names = ("rows x inputs x outputs", "dtype")
-    covers = ("blocks.linear", "matmul.clear_padding")
+    covers = ("blocks.linear",)
 
     def setup(self, shape, dtype):
         pin(1)
@@ -110,7 +110,7 @@ class Update(Timed):
 
     params = (list(SHAPES), DTYPES)
     param_names = ("rows x inputs x outputs", "dtype")
-    covers = ("blocks.linear", "matmul.clear_unwritten")
+    covers = ("blocks.linear", "padding.clear_unwritten")
 
     def setup(self, shape, dtype):
         pin(1)

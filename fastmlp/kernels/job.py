@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -77,6 +78,7 @@ class Job:
     control: np.ndarray
     batch = 0  # rows that there is room for
     program: Any  # whose table this is
+    counted: Sequence[tuple[int, Any, str]] = ()  # places of the table, for numbers that objects have under a name
 
     def __init__(self, table: np.ndarray):
         self.table = table
@@ -90,6 +92,16 @@ class Job:
         for name, array in arrays.items():
             setattr(self, name, array)
             self.table[PLACE[name]] = array.__array_interface__["data"][0]  # ``ctypes.data`` takes four times as long
+
+    def count(self) -> None:
+        """Have the ops that count training steps go on from where their modules are."""
+        for place, owner, name in self.counted:
+            self.table[place] = getattr(owner, name)
+
+    def counted_on(self, steps: int) -> None:
+        """Have their modules count so many steps."""
+        for _, owner, name in self.counted:
+            owner.__dict__[name] += steps
 
     def put(self, **numbers: int) -> None:
         """Put numbers into the record of the run, in a tenth of the time that attributes of NumPy's records take."""

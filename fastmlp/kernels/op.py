@@ -30,6 +30,7 @@ __all__ = [
     "CALL",
     "FORWARD",
     "FORWARD_FEATURE_MAJOR",
+    "GRADIENT_STATISTICS",
     "HEADER",
     "OP_SIZE",
     "PASS",
@@ -37,6 +38,7 @@ __all__ = [
     "PREPARE",
     "ROWS",
     "RUN",
+    "STATISTICS",
     "STEP",
     "TASKS",
     "UNIT",
@@ -50,9 +52,15 @@ __all__ = [
 
 #: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
 #: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies
-#: in the workspace, in STEP in `grads`.
-TASKS = ("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE")
-FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE = range(len(TASKS))
+#: in the workspace, in STEP in `grads`. In STATISTICS and GRADIENT_STATISTICS, which come before FORWARD and BACKWARD of the
+#: ops that have them, units are features, each over the whole batch.
+TASKS = (
+    *("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE"),
+    *("STATISTICS", "GRADIENT_STATISTICS"),
+)
+(FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, STATISTICS, GRADIENT_STATISTICS) = range(
+    len(TASKS)
+)
 
 #: How a phase is shared: by the rows of the batch, or by the units of each op.
 ROWS, UNITS = range(2)
@@ -223,7 +231,11 @@ class Op:
     reads_y_backward = False
     #: Whether the output may lie where the input lay, and the delta of the input where that of the output lies.
     in_place = False
-    has_parameters = False
+    has_parameters = False  # that are trained
+    #: Where they begin; -1: there is none.
+    weight = bias = -1
+    #: What counts its training steps: an object and the name of a number of its; the field `count` of the record gets it.
+    counter: tuple[Any, str] | None = None
     #: Of a loss: it fills in the losses of the rows.
     gives_losses = False
     #: Of an optimizer: how many scalars it reads for each step, and the first of them.
@@ -239,6 +251,14 @@ class Op:
     def absorb(self, following: Op) -> bool:
         """Take over what the following op does, if that is cheaper; else return False."""
         return False
+
+    def places(self) -> list[int]:
+        """Where its parameters begin."""
+        return [place for place in (self.weight, self.bias) if place >= 0]
+
+    def evaluated(self) -> list[Op]:
+        """What stands in its place in evaluation mode."""
+        return [self]
 
     def costs(self, lanes: int) -> tuple[int, float] | None:
         """Vectors of multiply-adds: of a row, features along the vectors, and of a vector of rows. None: not possible."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
 
@@ -19,6 +21,8 @@ class Identity(Module):
     >>> fm.Identity()([[1.0, 2.0]])
     array([[1., 2.]], dtype=float32)
     """
+
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     def _width_out(self, width: int | None) -> int | None:
         return width

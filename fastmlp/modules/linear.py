@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -57,6 +57,11 @@ class Linear(Module):
     >>> layer(np.array([[1.0, 2.0]]))
     array([[3.5, 3.5, 3.5]], dtype=float32)
     """
+
+    cases: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"in_features": "width", "out_features": "width"},
+        {"in_features": "width", "out_features": "width", "bias": False},
+    )
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype=np.float32, rng=None):
         width_in, width_out = checks.as_size(in_features, "in_features"), checks.as_size(out_features, "out_features")

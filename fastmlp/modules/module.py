@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from fastmlp import checks, structure
 from fastmlp.kernels.op import Op
 from fastmlp.modules.route import Route, Trace
 from fastmlp.modules.stretch import Kept
-from fastmlp.parameters import Parameter, Storage, gather
+from fastmlp.parameters import Buffer, Parameter, Storage, gather, spans_of
 
 __all__ = ["Module"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_trace", "_route", "_version", "_stored", "_parent", "_outdated")
+TRANSIENT = ("_trace", "_route", "_version", "_stored", "_spans", "_parent", "_outdated")
+
+#: Containers that nobody changes: they are replaced.
+SETTLED = (*TRANSIENT, "_modules")
 
 #: Where modules and parameters are looked for, beside the attributes themselves.
 CONTAINERS = (list, tuple, dict)
@@ -57,9 +60,14 @@ class Module:
     _parent: weakref.ref | None = None  # the module of whose network this one is a part
     _version = -1  # of the structure of all networks, when `_stored` was looked up
     _stored: Sequence[Parameter] = ()
+    _spans: Sequence[tuple[Storage, int, int]] | None = None  # where `_stored` lie; None where parts may come unnoticed
+    _open = False  # it has got a list or a dictionary, in which parts may come and go without an assignment
     _route: Route | None = None
     _trace: Trace | Kept | None = None
     _outdated = False  # the trace was that of other parts, parameters or options, and is gone
+
+    #: Rows that a batch of training must have.
+    least_rows = 1
 
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
@@ -71,6 +79,8 @@ class Module:
         x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
         if not self.training:
             return route.predict(x)
+        if route.least_rows > len(x):
+            route.refuse(len(x))
         # The workspace of the pass before is the one that the cache has. `pop`: of several threads, one alone gives it back.
         before = self.__dict__.pop("_trace", None)
         if before is not None:
@@ -128,7 +138,7 @@ class Module:
     @property
     def dtype(self) -> np.dtype | None:
         """The dtype of the module's numbers; None where it has no parameters and takes its input's."""
-        for parameter in self.parameters():
+        for _, parameter in self._named_arrays():
             return parameter.dtype
         return None
 
@@ -144,10 +154,37 @@ class Module:
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """The parameters of this module and of all its parts, with their names."""
+        for name, parameter in self._named_arrays(prefix):
+            if not isinstance(parameter, Buffer):
+                yield name, parameter
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Buffer]]:
+        """The buffers of this module and of all its parts, with their names."""
+        for name, buffer in self._named_arrays(prefix):
+            if isinstance(buffer, Buffer):
+                yield name, buffer
+
+    def _named_arrays(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Parameters and buffers."""
         for name, parameter in _named(self.__dict__, Parameter):
             yield prefix + name, parameter
         for name, child in self.named_children():
-            yield from child.named_parameters(f"{prefix}{name}.")
+            yield from child._named_arrays(f"{prefix}{name}.")
+
+    def _arrays(self) -> list[Parameter]:
+        """Parameters and buffers, in the order in which they lie."""
+        return list(dict.fromkeys(parameter for _, parameter in self._named_arrays()))
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Have all parameters trained, or, with False, none: a module that is frozen. Returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def buffers(self) -> Iterator[Buffer]:
+        """The buffers of this module and of all its parts."""
+        for _, buffer in self.named_buffers():
+            yield buffer
 
     def parameters(self) -> Iterator[Parameter]:
         """The parameters of this module and of all its parts."""
@@ -159,6 +196,21 @@ class Module:
         yield self
         for _, child in self.named_children():
             yield from child.modules()
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """The module itself and all its parts, depth first, with their names; its own is empty."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    #: Names of whole numbers that count training steps, or belong to them, and so to the state.
+    counts: ClassVar[tuple[str, ...]] = ()
+
+    def _named_counts(self) -> Iterator[tuple[str, Module, str]]:
+        """Name, module and attribute of each of these numbers."""
+        for name, module in self.named_modules():
+            for count in module.counts:
+                yield (f"{name}.{count}" if name else count), module, count
 
     def __setattr__(self, name: str, value: Any) -> None:
         present = self.__dict__.get(name)
@@ -178,6 +230,9 @@ class Module:
             structure.changed()
         else:
             object.__setattr__(self, name, value)
+            if isinstance(value, CONTAINERS) and not self._open and _may_change(value):
+                self.__dict__["_open"] = True
+                structure.changed()
 
     def __delattr__(self, name: str) -> None:
         if _holds(self.__dict__.get(name)):
@@ -268,13 +323,13 @@ class Module:
     def _look_again(self) -> Route | None:
         """Find the parameters again, after some network has changed, and bring them together where they are not."""
         root = self._root()
-        stored = list(dict.fromkeys(root.parameters()))
+        stored = root._arrays()
         if stored and root._has_ops() and not _lie_together(stored):
             root._adopt()
             gather(stored, root.dtype or stored[0].dtype)
         version = structure.version()
         here = self.__dict__
-        own = stored if root is self else list(dict.fromkeys(self.parameters()))
+        own = stored if root is self else self._arrays()
         storage = own[0].storage if own else None
         route = self._route
         if self._has_ops() and (route is None or route.storage is not storage or not route.fits(self)):
@@ -282,7 +337,15 @@ class Module:
             if here.pop("_trace", None) is not None:
                 here["_outdated"] = True
         here["_stored"], here["_version"] = own, version
+        here["_spans"] = None if any(part._is_open() for part in self.modules()) else spans_of(own)
         return route
+
+    def _is_open(self) -> bool:
+        """Whether parts may come and go without an assignment."""
+        return self._open or any(
+            isinstance(value, CONTAINERS) and name not in SETTLED and _may_change(value)
+            for name, value in self.__dict__.items()
+        )
 
     @property
     def storage(self) -> Storage:
@@ -297,8 +360,10 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
-        for parameter in self.parameters():
-            parameter.grad_matrix[...] = 0
+        if self._version != structure.version():
+            self._look_again()
+        for storage, first, last in spans_of(self.parameters()) if self._spans is None else self._spans:
+            storage._grad[first:last] = 0
 
     def train(self, mode: bool = True) -> Module:
         """Switch to training mode (or, with False, to evaluation mode), with all parts."""
@@ -319,16 +384,21 @@ class Module:
             child.reset_parameters(generator)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters, by name; weights have the shape (out_features, in_features), as in PyTorch."""
+        """Copies of all parameters and buffers, and the counts of steps, by name.
+
+        Weights have the shape (out_features, in_features), as in PyTorch.
+        """
         state: dict[str, np.ndarray] = {}
-        for name, parameter in self.named_parameters():
+        for name, parameter in self._named_arrays():
             if name in state:
                 raise ValueError(f"two parameters have the name {name!r}: call their places by other names")
             state[name] = np.array(parameter.data, order="C")
-        return state
+        return state | {name: np.array(getattr(module, count)) for name, module, count in self._named_counts()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Take over the parameters of a ``state_dict``. All are checked before any is changed.
+        """Take over the numbers of a ``state_dict``, PyTorch's too. All are checked before any is changed.
+
+        Counts of steps may be missing; then they stay as they are.
 
         Raises
         ------
@@ -338,13 +408,17 @@ class Module:
             If a shape differs.
         """
         checks.check_mapping(state, "state")
-        parameters = dict(self.named_parameters())
-        missing, unknown = parameters.keys() - state.keys(), state.keys() - parameters.keys()
+        arrays = dict(self._named_arrays())
+        counts = {name: (module, count) for name, module, count in self._named_counts()}
+        missing, unknown = arrays.keys() - state.keys(), state.keys() - arrays.keys() - counts.keys()
         if missing or unknown:
             raise KeyError(f"the state_dict does not fit: missing {sorted(missing)}, not known {sorted(unknown)}")
-        values = {name: checks.as_like(state[name], parameter.data, name) for name, parameter in parameters.items()}
-        for name, parameter in parameters.items():
+        values = {name: checks.as_like(state[name], parameter.data, name) for name, parameter in arrays.items()}
+        numbers = {name: checks.as_size(state[name], name, least=0) for name in counts if name in state}
+        for name, parameter in arrays.items():
             parameter.data = values[name]
+        for name, number in numbers.items():
+            setattr(*counts[name], number)
 
     def __copy__(self) -> Module:
         # It shares the parameters and parts, which stay those of the module that it is a copy of.
@@ -369,6 +443,11 @@ def _holds(value: Any) -> bool:
     if isinstance(value, (Parameter, Module)):
         return True
     return isinstance(value, CONTAINERS) and bool(_named({"": value}, (Parameter, Module)))
+
+
+def _may_change(value: Any) -> bool:
+    """Whether something in a container can be replaced there."""
+    return isinstance(value, (list, dict)) or any(isinstance(item, CONTAINERS) and _may_change(item) for item in value)
 
 
 #: Containers in which parts would not be found: sets have no order, the others no names.

@@ -11,7 +11,7 @@ from fastmlp import checks
 from fastmlp.compiled import runs_compiled
 from fastmlp.kernels.op import UNIT, Op
 from fastmlp.modules.stretch import Kept, Stretch
-from fastmlp.parameters import Storage
+from fastmlp.parameters import Parameter, Storage, spans_of
 from fastmlp.program import Program
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Route:
         """With `as_whole`, the module is one part, run by the arithmetic of its own class."""
         self.storage = storage
         self.modules = [module] if as_whole else _row_of(module)
-        self._options = [part._options() for part in self.modules]
+        self._options = _options_of(self.modules)
         self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
         for part in self.modules:
             if (as_whole or part is not module) and not runs_in_engine(part):
@@ -92,6 +92,8 @@ class Route:
                 self._parts[-1].append(part)
             else:
                 self._parts.append([part])
+        #: Rows that a batch of training must have.
+        self.least_rows = max([1, *(part.least_rows for part in self.modules if part.training)])
         self._work: dict[int, tuple[int, int]] = {}
         self._training: dict[tuple, Program] = {}
         self._stretches: dict[tuple[int, int, np.dtype], Stretch] = {}
@@ -103,7 +105,15 @@ class Route:
     def fits(self, module: Module) -> bool:
         """Whether the module still consists of the same parts."""
         modules = _row_of(module)
-        return self.modules == modules and self._options == [part._options() for part in modules]
+        return self.modules == modules and self._options == _options_of(modules)
+
+    def refuse(self, rows: int, hint: str = "") -> None:
+        """Say that a batch has too few rows to train on."""
+        (asker, *_) = [part for part in self.modules if part.training and part.least_rows > rows]
+        raise ValueError(
+            f"{checks.describe(asker)} needs at least {asker.least_rows} rows in training mode, to have a variance; got a "
+            f"batch of {rows}{hint}"
+        )
 
     def python_modules(self) -> list[Module]:
         """The parts that are written in Python."""
@@ -138,7 +148,7 @@ class Route:
             if len(self._training) == PROGRAMS_KEPT:
                 self._training.clear()
             layers = self.ops(width)
-            program = Program.training(layers, loss, updates, group_at.__getitem__, dtype, batch=batch, threads=threads)
+            program = Program.training(layers, loss, updates, group_at.get, dtype, batch=batch, threads=threads)
             self._training[options] = program
         return program
 
@@ -157,7 +167,8 @@ class Route:
                 giver = checks.describe(self._parts[place - 1])
                 raise ValueError(f"{giver} must return (N, {expected}), as {taker} expects; got (N, {width})")
             storage = self.storage if self.storage is not None else Storage.empty(dtype)
-            found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype)
+            frozen = spans_of(parameter for module in modules for parameter in _frozen_beside_others(module))
+            found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype, frozen)
         return found
 
     def _whole(self, x: np.ndarray) -> Stretch | None:
@@ -233,6 +244,18 @@ def _width_in(modules: Sequence[Module]) -> int | None:
     return None
 
 
+def _frozen_beside_others(module: Module) -> list[Parameter]:
+    """The parameters that are not trained, of a module that has others."""
+    parameters = list(module.parameters())
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    return frozen if len(frozen) < len(parameters) else []
+
+
+def _options_of(modules: Sequence[Module]) -> list[tuple[Any, ...]]:
+    """What the ops of modules depend on: which parameters are trained, too."""
+    return [(part._options(), *(parameter.requires_grad for parameter in part.parameters())) for part in modules]
+
+
 def _described(op: Op) -> tuple:
     """What tells an op from others."""
     return (op.block, *vars(op).values())
@@ -242,6 +265,9 @@ def _ops_of(modules: Sequence[Module], width: int) -> list[Op]:
     ops: list[Op] = []
     for module in modules:
         described = module._ops(width)  # type: ignore[misc]
+        if not any(parameter.requires_grad for parameter in module.parameters()):
+            for op in described:
+                op.has_parameters = False
         ops += described
         width = described[-1].width_out if described else width
     return ops

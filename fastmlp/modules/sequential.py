@@ -99,8 +99,8 @@ class Sequential(Module):
         self.__dict__["_modules"] = row
         self._own()
         structure.changed()
-        gather(dict.fromkeys(self.parameters()), self._dtype)
-        for name, parameter in self.named_parameters():
+        gather(self._arrays(), self._dtype)
+        for name, parameter in self._named_arrays():
             parameter.name = name
 
     def _own(self) -> None:
@@ -313,7 +313,7 @@ def _check_free(modules: Iterable[Module], network: Module | None) -> None:
         place = part._network()
         if place is not None and id(place) not in inside:
             raise ValueError(f"{checks.describe(part)} already has a place in a network: make another one, or copy.deepcopy it")
-    stored: list[Parameter] = [parameter for module in modules for parameter in module.parameters()]
+    stored: list[Parameter] = [parameter for module in modules for _, parameter in module._named_arrays()]
     if len(set(map(id, stored))) < len(stored):
         raise ValueError("a Parameter belongs to two modules of the network; each needs its own")
 

@@ -42,6 +42,8 @@ class Kept:
         """The gradient of the input for that of the output, C-contiguous; those of the parameters are added to."""
         dx = np.empty((self.shape[0], self._stretch.width_in), self._stretch.dtype)
         run(self._job.handle, 1, dx, dy, 0, 1)
+        for storage, first, last in self._stretch.frozen:
+            storage._grad[first:last] = 0
         return dx
 
     def release(self) -> None:
@@ -55,8 +57,17 @@ class Stretch:
     Any number of threads may call it at the same time: each takes a job with a workspace of its own from those that are spare.
     """
 
-    def __init__(self, ops: Callable[[int], Sequence[Op]], storage: Storage, width: int, dtype: np.dtype):
+    def __init__(
+        self,
+        ops: Callable[[int], Sequence[Op]],
+        storage: Storage,
+        width: int,
+        dtype: np.dtype,
+        frozen: Sequence[tuple[Storage, int, int]] = (),
+    ):
         self._ops, self.storage, self.width_in, self.dtype = ops, storage, width, dtype
+        #: Spans of frozen parameters whose gradients are formed with those of others, and then set to zero.
+        self.frozen = frozen
         described = ops(width)
         self.width_out = described[-1].width_out if described else width
         self.flops_per_row = sum(op.flops for op in described)
@@ -76,6 +87,9 @@ class Stretch:
         if job is None or not rows <= job.batch <= KEPT * rows:
             job = self._with_parameters(Program.both_ways(self._ops(self.width_in), self.dtype, batch=rows), rows)
         out = np.empty((rows, self.width_out), self.dtype)
+        if job.counted:
+            job.count()
+            job.counted_on(1)
         run(job.handle, 0, x, out, 0, 1)
         return out, Kept(self, job, rows)
 

@@ -14,13 +14,16 @@ from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
 from fastmlp.kernels.layout import zeros
-from fastmlp.parameters import Parameter, Storage
+from fastmlp.parameters import Parameter, Storage, spans_of
 from fastmlp.program import Program
 
 __all__ = ["Optimizer"]
 
 #: Attributes that belong to a moment: looked up anew after pickle and copy.
-MOMENT = ("_version", "_settings", "_state_then", "_ahead", "_steps_now", "_zeroed", "_ahead_from", "_params_then", "_counted")
+MOMENT = (
+    *("_version", "_settings", "_state_then", "_ahead", "_ahead_from", "_ahead_size"),
+    *("_steps_now", "_zeroed", "_params_then", "_counted"),
+)
 
 #: Steps whose scalars are computed at a time: NumPy takes as long for one as for many, ten times as long as the step of a small
 #: network.
@@ -114,10 +117,10 @@ class Optimizer:
         self._jobs.clear()
         self._version, self._state_then = -1, self.state if self.param_groups else ()
         self._settings: list[Any] = []
-        self._ahead: list[np.ndarray] = []
+        self._ahead: list[tuple[_OneStep, np.ndarray | None]] = []
         self._steps_now: list[_OneStep] = []
-        self._zeroed: list[tuple[np.ndarray, int, int]] = []
-        self._ahead_from = 0
+        self._zeroed: list[tuple[Storage, int, int]] = []
+        self._ahead_from = self._ahead_size = 0
         self._params_then: list[tuple[Parameter, ...]] = []
         self._counted: tuple[Any, list[int], list[int]] | None = None
 
@@ -191,8 +194,8 @@ class Optimizer:
         """Set the gradients of the parameters to zero."""
         if self._version != structure.version():
             self._find_parameters()
-        for grad, first, last in self._zeroed:
-            grad[first:last] = 0
+        for storage, first, last in self._zeroed:
+            storage._grad[first:last] = 0
 
     def step(self) -> None:
         """Change the parameters by what their gradients say."""
@@ -207,11 +210,12 @@ class Optimizer:
             changed = settings != here["_settings"]
         except ValueError:  # an array among them, which has no place there
             changed, here["_settings"] = True, []
-        if changed or not 0 <= at < len(here["_ahead"][0]):
+        if changed or not 0 <= at < here["_ahead_size"]:
             self._look_ahead(settings)
             at = 0
-        for step, rows in zip(here["_steps_now"], here["_ahead"]):
-            step.scalars[:] = rows[at]
+        for step, rows in here["_ahead"]:
+            if rows is not None:
+                step.scalars[:] = rows[at]
             run(step.job.handle, 0, step.nowhere, step.nowhere, 0, 1)
         here["steps"] += 1
 
@@ -219,7 +223,7 @@ class Optimizer:
         """Look up where the parameters lie, after some network has changed."""
         version = structure.version()
         spans = self._spans()
-        self._zeroed = [(storage.grad, first, last) for storage, first, last, _ in spans]
+        self._zeroed = spans_of(self.params)
         storages = dict.fromkeys(storage for storage, *_ in spans) if self._has_formula() else ()
         self._steps_now = [self._step_of(storage, [span for span in spans if span[0] is storage]) for storage in storages]
         self._params_then = [group["params"] for group in self.param_groups]
@@ -231,27 +235,23 @@ class Optimizer:
         t = np.arange(self.steps + 1, self.steps + 1 + (AHEAD if settings == self._settings else 1))
         if self.state != self._state_then or self._params_then != [group["params"] for group in self.param_groups]:
             self._find_parameters()  # an option needs another array, or a group has been given others
-        ahead = []
+        ahead: list[tuple[_OneStep, np.ndarray | None]] = []
         for step in self._steps_now:
             rows = np.zeros((len(t), step.scalars.size), step.scalars.dtype)
             self._fill_scalars(rows, t, None)
-            ahead.append(rows)
-        self._ahead, self._ahead_from, self._settings = ahead, self.steps, settings
+            step.scalars[:] = rows[0]
+            ahead.append((step, None if (rows == rows[0]).all() else rows))  # the same for each step, those of SGD for one
+        self._ahead, self._ahead_from, self._ahead_size, self._settings = ahead, self.steps, len(t), settings
 
     def _spans(self) -> list[tuple[Storage, int, int, int]]:
-        """Where the parameters lie, neighbours of a group joined: storage, first entry, last entry, group."""
-        spans: list[tuple[Storage, int, int, int]] = []
-        for number, group in enumerate(self.param_groups):
-            for parameter in group["params"]:
-                if parameter.replaced:
-                    raise RuntimeError(
-                        f"{parameter!r} has been replaced in its module since the optimizer was made: make the optimizer anew"
-                    )
-                storage, start, end = parameter.storage, parameter.offset, parameter.offset + parameter.span
-                if spans and spans[-1][0] is storage and spans[-1][2] == start and spans[-1][3] == number:
-                    start = spans.pop()[1]
-                spans.append((storage, start, end, number))
-        return spans
+        """Where the parameters lie, neighbours of a group joined: storage, first entry, behind the last entry, group."""
+        for parameter in self.params:
+            if parameter.replaced:
+                raise RuntimeError(
+                    f"{parameter!r} has been replaced in its module since the optimizer was made: make the optimizer anew"
+                )
+        trained = [[parameter for parameter in group["params"] if parameter.requires_grad] for group in self.param_groups]
+        return [(*span, number) for number, parameters in enumerate(trained) for span in spans_of(parameters)]
 
     def _step_of(self, storage: Storage, spans: list[tuple[Storage, int, int, int]]) -> _OneStep:
         """What takes a step of the parameters in one storage, which lie in `spans`."""

@@ -51,7 +51,9 @@ class CompiledRun(Run):
         assert width_out is not None
         batch = min(data.batch_size, len(data.x))
         loss, updates, dtype = criterion._op(width_out), optimizer._updates(), self.storage.data.dtype  # type: ignore[misc]
-        group_at = {p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
+        group_at = {
+            p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"] if p.requires_grad
+        }
         self.program = route.training(data.x.shape[1], loss, updates, group_at, dtype, batch, threads)
         self.job = job = self.program.job()
         labels = criterion.takes_labels
@@ -88,6 +90,7 @@ class CompiledRun(Run):
                 done, sums = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
+            self.job.counted_on(done)
             self._count(done, sums)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
@@ -105,6 +108,7 @@ class CompiledRun(Run):
         job.set(scalars=scalars.reshape(-1), sums=sums)
         job.put(first_epoch=self.epoch, first_batch=self.batch, steps=steps, steps_done=0, not_finite=0)
         job.control[:] = 0
+        job.count()
 
         def call_off() -> None:
             job.control[ABORT] = 1  # whoever waits at a barrier leaves

@@ -119,7 +119,7 @@ def test_a_benchmark_lays_out_the_blocks_that_it_covers(covered):
         assert set(claimed) <= set(laid_out), f"{name} says it covers {claimed}, and lays out {laid_out}"
 
 
-@pytest.mark.parametrize("family", ["activations", "criteria", "optimizers"])
+@pytest.mark.parametrize("family", ["activations", "layers", "criteria", "optimizers"])
 def test_every_entry_of_the_registry_has_a_benchmark(family):
     """The benchmarks read the sources; the registry asks the classes themselves."""
     kinds = getattr(registry, family)()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = ["BATCH_SIZE", "EPOCHS", "LAYERS", "RATE", "RATES", "SHAPES", "WIDTHS"]
-__all__ += ["normal", "outputs", "steps", "targets", "training", "values"]
+__all__ += ["layer", "normal", "outputs", "steps", "targets", "training", "values"]
 
 #: Kinks of piecewise functions (1/2, 1, 3, 6, 20), where exponentials saturate (20, 88, 105, 750), and what lies between.
 BENDS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 50, 88, 105, 750)
@@ -42,6 +42,14 @@ def values(dtype: type) -> tuple[np.ndarray, np.ndarray]:
     return x, normal(np.random.default_rng(1), *x.shape).astype(dtype)
 
 
+def layer() -> list[np.ndarray]:
+    """Inputs of a layer: four shapes; the last has rows of equal numbers, of zeros, of large and of small numbers."""
+    rng = np.random.default_rng(9)
+    rows = normal(rng, 6, 9)
+    rows[1], rows[2], rows[3], rows[4] = 0.75, 0, np.float32(1e8) * rows[3], np.float32(1e-8) * rows[4]
+    return [normal(rng, 1, 1), normal(rng, 4, 7), normal(rng, 3, 17), rows]
+
+
 def outputs() -> list[np.ndarray]:
     """Outputs of networks, which losses are made of: three shapes, then logits of extreme sizes and equal ones."""
     rng = np.random.default_rng(2)
@@ -64,8 +72,10 @@ def steps() -> dict[str, np.ndarray]:
     return {"start": normal(rng, size), "gradients": gradients, "factors": factors, "kept": KEPT}
 
 
-def training(labels: bool) -> dict[str, np.ndarray]:
-    """First parameters of the small network, inputs, labels or targets."""
+def training(labels: bool, between: bool = False) -> dict[str, np.ndarray]:
+    """First parameters of the small network, inputs, labels or targets; `between`: with those of any layer in the middle."""
     rng, (wide, middle, narrow) = np.random.default_rng(4), WIDTHS
     start = 0.5 * normal(rng, (wide + 1) * middle + (middle + 1) * narrow)
-    return {"start": start, "x": normal(rng, ROWS, wide), "y": targets(labels, (ROWS, narrow), rng)}
+    data = {"x": normal(rng, ROWS, wide), "y": targets(labels, (ROWS, narrow), rng)}
+    more = 0.5 * normal(rng, (middle + 1) * middle) if between else np.zeros(0)
+    return {"start": np.concatenate([start, more])} | data

@@ -23,14 +23,28 @@ DTYPES = {"float32": np.float32, "float64": np.float64}
 TANH, MSE, SGD = ("Tanh", {}), ("MSELoss", {}), ("SGD", {"lr": 0.1})
 
 
-def trained(trials: list, labels: bool = False) -> Record:
+def trained(trials: list, labels: bool = False, between: bool = False) -> Record:
     how = {"widths": inputs.WIDTHS, "epochs": inputs.EPOCHS, "batch_size": inputs.BATCH_SIZE}
-    return twins.training(**inputs.training(labels), trials=trials, **how)
+    return twins.training(**inputs.training(labels, between), trials=trials, **how)
 
 
 def activation(name: str, cases) -> dict[str, Record]:
     records = {kind: twins.activation(name, cases, *inputs.values(dtype)) for kind, dtype in DTYPES.items()}
     return records | {"training": trained([((name, case), MSE, SGD) for case in cases])}
+
+
+def layer(name: str, cases) -> dict[str, Record]:
+    records = {
+        f"{kind}.{number}": twins.layer(name, cases, x.astype(dtype), np.random.default_rng(6))
+        for number, x in enumerate(inputs.layer())
+        if len(x) >= registry.entries()[name].least_rows
+        for kind, dtype in DTYPES.items()
+        if kind == "float64" or number % 2
+    }
+    # Cases differ in how many parameters they have, so each has a record.
+    return records | {
+        f"training.{number}": trained([((name, case), MSE, SGD)], between=True) for number, case in enumerate(cases)
+    }
 
 
 def criterion(name: str, cases, labels: bool) -> dict[str, Record]:
@@ -52,15 +66,6 @@ def schedule(name: str, cases) -> dict[str, Record]:
     return {"epochs": twins.schedule(name, cases, inputs.RATE, inputs.RATES)}
 
 
-def linear() -> dict[str, Record]:
-    records, rng = {}, np.random.default_rng(6)
-    for number, (rows, wide, narrow) in enumerate([(1, 1, 1), (4, 7, 5), (9, 3, 17), (2, 17, 9)]):
-        bias = None if number == 3 else inputs.normal(rng, narrow)
-        weight, x, dy = (inputs.normal(rng, *shape) for shape in ((narrow, wide), (rows, wide), (rows, narrow)))
-        records[str(number)] = twins.linear(weight, bias, x, dy)
-    return records
-
-
 def network() -> dict[str, Record]:
     records = {}
     for loss in ("MSELoss", "CrossEntropyLoss"):
@@ -76,13 +81,13 @@ def network() -> dict[str, Record]:
 def golden(name: str) -> dict[str, Record]:
     """What belongs into a file."""
     if name in NETWORKS:
-        return linear() if name == "Linear" else network()
+        return network()
     entry = registry.entries()[name]
     if name in registry.criteria():
         return criterion(name, entry.cases, entry.takes_labels)
-    if name in registry.activations():
-        return activation(name, entry.cases)
-    return (optimizer if name in registry.optimizers() else schedule)(name, entry.cases)
+    families = {activation: registry.activations, layer: registry.layers, optimizer: registry.optimizers}
+    record = next((make for make, family in families.items() if name in family()), schedule)
+    return record(name, entry.cases)
 
 
 def main(names: list[str]) -> None:

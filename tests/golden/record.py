@@ -1,4 +1,4 @@
-"""The golden files: one for each entry of the registry, and two for linear layers and whole networks.
+"""The golden files: one for each entry of the registry, and one for whole networks.
 
 A file is an .npz of two arrays: ``index``, JSON that says which PyTorch made it, of which cases, and what lies in ``data``, the
 bytes of all arrays one behind the other. As arrays of their own they would take twice the room.
@@ -21,7 +21,7 @@ __all__ = ["FOLDER", "NETWORKS", "Record", "index", "is_current", "load", "save"
 FOLDER = Path(__file__).parent
 
 #: Files that belong to no entry of the registry.
-NETWORKS = ("Linear", "Network")
+NETWORKS = ("Network",)
 
 #: Inputs and outputs, by name.
 Record = dict[str, np.ndarray]

@@ -13,10 +13,12 @@ import numpy as np
 from helpers import assert_within, eager_train, eps
 
 import fastmlp as fm
+from fastmlp import registry
 
 __all__ = [
     "check_activation",
     "check_criterion",
+    "check_layer",
     "check_linear",
     "check_network",
     "check_optimizer",
@@ -75,9 +77,49 @@ def check_criterion(entry, cases, record):
         assert_agrees(ours, dout, terms * (np.abs(dout) + 1 / (rows if entry.takes_labels else out.size)))
 
 
+def check_layer(entry, cases, record):
+    """Outputs, gradients of the input and of the parameters.
+
+    A number may be off by the roundings of a sum, along a row or over the batch, of numbers as large as the largest that may
+    stand there: of an output, the largest beside it; of a gradient, an upstream gradient times a slope as well, since that may
+    cancel. Where a row is normalized, the slope is of the order of the largest output by the largest input, or up to
+    1 / sqrt(eps) where its numbers are equal.
+    """
+    x = record["x"]
+    dtype, (rows, width) = x.dtype, x.shape
+    equal = (x == x[:, :1]).all(axis=1, keepdims=True)
+    roundings = 4 * (rows + width + 8) * eps(dtype)
+
+    def largest(array, axis=1):
+        return np.abs(array).max(axis=axis, keepdims=True, initial=0)
+
+    for number, case in enumerate(cases if rows >= entry.least_rows else ()):
+        given = part_of(record, f"{number}.")
+        module = registry.made(entry, case, width)
+        model = fm.Sequential(module, dtype=dtype)
+        module.load_state_dict(part_of(given, "start."))
+        dy, y, dx = (given[name] for name in ("dy", "y", "dx"))
+        ours = model(x), model.backward(dy)
+        assert [array.dtype for array in ours] == [dtype, dtype]
+        assert_agrees(ours[0], y, roundings * largest(y))
+        slope = np.where(equal, 320, np.maximum(1, largest(y) / np.maximum(largest(x), 1e-8)))
+        assert_agrees(ours[1], dx, roundings * (largest(dx) + largest(dy) * slope))
+        gradients = part_of(given, "grad.")
+        assert gradients.keys() == dict(module.named_parameters()).keys()
+        for name, parameter in module.named_parameters():
+            factor = np.maximum(largest(y, None), largest(np.where(equal, 320 * x, 0), None))
+            size = largest(gradients[name], None) + largest(dy, None) * factor
+            assert_agrees(parameter.grad, gradients[name], roundings * size.item())
+        for name, after in part_of(given, "after.").items():
+            assert_agrees(module.state_dict()[name], after, roundings * largest(np.atleast_1d(after), None).item())
+        if "evaluated" in given:
+            for ours in (model.predict(x), model.eval()(x)):
+                assert_agrees(ours, given["evaluated"], roundings * largest(given["evaluated"]))
+
+
 def split(vector, parameters):
-    """The parts of a vector, in the parameters' shapes."""
-    ends = np.cumsum([parameter.size for parameter in parameters])[:-1]
+    """The parts of a vector, which may be longer, in the parameters' shapes."""
+    ends = np.cumsum([parameter.size for parameter in parameters])
     return [part.reshape(parameter.shape) for part, parameter in zip(np.split(vector, ends), parameters)]
 
 
@@ -133,14 +175,15 @@ def check_schedule(entry, cases, record):
 def check_training(trials, record, dtype, *, widths, epochs, batch_size):
     """The parameters and losses of `fit`, and of the loop by hand.
 
-    A trial is three functions: one makes the activation, one the loss, one what makes the optimizer of given parameters.
+    A trial is three functions: one makes the activation or layer of a width, one the loss, one what makes the optimizer of
+    given parameters.
     """
     x, y = record["x"].astype(dtype), record["y"]
     keywords = {"epochs": epochs, "batch_size": batch_size, "shuffle": False}
     for trial, trained, losses in zip(trials, record["trained"], record["losses"], strict=True):
         for train in (lambda *given, **how: fm.fit(*given, **how).loss, eager_train):
-            activation, criterion, optimizer_of = (make() for make in trial)
             (wide, middle), (_, narrow) = pairwise(widths)
+            activation, criterion, optimizer_of = trial[0](middle), trial[1](), trial[2]()
             model = fm.Sequential(fm.Linear(wide, middle), activation, fm.Linear(middle, narrow), dtype=dtype)
             for parameter, part in zip(model.parameters(), split(record["start"], list(model.parameters()))):
                 parameter.data = part

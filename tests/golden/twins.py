@@ -1,7 +1,7 @@
 """What PyTorch answers: for inputs in NumPy's arrays, a record of inputs and outputs. The other side is replay.py.
 
-A twin is PyTorch's class of the same name, made with the same arguments; where PyTorch has none, it stands in :class:`Own`.
-Nothing else here knows an entry of the registry by name.
+Nothing here knows an entry of the registry by name, but those in OWN: a twin is PyTorch's class of the same name, made with the
+same arguments.
 """
 
 from __future__ import annotations
@@ -12,36 +12,55 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["activation", "criterion", "grouped", "linear", "network", "optimizer", "schedule", "training"]
+from fastmlp import registry
+
+__all__ = ["activation", "criterion", "grouped", "layer", "linear", "network", "optimizer", "schedule", "training"]
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
 
-class Own:
-    """Twins that PyTorch lacks, by name."""
+class Scale(torch.nn.Module):
+    """A factor for each feature, which PyTorch has no layer for."""
 
-    class Lion(torch.optim.Optimizer):
-        """Algorithm 2 of arXiv:2302.06675."""
+    def __init__(self, features: int, init: float = 1.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((features,), init))
 
-        def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, *, maximize=False):
-            super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
-
-        @torch.no_grad()
-        def step(self):
-            for group in self.param_groups:
-                lr, (beta1, beta2) = group["lr"], group["betas"]
-                for p in group["params"]:
-                    m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
-                    g = -p.grad if group["maximize"] else p.grad
-                    update = (beta1 * m + (1 - beta1) * g).sign()
-                    p.sub_(lr * (update + group["weight_decay"] * p))
-                    m.mul_(beta2).add_((1 - beta2) * g)
+    def forward(self, x):
+        return x * self.weight
 
 
-def _twin(module, name: str) -> type:
-    """PyTorch's class, or our own."""
-    return getattr(Own, name, None) or getattr(module, name)
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of arXiv:2302.06675; PyTorch has no such optimizer."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, *, maximize=False):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            lr, (beta1, beta2) = group["lr"], group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                g = -p.grad if group["maximize"] else p.grad
+                update = (beta1 * m + (1 - beta1) * g).sign()
+                p.sub_(lr * (update + group["weight_decay"] * p))
+                m.mul_(beta2).add_((1 - beta2) * g)
+
+
+#: Twins that are not in PyTorch.
+OWN = {"Lion": Lion, "Scale": Scale}
+
+
+def _module(name: str, case: dict, width: int) -> torch.nn.Module:
+    """The twin of an activation or a layer, for inputs of this width."""
+    return (OWN.get(name) or getattr(torch.nn, name))(**registry.filled(case, width))
+
+
+def _optimizer(name: str) -> type:
+    """The twin of an optimizer."""
+    return OWN.get(name) or getattr(torch.optim, name)
 
 
 @contextmanager
@@ -60,7 +79,7 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def _load(model: torch.nn.Module, values: np.ndarray) -> None:
-    """Set the parameters, in order, from a vector."""
+    """Set the parameters, in order, from a vector, which may be longer."""
     with torch.no_grad():
         torch.nn.utils.vector_to_parameters(_tensor(values), model.parameters())
 
@@ -74,11 +93,36 @@ def activation(name: str, cases, x: np.ndarray, dy: np.ndarray) -> dict[str, np.
     record = {"x": x, "dy": dy, "y": [], "dx": []}
     for case in cases:
         given = _tensor(x).requires_grad_()
-        out = getattr(torch.nn, name)(**case)(given)
+        out = _module(name, case, x.shape[1])(given)
         out.backward(_tensor(dy))
         record["y"].append(out.detach().numpy())
         record["dx"].append(given.grad.numpy())
     return record | {key: np.stack(record[key]) for key in ("y", "dx")}
+
+
+def layer(name: str, cases, x: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Outputs and gradients for each case; its parameters and the upstream gradient are drawn.
+
+    Those of case 0 are ``0.y``, ``0.dx``, ...; the parameters are ``0.start.weight``, their gradients ``0.grad.weight``. Of a
+    layer with buffers there are also ``0.after.running_mean``, and what it gives in evaluation mode, ``0.evaluated``.
+    """
+    record = {"x": x}
+    for number, case in enumerate(cases):
+        twin, given = _module(name, case, x.shape[1]).to(_tensor(x).dtype), _tensor(x).requires_grad_()
+        sizes = [parameter.numel() for parameter in twin.parameters()]
+        _load(twin, rng.standard_normal(sum(sizes), np.float32).astype(x.dtype))
+        start = {key: array.detach().clone() for key, array in twin.state_dict().items()}
+        out = twin(given)
+        dy = rng.standard_normal(out.shape, np.float32).astype(x.dtype)
+        arrays = {"dy": dy} | {f"start.{key}": array.numpy() for key, array in start.items()}
+        out.backward(_tensor(dy))
+        arrays |= {"y": out.detach().numpy(), "dx": given.grad.numpy()}
+        arrays |= {f"grad.{key}": parameter.grad.numpy() for key, parameter in twin.named_parameters()}
+        if buffers := dict(twin.named_buffers()):
+            arrays |= {f"after.{key}": array.numpy() for key, array in buffers.items()}
+            arrays["evaluated"] = twin.eval()(given).detach().numpy()
+        record |= {f"{number}.{key}": array for key, array in arrays.items()}
+    return record
 
 
 def criterion(name: str, cases, out: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -106,7 +150,7 @@ def optimizer(
     sizes = [int(np.prod(shape)) for shape in shapes]
     for number, case in enumerate(cases):
         twins = [torch.nn.Parameter(part.reshape(shape)) for part, shape in zip(_tensor(start).split(sizes), shapes)]
-        steps, trajectory = _twin(torch.optim, name)(twins, **case), []
+        steps, trajectory = _optimizer(name)(twins, **case), []
         for gradient, factor in zip(gradients, factors):
             steps.param_groups[0]["lr"] *= float(factor)
             for twin, part in zip(twins, _tensor(gradient).split(sizes)):
@@ -159,9 +203,9 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
     wide, middle, narrow = widths
     for (act, act_case), (loss, loss_case), (opt, opt_case) in trials:
         nn = torch.nn
-        model = nn.Sequential(nn.Linear(wide, middle), getattr(nn, act)(**act_case), nn.Linear(middle, narrow)).double()
+        model = nn.Sequential(nn.Linear(wide, middle), _module(act, act_case, middle), nn.Linear(middle, narrow)).double()
         _load(model, start)
-        steps = _twin(torch.optim, opt)(model.parameters(), **opt_case)
+        steps = _optimizer(opt)(model.parameters(), **opt_case)
         record["losses"].append(
             _steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size)
         )
@@ -171,13 +215,13 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
 
 @_in_double()
 def grouped(name: str, case, options, start: np.ndarray, x: np.ndarray, y: np.ndarray, *, steps: int, T_max: int) -> np.ndarray:
-    """Parameters of Linear(3, 9), Tanh, Linear(9, 2) after steps over the whole data; weights and biases have `options` each."""
+    """Parameters of Linear(3, 9), Tanh, Linear(9, 2) after steps over the whole data; `options` of weights, and of biases."""
     nn = torch.nn
     model = nn.Sequential(nn.Linear(3, 9), nn.Tanh(), nn.Linear(9, 2)).double()
     _load(model, start)
     params = list(model.parameters())
     groups = [{"params": params[i::2]} | options[i] for i in range(2)]
-    optimizer = _twin(torch.optim, name)(groups, **case)
+    optimizer = _optimizer(name)(groups, **case)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=T_max)
     for _ in range(steps):
         _steps(model, nn.MSELoss(), optimizer, x, y, epochs=1, batch_size=len(x))

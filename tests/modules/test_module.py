@@ -321,7 +321,7 @@ def test_replaced_parameter_is_no_longer_the_optimizers(dtype):
         for call in (optimizer.step, optimizer.zero_grad):
             with pytest.raises(RuntimeError, match=r"has been replaced in its module .*: make the optimizer anew"):
                 call()
-        with pytest.raises(ValueError, match="the optimizer must hold the parameters of the model, all of them"):
+        with pytest.raises(ValueError, match="the optimizer must hold parameters of the model, and no others"):
             fm.fit(model, fm.MSELoss(), optimizer, x, np.ones((2, 1)), epochs=1)
         model[0].weight = old  # and back
         model.backward(model(x))
@@ -533,6 +533,27 @@ def test_layers_appended_to_a_list_are_trained(dtype):
         assert all(parameter.storage is model.storage for parameter in model.parameters())
         results.append(flat(model))
     assert_same_bits(*results)
+
+
+def test_zero_grad_reaches_whatever_has_come_without_an_assignment():
+    """The gradients are looked up once, but where a list or a dictionary may have got another part since."""
+    for container in ([], {}, ([],)):
+        for late in (False, True):
+            stack = Layers(fm.Linear(2, 2))
+            if late:  # an empty container, which an assignment does not look into
+                stack.zero_grad()
+            stack.more = container
+            stack.zero_grad()
+            layer = fm.Linear(2, 3)
+            stack.zero_grad()  # the last change of any network is before this
+            place = container[0] if isinstance(container, tuple) else container
+            place.append(layer) if isinstance(place, list) else place.update(layer=layer)
+            for parameter in stack.parameters():
+                parameter.grad = np.ones(parameter.shape)
+            stack.zero_grad()
+            assert not any(parameter.grad.any() for parameter in stack.parameters())
+            assert not layer.weight.grad.any()
+            place.clear()
 
 
 def test_layer_of_another_network_appended_to_a_list_is_refused():

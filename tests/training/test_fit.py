@@ -178,20 +178,60 @@ def test_prediction_while_training():
     assert_same_bits(flat(model), flat(trained(X, y)[0]))
 
 
-def test_optimizer_of_some_parameters_is_told_how_to_keep_the_others():
-    X, y = make_data(6, 2, 3)
-    model = make_net([2, 5, 3])
-    with pytest.raises(ValueError, match=r'all of them: SGD.*; those in a group with "lr": 0 stay as they are'):
-        fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model[2].parameters()), X, y, epochs=1)
-    with pytest.raises(ValueError, match=r"all of them: SGD\(model.parameters\(\), \.\.\.\)$"):
-        fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(make_net([2, 5, 3]).parameters()), X, y, epochs=1)
-    frozen = model[0].weight.data.copy()
-    groups = [{"params": [*model[0].parameters()], "lr": 0}, {"params": [*model[2].parameters()]}]
-    for optimizer in (fm.SGD(groups, lr=0.1, momentum=0.9), fm.Adam(groups, lr=0.1, weight_decay=0.1)):
-        before = model[2].weight.data.copy()
-        fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2)
-        assert_same_bits(model[0].weight.data, frozen)
-        assert (model[2].weight.data != before).any()
+@pytest.mark.parametrize("threads", [1, 2])
+def test_frozen_parameters_stay_and_the_others_are_trained_as_by_hand(threads, dtype):
+    """By their flag, by a rate of 0, or left out of the optimizer; whole layers, weights and biases alone."""
+    X, y = make_data(21, 3, 4, dtype=dtype)
+
+    def frozen_in(model):
+        return {
+            "first": [*model[0].parameters()],
+            "last": [*model[4].parameters()],
+            "weights": [model[0].weight, model[2].weight],
+            "biases": [model[2].bias, model[4].bias],
+            "all but one": [p for p in model.parameters() if p is not model[2].bias],
+        }
+
+    for name in frozen_in(make_net([3, 5, 17, 4])):
+        left = []
+        for way in ("flag", "rate", "left out", "by hand"):
+            model = make_net([3, 5, 17, 4], dtype=dtype)
+            chosen = frozen_in(model)[name]
+            others = [p for p in model.parameters() if all(p is not q for q in chosen)]
+            groups = [{"params": others}] + ([{"params": chosen, "lr": 0}] if way == "rate" else [])
+            if way in ("flag", "by hand"):
+                for parameter in chosen:
+                    parameter.requires_grad = False
+                groups = [{"params": list(model.parameters())}]
+            before = [p.data.copy() for p in chosen], [p.data.copy() for p in others]
+            optimizer = fm.Adam(groups, lr=0.1, weight_decay=0.1)
+            if way == "by hand":
+                eager_train(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2, batch_size=8)
+                assert not any(p.grad.any() for p in chosen)
+            else:
+                fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2, batch_size=8, rng=0, threads=threads)
+            for parameter, values in zip(chosen, before[0]):
+                assert_same_bits(parameter.data, values)
+            assert all((p.data != values).any() for p, values in zip(others, before[1]))
+            left.append(flat(model))
+        for other in left[1:]:
+            assert_same_bits(left[0], other)
+
+
+def test_frozen_layers_before_the_first_that_is_trained_cost_no_way_back():
+    model = make_net([3, 5, 7, 4])
+    optimizer = fm.SGD(model.parameters(), lr=0.1)
+    model[0].requires_grad_(False)
+    X, y = make_data(6, 3, 4)
+    fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1, threads=1)
+    (program,) = model._route._training.values()
+    assert "B linear" in str(program)
+    assert [record.dx for record in program.records[1:5]][:3] == [-1, -1, -1]
+    assert str(program).splitlines()[-1] == "units: U linear x2"
+    model[0].requires_grad_(True)  # thawed again
+    before = model[0].weight.data.copy()
+    fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=1, threads=1)
+    assert (model[0].weight.data != before).any()
 
 
 def test_limit_of_threads_holds_in_every_phase(monkeypatch):

@@ -15,7 +15,7 @@ from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
-from fastmlp.kernels.products.matmul import clear_padding
+from fastmlp.kernels.products.padding import clear_padding
 
 __all__ = ["ElementwiseLoss"]
 

@@ -21,7 +21,8 @@ from fastmlp.kernels.op import (
     Memory,
     Op,
 )
-from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_padding, clear_unwritten, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
+from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
 from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["Linear", "linear_backward_input", "linear_backward_params", "linear_forward"]

@@ -13,7 +13,7 @@ from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.lines import update_pass
 from fastmlp.kernels.op import STEP, UPDATE, Memory, Op
 
-__all__ = ["Update"]
+__all__ = ["Frozen", "Update"]
 
 
 @cache
@@ -76,3 +76,21 @@ class Update(Op):
 
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.first, record.units, record.scalars = self.first, self.size, self.first_scalar
+
+
+@block("frozen")
+def _frozen(task, op, job, row, rows, at):
+    pass
+
+
+class Frozen(Op):
+    """What stands in the place of an optimizer's formula for parameters that are not trained."""
+
+    block: Block = _frozen
+    name = "frozen"
+
+    def __init__(self) -> None:
+        super().__init__(0, 0)
+
+    def tasks(self, record: Any) -> set[int]:
+        return {UPDATE}

@@ -11,7 +11,14 @@ from numpy.lib.stride_tricks import as_strided
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.numba_private import borrowed_array
 
-__all__ = ["least", "matrix", "muladd", "vector"]
+__all__ = ["least", "matrix", "muladd", "splat", "vector"]
+
+
+def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
+    """A vector whose entries are all `x`, for whoever emits instructions."""
+    vector = ir.VectorType(x.type, lanes)
+    undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
+    return builder.shuffle_vector(builder.insert_element(undefined, x, ir.IntType(32)(0)), undefined, zeros)
 
 
 @intrinsic

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from itertools import chain, count
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -17,10 +18,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
+from fastmlp.kernels.compiler.intrinsics import splat
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
-__all__ = ["lines_pass", "update_pass"]
+__all__ = ["LINE_BYTES", "as_tuple", "check_count", "instead_of", "lines_pass", "repeated_constants", "update_pass"]
 
 LINE_BYTES = 64
 INDEX, POINTER = ir.IntType(64), ir.PointerType()
@@ -91,31 +93,71 @@ def _pass(
     """
     arrays = inputs + outputs
 
-    def check(arguments):
-        if 1 + len(arguments) != len(names):
-            raise TypeError(f"this pass takes {len(names)} arguments, {', '.join(names)}; got {1 + len(arguments)}")
-
-    def as_tuple(results):
-        results = results if isinstance(results, tuple) else (results,)
-        if len(results) != outputs:
-            raise TypeError(f"the formula is to give {outputs} numbers; got {len(results)}")
-        return results
-
     def run(size, *arguments):
-        check(arguments)
+        check_count(names, size, *arguments)
         *given, (numbers, first) = places(arguments)
         assert size * given[0][0].itemsize % LINE_BYTES == 0  # machine code would leave out the rest
         parts = [array[at : at + size] for array, at in given]
         with np.errstate(all="ignore"):  # as machine code
-            results = as_tuple(formula(*parts[:inputs], *(numbers[first + k] for k in range(constants))))
-        results = [np.array(x) for x in results]  # an input may be among them
-        for part, result in zip(parts[inputs:], results):
+            results = as_tuple(formula(*parts[:inputs], *(numbers[first + k] for k in range(constants))), outputs)
+        copies = [np.array(x) for x in results]  # an input may be among them
+        for part, result in zip(parts[inputs:], copies):
             part[...] = result
+
+    def write(function, dtype):
+        itemsize, lanes, vectors = dtype.itemsize, REGISTER_BYTES // dtype.itemsize, LINE_BYTES // REGISTER_BYTES
+        vector = ir.VectorType(LLVM[dtype], lanes)
+        size, *pointers, numbers = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        repeated = repeated_constants(builder, numbers, constants, dtype)
+        # One line in an iteration: LLVM unrolls a short loop, such as a ReLU's, four times; where a formula is long, the
+        # processor has several iterations under way anyway.
+        with cgutils.for_range(builder, builder.sdiv(size, INDEX(LINE_BYTES // itemsize))) as loop:
+            first = builder.mul(loop.index, INDEX(vectors))
+            shifts = [builder.add(first, INDEX(v)) for v in range(vectors)]
+            rows = [[builder.gep(pointer, [shift], source_etype=vector) for pointer in pointers] for shift in shifts]
+            loaded = [[builder.load(place, typ=vector, align=itemsize) for place in row[:inputs]] for row in rows]
+            results = [as_tuple(formula(*(Value(builder, dtype, x) for x in row), *repeated), outputs) for row in loaded]
+            emitted = [[as_llvm(x, dtype, lanes) for x in row] for row in results]
+            for row, values in zip(rows, emitted):
+                for place, value in zip(row[inputs:], values):
+                    builder.store(value, place, align=itemsize)
+        builder.ret_void()
+
+    return instead_of(run, names, arrays + 1, starts, write)
+
+
+def check_count(names: list[str], *arguments: Any) -> None:
+    """A pass takes as many arguments as it has names for."""
+    if len(arguments) != len(names):
+        raise TypeError(f"this pass takes {len(names)} arguments, {', '.join(names)}; got {len(arguments)}")
+
+
+def as_tuple(results: Any, count: int) -> tuple:
+    """What a formula gives, as a tuple of so many numbers."""
+    results = results if isinstance(results, tuple) else (results,)
+    if len(results) != count:
+        raise TypeError(f"the formula is to give {count} numbers; got {len(results)}")
+    return results
+
+
+def repeated_constants(builder: ir.IRBuilder, numbers: ir.Value, constants: int, dtype: np.dtype) -> list[Value]:
+    """Adjacent numbers of memory, each in all lanes of a vector."""
+    vector = ir.VectorType(LLVM[dtype], REGISTER_BYTES // dtype.itemsize)
+    at = [builder.gep(numbers, [INDEX(k)], source_etype=vector.element) for k in range(constants)]
+    return [Value(builder, dtype, splat(builder, builder.load(x, typ=vector.element), vector.count)) for x in at]
+
+
+def instead_of(run: Callable, names: list[str], pointers: int, starts: Callable, write: Callable) -> Callable:
+    """Have kernels call, where they name `run`, a function of LLVM: a size and so many pointers, which `write` fills in.
+
+    Of the arguments of `run`, the size apart, `starts` makes the pointers.
+    """
 
     @type_callable(run)
     def typed(context):
         def signature(size, *arguments):
-            check(arguments)
+            check_count(names, size, *arguments)
             given = [x for x in arguments if isinstance(x, types.Array)]
             if not all(array.ndim == 1 and array.layout == "C" for array in given):
                 return None  # Numba says that there is no such function
@@ -128,7 +170,7 @@ def _pass(
         signature.pysig = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
         return signature
 
-    function_type = ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * (arrays + 1)])
+    function_type = ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * pointers])
     name = f"fastmlp_lines_{next(NUMBER)}"
 
     @lower_builtin(run, types.VarArg(types.Any))
@@ -141,34 +183,13 @@ def _pass(
             for kind, value in zip(kinds, args[1:])
             if isinstance(kind, types.Array)
         ]
-        pointers = starts(builder, data, args[1:], lambda array, at: builder.gep(array, [at], source_etype=entry))
+        places = starts(builder, data, args[1:], lambda array, at: builder.gep(array, [at], source_etype=entry))
         function = cgutils.get_or_insert_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
         if function.is_declaration:
             function.linkage = "internal"
             write(function, dtype)
-        builder.call(function, [args[0], *pointers])
+        builder.call(function, [args[0], *places])
         return context.get_dummy_value()
-
-    def write(function, dtype):
-        itemsize, lanes, vectors = dtype.itemsize, REGISTER_BYTES // dtype.itemsize, LINE_BYTES // REGISTER_BYTES
-        vector = ir.VectorType(LLVM[dtype], lanes)
-        size, *pointers, numbers = function.args
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
-        at = [builder.gep(numbers, [INDEX(k)], source_etype=vector.element) for k in range(constants)]
-        repeated = [Value(builder, dtype, _splat(builder, builder.load(x, typ=vector.element), vector)) for x in at]
-        # One line in an iteration: LLVM unrolls a short loop, such as a ReLU's, four times; where a formula is long, the
-        # processor has several iterations under way anyway.
-        with cgutils.for_range(builder, builder.sdiv(size, INDEX(LINE_BYTES // itemsize))) as loop:
-            first = builder.mul(loop.index, INDEX(vectors))
-            shifts = [builder.add(first, INDEX(v)) for v in range(vectors)]
-            rows = [[builder.gep(pointer, [shift], source_etype=vector) for pointer in pointers] for shift in shifts]
-            loaded = [[builder.load(place, typ=vector, align=itemsize) for place in row[:inputs]] for row in rows]
-            results = [as_tuple(formula(*(Value(builder, dtype, x) for x in row), *repeated)) for row in loaded]
-            emitted = [[as_llvm(x, dtype, lanes) for x in row] for row in results]
-            for row, values in zip(rows, emitted):
-                for place, value in zip(row[inputs:], values):
-                    builder.store(value, place, align=itemsize)
-        builder.ret_void()
 
     def instructions(dtype):
         function = ir.Function(ir.Module(), function_type, "formula")
@@ -177,8 +198,3 @@ def _pass(
 
     run.instructions = instructions  # type: ignore[attr-defined]
     return run
-
-
-def _splat(builder, x, vector):
-    undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None)
-    return builder.shuffle_vector(builder.insert_element(undefined, x, ir.IntType(32)(0)), undefined, zeros)

@@ -13,7 +13,7 @@ from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
-__all__ = ["ADJACENT", "SAME", "clear_padding", "clear_unwritten", "matmul", "matmul_above"]
+__all__ = ["ADJACENT", "SAME", "matmul", "matmul_above"]
 
 # Strides. Typed numbers, since Numba compiles a function anew for every literal that it is called with.
 SAME, ADJACENT = np.int64(0), np.int64(1)
@@ -70,23 +70,3 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
                     edge_1(c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
                 i += EDGE_ROWS
         done += strip
-
-
-@inner
-def clear_padding(c, columns):
-    """Zero all beyond the first `columns` of each row of `c`."""
-    zero = c.dtype.type(0)
-    for i in range(c.shape[0] if columns < c.shape[1] else 0):
-        for j in range(columns, c.shape[1]):
-            c[i, j] = zero
-
-
-@inner
-def clear_unwritten(c, columns):
-    """Zero what a product of this many columns has left of the rows of `c` as it was: all beyond its last whole vector.
-
-    There is something where rows have an odd line more, or where a line is several vectors. Scratch memory that serves
-    several layers would carry the gradient of one into the padding of another.
-    """
-    lanes = REGISTER_BYTES // c.itemsize
-    clear_padding(c, (columns + lanes - 1) // lanes * lanes)

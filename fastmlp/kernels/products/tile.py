@@ -19,6 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastmlp.kernels.compiler.intrinsics import splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
 
@@ -65,13 +66,6 @@ class _Emitter:
     def _load(self, builder, pointer):
         return builder.load(pointer, align=self.align, typ=self.vector)
 
-    def _splat(self, builder, value):
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        single = builder.insert_element(undefined, value, ir.IntType(32)(0))
-        return builder.shuffle_vector(
-            single, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        )
-
     def _row(self, builder, pointer, stride, row):
         """The address of each vector of a row."""
         start = self._at(builder, pointer, builder.mul(stride, INT(row)))
@@ -92,7 +86,7 @@ class _Emitter:
         spread = []
         for r in rows:
             place = self._at(builder, init, builder.mul(init_row, INT(r)))
-            spread.append([self._splat(builder, builder.load(place, typ=self.scalar))] * self.vectors)
+            spread.append([splat(builder, builder.load(place, typ=self.scalar), self.lanes)] * self.vectors)
         builder.branch(test)
 
         builder = ir.IRBuilder(one_each)
@@ -112,7 +106,7 @@ class _Emitter:
         line = [self._load(builder, self._at(builder, b_now, INT(v * self.lanes))) for v in range(self.vectors)]
         added = []
         for r in rows:
-            factor = self._splat(builder, builder.load(self._at(builder, a_now, a_offsets[r]), typ=self.scalar))
+            factor = splat(builder, builder.load(self._at(builder, a_now, a_offsets[r]), typ=self.scalar), self.lanes)
             added.append([builder.call(self.fma, [factor, vector, total]) for vector, total in zip(line, sums[r])])
         step = builder.add(k, INT(1)), self._at(builder, a_now, a_k), self._at(builder, b_now, b_row)
         builder.branch(test)
@@ -128,7 +122,7 @@ class _Emitter:
                 phi.add_incoming(following, body)
 
         builder = ir.IRBuilder(leave)
-        least = self._splat(builder, floor)
+        least = splat(builder, floor, self.lanes)
         for r in rows:
             for pointer, total in zip(self._row(builder, c, c_row, r), sums[r]):
                 kept = builder.select(builder.fcmp_ordered(">", least, total), least, total)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded, small
+from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded
 
-from fastmlp.kernels.products.matmul import ADJACENT, SAME, clear_padding, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
 from fastmlp.kernels.products.tile import TILE_ROWS
 
 DEPTHS = [1, 2, 31]
@@ -17,11 +17,6 @@ def product(c, init, init_row, a, a_row, a_k, b, columns, depth):
 @jit
 def product_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, floor):
     matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, floor)
-
-
-@jit
-def clear(c, columns):
-    clear_padding(c, columns)
 
 
 def operands(rng, rows, columns, depth, dtype):
@@ -122,11 +117,3 @@ def test_matmul_writes_nothing_beyond_its_rows_and_columns(dtype, rng):
     line = 64 // dtype.itemsize
     assert (room[9:] == 7).all()
     assert (room[:9, line:] == 7).all()
-
-
-def test_clear_padding_leaves_the_columns(dtype):
-    for columns in small([1, 15, 16, 17, 31, 63, 64], [1, 16, 64]):
-        c = np.full((3, 64), 7, dtype)
-        clear(c, columns)
-        assert (c[:, :columns] == 7).all()
-        assert not c[:, columns:].any()

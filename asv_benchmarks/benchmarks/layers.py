@@ -1,0 +1,102 @@
+"""The tasks of each layer's block, alone."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+import fastmlp as fm
+
+from . import entries
+from .calls import only, task, times_of
+from .setting import DTYPES, Timed, engine_of, pin
+
+ROWS, WIDTH = 128, 256
+
+
+def arrays(entry: str, dtype: str):
+    """A layer as a model of its own, an input, and a gradient of the output."""
+    model = fm.Sequential(entries.make(entry.replace("'width'", str(WIDTH))), dtype=dtype)
+    if len(model[0]._ops(WIDTH)) != 1:
+        raise NotImplementedError(f"{entry} has no block")
+    x, dy = np.random.default_rng(0).standard_normal((2, ROWS, WIDTH)).astype(dtype)
+    return model, x, dy
+
+
+@cache
+def both_ways(entry: str, dtype: str, *tasks: str):
+    """A function that does a task of eager mode as often as it is told."""
+    engine, (model, x, dy) = engine_of(), arrays(entry, dtype)
+    job = engine.Program.both_ways(model[0]._ops(WIDTH), np.dtype(dtype), batch=ROWS).job()
+    job.set(params=model.storage.data, grads=model.storage.grad)
+    out = np.empty_like(x)
+    engine.run(job.handle, 0, x, out, 0, 1)
+    engine.run(job.handle, 1, out, dy, 0, 1)
+    only(job, 1, *map(task, tasks))
+    return times_of(job, x, out)
+
+
+@cache
+def update(entry: str, dtype: str):
+    """A function that forms the gradients and takes steps of plain SGD as often as it is told."""
+    engine, (model, x, dy) = engine_of(), arrays(entry, dtype)
+    if not model.storage.data.size:
+        raise NotImplementedError(f"{entry} has no parameters")
+    optimizer = fm.SGD(model.parameters(), lr=1e-9)
+    layers, loss = model[0]._ops(WIDTH), fm.MSELoss()._op(WIDTH)
+    updates, how = optimizer._updates(), {"batch": ROWS, "threads": 1}
+    job = engine.Program.training(layers, loss, updates, lambda _: 0, np.dtype(dtype), **how).job()
+    scalars = np.zeros((1, job.run.scalars), dtype)
+    optimizer._fill_scalars(scalars, np.array([1]), None)
+    job.set(params=model.storage.data, grads=model.storage.grad, state=np.zeros(0, dtype), order=np.arange(ROWS))
+    job.set(scalars=np.repeat(scalars, 400, axis=0).reshape(-1))
+    job.run.params = model.storage.data.size
+    engine.run(job.handle, 0, x, dy, 0, 1)
+    only(job, 1, task("UPDATE"))
+    return times_of(job, x, dy)
+
+
+class Forward(Timed):
+    """100 times the output of a layer for 128 rows of 256."""
+
+    params = (entries.layers(), DTYPES)
+    param_names = ("layer", "dtype")
+    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "blocks.softmax")
+
+    def setup(self, entry, dtype):
+        pin(1)
+        self.run = both_ways(entry, dtype, "FORWARD")
+
+    def time_100_calls(self, entry, dtype):
+        self.run(100)
+
+
+class Backward(Timed):
+    """100 times the gradient by the input of a layer, for 128 rows of 256."""
+
+    params = (entries.layers(), DTYPES)
+    param_names = ("layer", "dtype")
+    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "blocks.softmax")
+
+    def setup(self, entry, dtype):
+        pin(1)
+        self.run = both_ways(entry, dtype, "BACKWARD")
+
+    def time_100_calls(self, entry, dtype):
+        self.run(100)
+
+
+class Update(Timed):
+    """100 times the gradient of a layer's parameters and a step of plain SGD, for 128 rows of 256."""
+
+    params = (entries.layers(), DTYPES)
+    param_names = ("layer", "dtype")
+    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "columns.add_products")
+
+    def setup(self, entry, dtype):
+        pin(1)
+        self.run = update(entry, dtype)
+
+    def time_100_calls(self, entry, dtype):
+        self.run(100)
