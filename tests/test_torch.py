@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_within, eps, make_net, normal, small
+from helpers import DTYPES, assert_within, eager_train, eps, make_net, normal, small
 
 import fastmlp as fm
 from fastmlp import registry
@@ -141,6 +141,29 @@ def test_optimizer_matches_torch(name, rng):
             replay.check_optimizer(entry, cases, theirs, dtype, shapes)
     for _ in range(3):
         check_training([[TANH, MSE, (entry, case)] for case in cases], False, rng)
+
+
+@pytest.mark.parametrize("name", registry.optimizers())
+def test_200_steps_of_groups_match_torch(name, rng):
+    """Weights and biases with rates, and decays where there are any, of their own, on a schedule; in `fit` and by hand."""
+    entry = registry.optimizers()[name]
+    X, y = inputs.normal(rng, 40, 3), inputs.normal(rng, 40, 2)
+    start = 0.5 * inputs.normal(rng, 3 * 9 + 9 + 9 * 2 + 2)
+    for case in entry.cases:
+        options = [{"lr": 0.01}, {"lr": 0.003}]
+        if "weight_decay" in case:
+            options[1]["weight_decay"] = 0.0
+        theirs = twins.grouped(name, case, options, start, X, y, steps=200, T_max=150)
+        for train in (lambda *given, **how: fm.fit(*given, **how).loss, eager_train):
+            model = fm.Sequential(fm.Linear(3, 9), fm.Tanh(), fm.Linear(9, 2), dtype=np.float64)
+            params = list(model.parameters())
+            for parameter, part in zip(params, replay.split(start, params)):
+                parameter.data = part
+            groups = [{"params": params[i::2]} | options[i] for i in range(2)]
+            optimizer = entry(groups, **case)
+            schedule = fm.CosineAnnealingLR(optimizer, T_max=150)
+            train(model, fm.MSELoss(), optimizer, X, y, epochs=200, batch_size=40, shuffle=False, schedule=schedule)
+            assert_within(replay.joined(p.data for p in params), theirs, 1e-9 * np.maximum(1, np.abs(theirs)))
 
 
 @pytest.mark.parametrize("name", registry.schedules())

@@ -1,11 +1,14 @@
 """What PyTorch answers: for inputs in NumPy's arrays, a record of inputs and outputs. The other side is replay.py.
 
-Nothing here knows an entry of the registry by name: a twin is PyTorch's class of the same name, made with the same arguments.
+Nothing here knows an entry of the registry by name, but those in OWN: a twin is PyTorch's class of the same name, made with the
+same arguments.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 
 from fastmlp import registry
 
-__all__ = ["activation", "criterion", "layer", "linear", "network", "optimizer", "schedule", "training"]
+__all__ = ["activation", "criterion", "grouped", "layer", "linear", "network", "optimizer", "schedule", "training"]
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
@@ -75,13 +78,47 @@ class AlphaDropout(_Draws):
         return x * mask * a + (mask - 1) * alpha * a + alpha * a * self.p
 
 
-#: Twins that are not in torch.nn.
-OWN = {"AlphaDropout": AlphaDropout, "Dropout": Dropout, "Scale": Scale}
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of arXiv:2302.06675; PyTorch has no such optimizer."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, *, maximize=False):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            lr, (beta1, beta2) = group["lr"], group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                g = -p.grad if group["maximize"] else p.grad
+                update = (beta1 * m + (1 - beta1) * g).sign()
+                p.sub_(lr * (update + group["weight_decay"] * p))
+                m.mul_(beta2).add_((1 - beta2) * g)
+
+
+#: Twins that are not in PyTorch.
+OWN = {"AlphaDropout": AlphaDropout, "Dropout": Dropout, "Lion": Lion, "Scale": Scale}
 
 
 def _module(name: str, case: dict, width: int) -> torch.nn.Module:
     """The twin of an activation or a layer, for inputs of this width."""
     return (OWN.get(name) or getattr(torch.nn, name))(**registry.filled(case, width))
+
+
+def _optimizer(name: str) -> type:
+    """The twin of an optimizer."""
+    return OWN.get(name) or getattr(torch.optim, name)
+
+
+@contextmanager
+def _in_double() -> Iterator[None]:
+    """Numbers of PyTorch's own in float64: NAdam keeps a product of factors in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -147,6 +184,7 @@ def criterion(name: str, cases, out: np.ndarray, y: np.ndarray) -> dict[str, np.
     return record | {"loss": np.array(record["loss"]), "dout": np.stack(record["dout"])}
 
 
+@_in_double()
 def optimizer(
     name: str, cases, shapes, start: np.ndarray, gradients: np.ndarray, factors: np.ndarray, kept: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -159,7 +197,7 @@ def optimizer(
     sizes = [int(np.prod(shape)) for shape in shapes]
     for number, case in enumerate(cases):
         twins = [torch.nn.Parameter(part.reshape(shape)) for part, shape in zip(_tensor(start).split(sizes), shapes)]
-        steps, trajectory = getattr(torch.optim, name)(twins, **case), []
+        steps, trajectory = _optimizer(name)(twins, **case), []
         for gradient, factor in zip(gradients, factors):
             steps.param_groups[0]["lr"] *= float(factor)
             for twin, part in zip(twins, _tensor(gradient).split(sizes)):
@@ -213,6 +251,7 @@ def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[floa
     return losses
 
 
+@_in_double()
 def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths, epochs: int, batch_size: int) -> dict:
     """Parameters and losses of Linear, activation, Linear, for each trial: (name, case) of activation, loss, optimizer."""
     record = {"start": start, "x": x, "y": y, "trained": [], "losses": []}
@@ -221,12 +260,28 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
         nn = torch.nn
         model = nn.Sequential(nn.Linear(wide, middle), _module(act, act_case, middle), nn.Linear(middle, narrow)).double()
         _load(model, start)
-        steps = getattr(torch.optim, opt)(model.parameters(), **opt_case)
+        steps = _optimizer(opt)(model.parameters(), **opt_case)
         record["losses"].append(
             _steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size)
         )
         record["trained"].append(_vector(model.parameters()))
     return record | {"trained": np.stack(record["trained"]), "losses": np.array(record["losses"])}
+
+
+@_in_double()
+def grouped(name: str, case, options, start: np.ndarray, x: np.ndarray, y: np.ndarray, *, steps: int, T_max: int) -> np.ndarray:
+    """Parameters of Linear(3, 9), Tanh, Linear(9, 2) after steps over the whole data; `options` of weights, and of biases."""
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(3, 9), nn.Tanh(), nn.Linear(9, 2)).double()
+    _load(model, start)
+    params = list(model.parameters())
+    groups = [{"params": params[i::2]} | options[i] for i in range(2)]
+    optimizer = _optimizer(name)(groups, **case)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=T_max)
+    for _ in range(steps):
+        _steps(model, nn.MSELoss(), optimizer, x, y, epochs=1, batch_size=len(x))
+        schedule.step()
+    return _vector(params)
 
 
 def linear(weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
