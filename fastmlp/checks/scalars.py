@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp.checks.messages import class_name, missing_return, shown
 
 __all__ = [
+    "LARGEST_COUNT",
     "as_flag",
     "as_float_dtype",
     "as_float_dtype_of",
