@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
@@ -63,7 +64,8 @@ Call = tuple[int, int]
 class Program:
     """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
-    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_loss` and :meth:`of_updates`. Each
+    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`jacobian`, :meth:`of_loss` and
+    :meth:`of_updates`. Each
     lays out memory for `batch` rows; :meth:`job` makes the table, which still lacks the arrays of the caller.
     """
 
@@ -158,6 +160,38 @@ class Program:
         return program
 
     @classmethod
+    def jacobian(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
+        """One pass in evaluation mode: rows forward once, then back for each output, or forward again for each input.
+
+        Whichever are fewer; threads take rows as they come.
+        """
+        layers = fused(chain.from_iterable(op.evaluated() for op in layers))
+        memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=True)
+        ops = [Input(layers[0].width_in), *layers, Jacobian(layers[-1].width_out)]
+        program = cls(ops, dtype, memory, input_delta=True)
+        program._plan.update(kept=0, apart=APART)
+        first, last = program.records[0], program.records[-1]
+        tangents = [op.tangent(record) for op, record in zip(layers, program.records[1:])]
+        forward = first.width_out < last.width_in and None not in tangents
+        if not forward:
+            program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._phase(ROWS, program._forward(FORWARD), pool=ALL_POOL, block=BLOCK_ROWS)
+        program._pass()
+        calls = program._backward(BACKWARD, layers)
+        if forward:
+            steps = [(op, r, *step) for op, r, steps in zip(layers, program.records[1:], tangents) for step in steps or ()]
+            calls = [(len(ops) + i, task) for i, (*_, task) in enumerate(steps)]
+            for op, record, changes, _ in steps:
+                program.ops.append(op)
+                program.records.append(record.changed(**changes))
+        ends = (first.dy, first.y_stride), (last.dx, last.x_stride)
+        (last.begin, last.begin_stride), (last.end, last.end_stride) = ends if forward else ends[::-1]
+        last.forward, last.inputs = forward, first.width_out
+        last.first, last.last = len(program.calls), len(program.calls) + len(calls)
+        program.calls += calls  # of no phase: the last op goes through them, again and again
+        return program
+
+    @classmethod
     def of_loss(cls, loss: Op, dtype: np.dtype, *, batch: int) -> Program:
         """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs; pass 2: that gradient once more."""
         memory = Memory(dtype, batch, 1, backward=True)
@@ -227,8 +261,8 @@ class Program:
             and (task not in (UPDATE, ACCUMULATE) or op.has_parameters or not op.places())
         ]
 
-    def _backward(self, task: int) -> list[Call]:
-        return self._forward(task)[::-1]
+    def _backward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
+        return self._forward(task, ops)[::-1]
 
     def _phase_of_weights(self) -> None:
         """Where rows have weights: the sum of those of a batch, which the gradient of each row is divided by."""
@@ -313,6 +347,10 @@ class Program:
     def __str__(self) -> str:
         letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", ACCUMULATE: "A"}
         kinds = {ROWS: "rows", UNITS: "units"}
+
+        def names_of(calls: Sequence[Call]) -> list[str]:
+            return [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
+
         lines = []
         for number, (first, loop, last) in enumerate(self.passes):
             if len(self.passes) > 1:
@@ -320,9 +358,12 @@ class Program:
             for p in range(first, last):
                 phase = self.phases[p]
                 calls = self.calls[phase["first"] : phase["last"]]
-                names = [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
+                names = names_of(calls)
                 once = " once" if p < loop else ""
                 lines.append(f"{kinds[phase['kind']]}{once}: {', '.join(_counted(names))}")
+        inner = self.calls[self.phases[-1]["other_last"] :] if self.phases else []
+        if inner:
+            lines.append(f"again and again: {', '.join(_counted(names_of(inner)))}")
         return "\n".join(lines)
 
 

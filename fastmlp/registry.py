@@ -2,7 +2,8 @@
 
 No list is edited by hand: a class that the package exports is an entry of its family. Tests, golden numbers, benchmarks and the
 documentation go through the entries, and through the ``cases`` of each entry: dictionaries of keyword arguments, in which the
-text "width" stands for the width of a layer's input. The twin of an entry is PyTorch's class of the same name.
+text "width" stands for the width of a layer's input. The twin of an entry is PyTorch's class of the same name;
+tests/golden/twins.py has those that PyTorch lacks.
 """
 
 from __future__ import annotations

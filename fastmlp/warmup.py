@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmlp import registry
 from fastmlp.criterion import CrossEntropyLoss
+from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.shuffle import epoch_order
@@ -37,6 +38,7 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
     """An op of each block: of all layers, activations, losses and optimizers, in all their forms."""
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
+    yield Jacobian(2)
     for family in (registry.layers(), registry.activations()):
         for kind in family.values():
             for case in kind.cases:  # type: ignore[attr-defined]

@@ -167,7 +167,7 @@ def eager_train(
             steps = None if steps is None else steps - 1
         losses.append(total if criterion.reduction == "sum" else total / counted)
         if schedule is not None:
-            schedule.step()
+            schedule.step(*losses[-1:] * schedule.takes_metric)
     return losses
 
 

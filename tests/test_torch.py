@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_within, eps, make_net, normal, share_of, small
+from helpers import DTYPES, assert_within, eager_train, eps, make_net, normal, share_of, small
 
 import fastmlp as fm
 from fastmlp import registry
@@ -94,6 +94,45 @@ def test_layer_matches_torch(name, rng):
             check_training([[(entry, case), MSE, (fm.SGD, {"lr": 0.01})]], rng)
 
 
+def test_layer_matches_torch_at_extremes(dtype, rng):
+    """Variance 0, numbers whose squares overflow or underflow, infinity, NaN.
+
+    Where PyTorch overflows on the way to a number that the formula has, and in the gradient of rows of equal numbers so large
+    that its mean is not exact, the formula counts.
+    """
+    inf, nan = np.inf, np.nan
+    rows = [
+        [1e30, -1e30, 0, 1],
+        [1e30] * 4,
+        [0.1] * 4,
+        [0] * 4,
+        [1e-30, 0, 0, 1e-30],
+        [inf, 1, 2, 3],
+        [-inf] * 4,
+        [nan, 1, 2, 3],
+    ]
+    rows += [[inf, -inf, 0, 0], [1e4, -1e4, 1e4, 0], [1e20, 1e20, 1e20, 1.001e20], [88, -104, 710, -745]]
+    x = np.array(rows, dtype)
+    made = [(fm.LayerNorm, {"normalized_shape": 4, "eps": eps}) for eps in (1e-5, 0)]
+    made += [(fm.RMSNorm, {"normalized_shape": 4})]
+    made += [(fm.Softmax, {"dim": 1}), (fm.LogSoftmax, {"dim": -1}), (fm.PReLU, {}), (fm.Scale, {"features": 4})]
+    for kind, case in made:
+        record = twins.layer(kind.__name__, [case], x, rng)
+        model = fm.Sequential(kind(**case), dtype=dtype)
+        model[0].load_state_dict(replay.part_of(record, "0.start."))
+        for name, array in (("y", model(x)), ("dx", model.backward(record["0.dy"]))):
+            for given, one, other in zip(x, array, record[f"0.{name}"]):
+                large = 1e15 < abs(given).max() < inf and "normalized_shape" in case
+                if large and (np.isnan(other).any() or (given == given[0]).all()):
+                    assert np.isfinite(one).all() or case.get("eps") == 0
+                    continue
+                np.testing.assert_array_equal(np.isnan(one), np.isnan(other), err_msg=f"{kind}, {case}, {name} of {given}")
+                finite = np.isfinite(other)
+                np.testing.assert_array_equal(one[~finite], other[~finite])
+                size = np.abs(other[finite]).max(initial=0) + 4
+                assert_within(one[finite], other[finite], 100 * eps(dtype) * size)
+
+
 @pytest.mark.parametrize("name", registry.criteria())
 def test_criterion_matches_torch(name, rng):
     entry = registry.criteria()[name]
@@ -163,11 +202,60 @@ def test_optimizer_matches_torch(name, rng):
         check_training([[TANH, MSE, (entry, case)] for case in cases], rng)
 
 
+@pytest.mark.parametrize("name", registry.optimizers())
+def test_200_steps_of_groups_match_torch(name, rng):
+    """Weights and biases with rates, and decays where there are any, of their own, on a schedule; in `fit` and by hand."""
+    entry = registry.optimizers()[name]
+    X, y = inputs.normal(rng, 40, 3), inputs.normal(rng, 40, 2)
+    start = 0.5 * inputs.normal(rng, 3 * 9 + 9 + 9 * 2 + 2)
+    for case in entry.cases:
+        options = [{"lr": 0.01}, {"lr": 0.003}]
+        if "weight_decay" in case:
+            options[1]["weight_decay"] = 0.0
+        theirs = twins.grouped(name, case, options, start, X, y, steps=200, T_max=150)
+        for train in (lambda *given, **how: fm.fit(*given, **how).loss, eager_train):
+            model = fm.Sequential(fm.Linear(3, 9), fm.Tanh(), fm.Linear(9, 2), dtype=np.float64)
+            params = list(model.parameters())
+            for parameter, part in zip(params, replay.split(start, params)):
+                parameter.data = part
+            groups = [{"params": params[i::2]} | options[i] for i in range(2)]
+            optimizer = entry(groups, **case)
+            schedule = fm.CosineAnnealingLR(optimizer, T_max=150)
+            train(model, fm.MSELoss(), optimizer, X, y, epochs=200, batch_size=40, shuffle=False, schedule=schedule)
+            assert_within(replay.joined(p.data for p in params), theirs, 1e-9 * np.maximum(1, np.abs(theirs)))
+
+
 @pytest.mark.parametrize("name", registry.schedules())
 def test_schedule_matches_torch(name, rng):
     entry = registry.schedules()[name]
     for lr in rng.uniform(1e-4, 1, 3).tolist():
-        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, 100))
+        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, inputs.metrics(100)))
+
+
+def test_schedules_of_groups_match_torch():
+    """Options of their own for each group; rates and momenta of both."""
+    trials = [
+        ("OneCycleLR", {"max_lr": [0.1, 0.2], "total_steps": 50, "base_momentum": [0.5, 0.6], "max_momentum": [0.8, 0.9]}),
+        ("CyclicLR", {"base_lr": [0.01, 0.02], "max_lr": [0.1, 0.2], "step_size_up": 4, "base_momentum": [0.5, 0.6]}),
+        ("LambdaLR", {"lr_lambda": [lambda t: 0.9**t, lambda t: 1 / (1 + t)]}),
+        ("MultiplicativeLR", {"lr_lambda": [lambda _: 0.9, lambda t: 1 - 1 / (1 + t)]}),
+        ("ReduceLROnPlateau", {"patience": 0, "factor": 0.5, "min_lr": [0.01, 0.04]}),
+        ("CosineAnnealingLR", {"T_max": 9, "eta_min": 0.05}),
+    ]
+    for name, case in trials:
+        for kind, momentum in (("SGD", {"momentum": 0.9}), ("Adam", {"betas": (0.7, 0.99)})):
+            theirs = getattr(torch.optim, kind)(
+                [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.3, 0.1)], **momentum
+            )
+            ours = getattr(fm, kind)([{"params": fm.Parameter((1,)), "lr": lr} for lr in (0.3, 0.1)], **momentum)
+            twin, schedule = getattr(torch.optim.lr_scheduler, name)(theirs, **case), getattr(fm, name)(ours, **case)
+            for metric in inputs.metrics(40).tolist():
+                for one, other in zip(ours.param_groups, theirs.param_groups):
+                    for key in ("lr", *momentum):
+                        np.testing.assert_allclose(one[key], other[key], rtol=1e-12, atol=1e-15, err_msg=f"{name}: {key}")
+                theirs.step()
+                for made in (twin, schedule):
+                    made.step(*[metric] * schedule.takes_metric)
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])

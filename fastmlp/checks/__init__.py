@@ -16,6 +16,7 @@ from fastmlp.checks.arrays import (
     check_same_length,
     overlaps,
 )
+from fastmlp.checks.formulas import as_constants, check_formulas, first_argument
 from fastmlp.checks.losses import argument, as_columns, as_reduction, as_vector, as_weights, check_kind
 from fastmlp.checks.messages import describe, full_name, missing_return, shown
 from fastmlp.checks.scalars import (
@@ -25,7 +26,9 @@ from fastmlp.checks.scalars import (
     as_float_dtype_of,
     as_generator,
     as_loss,
+    as_metric,
     as_number,
+    as_pair,
     as_rate,
     as_size,
     check_mapping,
@@ -36,6 +39,7 @@ __all__ = [
     "LARGEST_COUNT",
     "argument",
     "as_columns",
+    "as_constants",
     "as_delta",
     "as_flag",
     "as_float_dtype",
@@ -45,9 +49,11 @@ __all__ = [
     "as_like",
     "as_loss",
     "as_matrix",
+    "as_metric",
     "as_number",
     "as_output",
     "as_padded",
+    "as_pair",
     "as_rate",
     "as_reduction",
     "as_returned",
@@ -56,10 +62,12 @@ __all__ = [
     "as_targets",
     "as_vector",
     "as_weights",
+    "check_formulas",
     "check_kind",
     "check_mapping",
     "check_same_length",
     "describe",
+    "first_argument",
     "full_name",
     "missing_return",
     "overlaps",

@@ -82,7 +82,7 @@ class KLDivLoss(ElementwiseLoss):
         return select(y > 0, y * log(y), y) - y * out
 
     @staticmethod
-    def slope(out, y):  # noqa: ARG004
+    def slope(out, y):
         return -y
 
     @staticmethod
@@ -90,7 +90,7 @@ class KLDivLoss(ElementwiseLoss):
         return exp(y) * (y - out)
 
     @staticmethod
-    def _slope_of_logarithms(out, y):  # noqa: ARG004
+    def _slope_of_logarithms(out, y):
         return -exp(y)
 
     def _described(self) -> list[str]:

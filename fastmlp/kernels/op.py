@@ -184,6 +184,12 @@ class Fields:
     def __init__(self, record: np.dtype):
         self.__dict__.update(_blank(record))
 
+    def changed(self, **values: int) -> Fields:
+        """Another one with the same values but for these."""
+        other = object.__new__(Fields)
+        other.__dict__.update(self.__dict__ | values)
+        return other
+
     def integers(self, record: np.dtype) -> list[int]:
         """The record as integers, as wide as all ops are."""
         values = list(self.__dict__.values())
@@ -256,6 +262,8 @@ class Op:
     gives_losses = False
     #: Of an optimizer: how many scalars it reads for each step, and the first of them.
     scalars = first_scalar = 0
+    #: Whether the matrix of its derivatives is: then the way back of a delta is the way forward of a derivative, too.
+    symmetric = False
     #: Flops for each row on the way forward, where they count.
     flops = 0
     #: Where it is max(x, floor) of each number: what an op before it may absorb.
@@ -275,6 +283,13 @@ class Op:
     def evaluated(self) -> list[Op]:
         """What stands in its place in evaluation mode."""
         return [self]
+
+    def tangent(self, record: Any) -> list[tuple[dict[str, int], int]] | None:
+        """How derivatives go forward, from where the delta of the input lies to where that of the output does.
+
+        Calls of its block: a task each, and what is different in the record. None: not possible.
+        """
+        return [({"dx": record.dy, "dy": record.dx}, BACKWARD)] if self.symmetric else None
 
     def costs(self, lanes: int) -> tuple[int, float] | None:
         """Vectors of multiply-adds: of a row, features along the vectors, and of a vector of rows. None: not possible."""

@@ -104,7 +104,8 @@ class CompiledRun(Run):
         scalars = np.zeros((steps, job.run.scalars), self.storage.data.dtype)
         if steps:
             t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
-            self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(self.epoch, self.batch, steps))
+            place = self.epoch, self.batch, steps
+            self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(*place), self.rates.momenta_of_steps(*place))
         sums = np.zeros(touched)
         sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
         totals = np.zeros(1 + touched)

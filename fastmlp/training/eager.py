@@ -51,8 +51,12 @@ class EagerRun(Run):
     def _step(self) -> None:
         first = self.batch * self.data.batch_size
         rows = self.order[first : min(first + self.data.batch_size, self.data.rows)]
-        for group, rate in zip(self.optimizer.param_groups, self.rates.of_steps(self.epoch, self.batch, 1)[:, 0].tolist()):
-            group["lr"] = rate
+        place = self.epoch, self.batch, 1
+        rates, momenta = self.rates.of_steps(*place), self.rates.momenta_of_steps(*place)
+        for i, group in enumerate(self.optimizer.param_groups):
+            group["lr"] = rates[i].item()
+            if momenta is not None:
+                group.update(self.optimizer._with_momentum(group, momenta[i].item()))
         out = self.model(self.data.x[rows])
         weights = None if self.data.weights is None else self.data.weights[rows]
         given = () if weights is None else (weights,)

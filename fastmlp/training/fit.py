@@ -83,7 +83,8 @@ def fit(
     rng : None, int or Generator
         For the shuffles. A Generator gives one number, from which all epochs' orders follow.
     schedule : LRScheduler, optional
-        Sets the learning rate of each epoch, and takes a step after it.
+        Sets the learning rate of each epoch (or of each step, if its ``interval`` is "step"), and takes a step after it. A
+        :class:`ReduceLROnPlateau` is told the loss on `validation` after each epoch, or, without that, the loss in training.
     validation : (X, y) or (X, y, sample_weight), optional
         Data to compute a loss on after each epoch, in evaluation mode.
     sample_weight : array_like, (N,), optional
@@ -253,23 +254,33 @@ def _train(run: Run, history: History, model, criterion, held_out, epochs, initi
     bar = Progress(progress, epochs, initial_epoch, run.data.rows)
     began = time.perf_counter()
 
-    def validate() -> None:
-        """Compute the loss on what was held out, if an epoch has ended since: the losses of one epoch belong together."""
-        if held_out is not None and len(history.validation_loss) < len(run.losses):
-            with interrupts_held():
-                history.validation_loss.append(_loss_of(model, criterion, held_out, threads))
+    judged = 0
+    told = run.rates.schedule is not None and run.rates.schedule.takes_metric
+
+    def judge() -> None:
+        """Judge an epoch that has ended since: the loss on what was held out and what the schedule makes of it belong to it."""
+        nonlocal judged
+        if (held_out is None and not told) or judged == len(run.losses):
+            return
+        with interrupts_held():
+            loss = run.losses[-1]
+            if held_out is not None:
+                loss = _loss_of(model, criterion, held_out, threads)
+                history.validation_loss.append(loss)
+            judged = len(run.losses)
+            run.rates.tell(loss)
 
     try:
         while run.epoch < epochs and not run.failed:
-            run.advance(run.epoch + 1 if held_out is not None else epochs)
+            run.advance(run.epoch + 1 if held_out is not None or told else epochs)
             history.loss = run.losses
-            validate()
+            judge()
             steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
             loss = history.loss[-1] if history.loss else None
             bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
     except KeyboardInterrupt:
         history.loss = run.losses
-        validate()
+        judge()
         raise
     finally:
         bar.close()

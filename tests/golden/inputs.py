@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = ["BATCH_SIZE", "EPOCHS", "LAYERS", "RATE", "RATES", "SHAPES", "WIDTHS"]
-__all__ += ["layer", "normal", "of_kind", "outputs", "steps", "targets", "training", "values"]
+__all__ += ["layer", "metrics", "normal", "of_kind", "outputs", "steps", "targets", "training", "values"]
 
 #: Kinks of piecewise functions (1/2, 1, 3, 6, 20), where exponentials saturate (20, 88, 105, 750), and what lies between.
 BENDS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 50, 88, 105, 750)
@@ -99,6 +99,12 @@ def steps() -> dict[str, np.ndarray]:
     factors = np.ones(20)
     factors[7], factors[13] = 0.125, 2
     return {"start": normal(rng, size), "gradients": gradients, "factors": factors, "kept": KEPT}
+
+
+def metrics(epochs: int) -> np.ndarray:
+    """How well epochs went, for schedules that want to know: better for a while, then not, again and again, either way."""
+    rng, t = np.random.default_rng(9), np.arange(epochs)
+    return np.round(1 + np.sin(t / 6) * np.exp(-t / 80) + 0.05 * normal(rng, epochs), 2)
 
 
 def training(kind: str = "numbers", outputs: str = "numbers", between: bool = False) -> dict[str, np.ndarray]:

@@ -66,7 +66,7 @@ def optimizer(name: str, cases) -> dict[str, Record]:
 
 
 def schedule(name: str, cases) -> dict[str, Record]:
-    return {"epochs": twins.schedule(name, cases, inputs.RATE, inputs.RATES)}
+    return {"epochs": twins.schedule(name, cases, inputs.RATE, inputs.metrics(inputs.RATES))}
 
 
 def network() -> dict[str, Record]:

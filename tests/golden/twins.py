@@ -5,13 +5,18 @@ A twin is PyTorch's class of the same name, made with the same arguments; the fe
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import numpy as np
 import torch
 from helpers import share_of
 
 from fastmlp import registry
 
-__all__ = ["activation", "criterion", "layer", "linear", "loss_of", "network", "optimizer", "schedule", "training"]
+__all__ = ["activation", "criterion", "grouped", "layer", "linear", "loss_of", "network", "optimizer", "schedule", "training"]
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
@@ -73,8 +78,22 @@ class AlphaDropout(_Draws):
         return x * mask * a + (mask - 1) * alpha * a + alpha * a * self.p
 
 
-#: Twins that are not in torch.nn.
-OWN = {"AlphaDropout": AlphaDropout, "Dropout": Dropout, "Scale": Scale}
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of arXiv:2302.06675; PyTorch has no such optimizer."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, *, maximize=False):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            lr, (beta1, beta2) = group["lr"], group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                g = -p.grad if group["maximize"] else p.grad
+                update = (beta1 * m + (1 - beta1) * g).sign()
+                p.sub_(lr * (update + group["weight_decay"] * p))
+                m.mul_(beta2).add_((1 - beta2) * g)
 
 
 class GaussianNLLLoss(torch.nn.GaussianNLLLoss):
@@ -117,7 +136,7 @@ class QuantileLoss(_Reduced):
 
 
 #: What stands in for PyTorch's class of the same name.
-OWN = {kind.__name__: kind for kind in (GaussianNLLLoss, HingeLoss, QuantileLoss)}
+OWN = {kind.__name__: kind for kind in (AlphaDropout, Dropout, GaussianNLLLoss, HingeLoss, Lion, QuantileLoss, Scale)}
 
 
 def loss_of(name: str, case: dict, width: int, dtype: torch.dtype, **options) -> torch.nn.Module:
@@ -131,6 +150,22 @@ def loss_of(name: str, case: dict, width: int, dtype: torch.dtype, **options) ->
 def _module(name: str, case: dict, width: int) -> torch.nn.Module:
     """The twin of an activation or a layer, for inputs of this width."""
     return (OWN.get(name) or getattr(torch.nn, name))(**registry.filled(case, width))
+
+
+def _optimizer(name: str) -> type:
+    """The twin of an optimizer."""
+    return OWN.get(name) or getattr(torch.optim, name)
+
+
+@contextmanager
+def _in_double() -> Iterator[None]:
+    """Numbers of PyTorch's own in float64: NAdam keeps a product of factors in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -196,6 +231,7 @@ def criterion(name: str, cases, out: np.ndarray, y: np.ndarray) -> dict[str, np.
     return record | {"loss": np.array(record["loss"]), "dout": np.stack(record["dout"])}
 
 
+@_in_double()
 def optimizer(
     name: str, cases, shapes, start: np.ndarray, gradients: np.ndarray, factors: np.ndarray, kept: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -208,7 +244,7 @@ def optimizer(
     sizes = [int(np.prod(shape)) for shape in shapes]
     for number, case in enumerate(cases):
         twins = [torch.nn.Parameter(part.reshape(shape)) for part, shape in zip(_tensor(start).split(sizes), shapes)]
-        steps, trajectory = getattr(torch.optim, name)(twins, **case), []
+        steps, trajectory = _optimizer(name)(twins, **case), []
         for gradient, factor in zip(gradients, factors):
             steps.param_groups[0]["lr"] *= float(factor)
             for twin, part in zip(twins, _tensor(gradient).split(sizes)):
@@ -224,19 +260,27 @@ def optimizer(
     return record | {"params": np.stack(record["params"])}
 
 
-def schedule(name: str, cases, lr: float, steps: int) -> dict[str, np.ndarray]:
-    """The learning rates of epochs 0 .. steps, for each case."""
-    rates = []
+def schedule(name: str, cases, lr: float, metrics: np.ndarray) -> dict[str, np.ndarray]:
+    """Learning rates and momenta of epoch 0 and after each of the `metrics`, which some schedules are told; for each case."""
+    record = {"lr": np.array(lr), "metrics": metrics, "rates": [], "momenta": []}
     for case in cases:
-        sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
-        twin = getattr(torch.optim.lr_scheduler, name)(sgd, **case)
-        rates.append([lr_now := sgd.param_groups[0]["lr"]])
-        for _ in range(steps):
+        sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+        twin = _schedule(name, sgd, case)
+        groups = [dict(sgd.param_groups[0])]
+        for metric in metrics.tolist():
             sgd.step()
-            twin.step()
-            lr_now = sgd.param_groups[0]["lr"]
-            rates[-1].append(float(lr_now))
-    return {"lr": np.array(lr), "rates": np.array(rates)}
+            twin.step(*[metric] * ("metrics" in inspect.signature(twin.step).parameters))
+            groups.append(dict(sgd.param_groups[0]))
+        record["rates"].append([float(group["lr"]) for group in groups])
+        record["momenta"].append([float(group["momentum"]) for group in groups])
+    return record | {key: np.array(record[key]) for key in ("rates", "momenta")}
+
+
+def _schedule(name: str, sgd: torch.optim.SGD, case):
+    """A schedule; where the case lists what makes schedules of an optimizer, their twins."""
+    parts = {key: value for key, value in case.items() if isinstance(value, list) and isinstance(value[0], partial)}
+    twins = {key: [_schedule(part.func.__name__, sgd, part.keywords) for part in value] for key, value in parts.items()}
+    return getattr(torch.optim.lr_scheduler, name)(sgd, **case | twins)
 
 
 def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[float]:
@@ -256,6 +300,7 @@ def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[floa
     return losses
 
 
+@_in_double()
 def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths, epochs: int, batch_size: int) -> dict:
     """Parameters and losses of Linear, activation, Linear, for each trial: (name, case) of activation, loss, optimizer."""
     record = {"start": start, "x": x, "y": y, "trained": [], "losses": []}
@@ -266,12 +311,28 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
         if registry.criteria()[loss].outputs in ("probabilities", "positive"):
             model.append(nn.Sigmoid())
         _load(model, start)
-        steps = getattr(torch.optim, opt)(model.parameters(), **opt_case)
+        steps = _optimizer(opt)(model.parameters(), **opt_case)
         record["losses"].append(
             _steps(model, loss_of(loss, loss_case, narrow, torch.double), steps, x, y, epochs=epochs, batch_size=batch_size)
         )
         record["trained"].append(_vector(model.parameters()))
     return record | {"trained": np.stack(record["trained"]), "losses": np.array(record["losses"])}
+
+
+@_in_double()
+def grouped(name: str, case, options, start: np.ndarray, x: np.ndarray, y: np.ndarray, *, steps: int, T_max: int) -> np.ndarray:
+    """Parameters of Linear(3, 9), Tanh, Linear(9, 2) after steps over the whole data; `options` of weights, and of biases."""
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(3, 9), nn.Tanh(), nn.Linear(9, 2)).double()
+    _load(model, start)
+    params = list(model.parameters())
+    groups = [{"params": params[i::2]} | options[i] for i in range(2)]
+    optimizer = _optimizer(name)(groups, **case)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=T_max)
+    for _ in range(steps):
+        _steps(model, nn.MSELoss(), optimizer, x, y, epochs=1, batch_size=len(x))
+        schedule.step()
+    return _vector(params)
 
 
 def linear(weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
