@@ -11,8 +11,8 @@ __all__ = ["example", "targets_for"]
 
 def example(criterion: Criterion, rows: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Outputs and targets, drawn; of another width where the loss has numbers for each column."""
-    vectors = [value for value in vars(criterion).values() if isinstance(value, np.ndarray)]
-    width = vectors[0].size if vectors else width * (1 + (criterion.outputs == "pairs"))
+    vectors = [value for value in vars(criterion).values() if isinstance(value, tuple)]
+    width = len(vectors[0]) if vectors else width * (1 + (criterion.outputs == "pairs"))
     out = rng.standard_normal((rows, width))
     if criterion.outputs in ("probabilities", "positive"):
         out = 1 / (1 + np.exp(-out))
@@ -23,7 +23,7 @@ def targets_for(criterion: Criterion, out: np.ndarray, rng: np.random.Generator)
     """Targets of the first kind that the loss takes, for these outputs."""
     kind, (rows, width) = criterion.targets[0], out.shape
     if kind == "labels":
-        return rng.integers(width, size=rows)
+        return rng.integers(width, size=(rows,))
     drawn = rng.standard_normal((rows, width // 2 if criterion.outputs == "pairs" else width))
     if kind == "signs":
         return np.where(drawn > 0, 1.0, -1.0)
