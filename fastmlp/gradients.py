@@ -185,7 +185,9 @@ def _of_criterion(given: Criterion, inputs: tuple[Any, ...], rng: np.random.Gene
     out = checks.as_rows(out, None, DOUBLE, "gradcheck", "out").copy()
     others = inputs[1:]
     if not others:
-        others = (rng.integers(out.shape[1], size=len(out)) if criterion.takes_labels else rng.standard_normal(out.shape),)
+        others = (
+            rng.integers(out.shape[1], size=len(out)) if "labels" in criterion.targets else rng.standard_normal(out.shape),
+        )
     criterion(out.copy(), *others)
     gradient = np.array(criterion.backward(), np.float64)
     yield "the outputs", out, gradient, lambda: float(criterion(out.copy(), *others))
