@@ -230,10 +230,9 @@ class Program:
             record.x, record.x_stride, record.dx = y, stride, dy
             stride = row_stride(op.width_out, self.dtype)
             touched += stride
-            overwrites = op.in_place and not (
-                memory.backward and (op.reads_x_backward or (previous is not None and previous.reads_y_backward))
-            )
-            if op.width_out and not overwrites:
+            read_elsewhere = previous is not None and (previous.keeps_output or (memory.backward and previous.reads_y_backward))
+            overwrites = op.in_place and not (read_elsewhere or (memory.backward and op.reads_x_backward))
+            if op.width_out and not (overwrites or op.keeps_output):
                 y = memory.take(memory.batch * stride)
             wanted = wanted or (memory.backward and op.has_parameters)
             if not wanted:
