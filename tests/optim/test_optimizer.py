@@ -442,9 +442,9 @@ def test_update_may_use_the_functions_of_fm_math_and_be_compiled_by_numba(dtype,
     for formula, message in (
         (
             lambda p, g, v, lr: (p - lr * g / math.sqrt(v), v),
-            r"^update cannot be compiled: `.*math.sqrt\(v\).*` in line .*fm.math",
+            r"^update cannot be compiled: `.*math.sqrt\(v\).*fm.math",
         ),
-        (lambda p, g, v, lr: (p - lr * g / np.sqrt(v), v), r"^update cannot be compiled: `.*np.sqrt\(v\).*` in line .*fm.math"),
+        (lambda p, g, v, lr: (p - lr * g / np.sqrt(v), v), r"^update cannot be compiled: `.*np.sqrt\(v\).*fm.math"),
         (lambda p, g, v, lr: p, "gives a tuple of 2 numbers; got one number"),
         (lambda p, g, v, lr: None, "gives a tuple of 2 numbers; got None: a return is missing"),
     ):

@@ -33,7 +33,7 @@ def test_place_is_that_of_the_formula_that_another_was_made_of():
     ) as caught:
         try_out("it", lambda x: 2 * inner(x), 1)
     assert isinstance(caught.value.__cause__, TypeError)
-    with pytest.raises(TypeError, match="^it cannot be compiled: exp: "):
+    with pytest.raises(TypeError, match=r"^it cannot be compiled: exp: "):
         try_out("it", math.exp, 1)
 
 
