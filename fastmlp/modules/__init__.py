@@ -1,8 +1,10 @@
 """Networks and their parts."""
 
 from fastmlp.modules.activation import Activation
+from fastmlp.modules.alpha_dropout import AlphaDropout
 from fastmlp.modules.batch_norm import BatchNorm1d
 from fastmlp.modules.celu import CELU
+from fastmlp.modules.dropout import Dropout
 from fastmlp.modules.elu import ELU
 from fastmlp.modules.gelu import GELU
 from fastmlp.modules.hardsigmoid import Hardsigmoid
@@ -36,7 +38,9 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "AlphaDropout",
     "BatchNorm1d",
+    "Dropout",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",

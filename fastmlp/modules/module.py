@@ -68,6 +68,8 @@ class Module:
 
     #: Rows that a batch of training must have.
     least_rows = 1
+    #: Whether what it gives in training mode is drawn anew with each call.
+    draws = False
 
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
@@ -113,6 +115,17 @@ class Module:
                 f"{type(self).__name__}.backward was called before forward{hint}: call the module on an input first"
             )
         return trace.backward(checks.as_delta(dy, trace.shape, trace.dtype, self))
+
+    def _jacobian(self, X: Any, threads: int | None) -> np.ndarray:
+        """The derivatives of the outputs by the inputs: see :func:`fastmlp.jacobian`."""
+        route = self._route_as_whole()
+        if route is None:
+            raise TypeError(f"jacobian needs modules that the engine runs; written in Python: {type(self).__name__}")
+        return route.jacobian(checks.as_rows(X, self._width_in(), self._dtype_for(X), "jacobian"), threads)
+
+    def _route_as_whole(self) -> Route | None:
+        """How others run it: as it is built, or by a ``forward`` that its class has; None for one that is all Python."""
+        return self._route_now()
 
     #: What the engine is to do, for inputs of this width: ``_ops(width)``.
     _ops: Callable[[int], list[Op]] | None = None
@@ -211,6 +224,13 @@ class Module:
         for name, module in self.named_modules():
             for count in module.counts:
                 yield (f"{name}.{count}" if name else count), module, count
+
+    def apply(self, function: Callable[[Module], Any]) -> Module:
+        """Call `function` on all parts, then on the module itself, as in PyTorch; returns the module."""
+        for _, child in self.named_children():
+            child.apply(function)
+        function(self)
+        return self
 
     def __setattr__(self, name: str, value: Any) -> None:
         present = self.__dict__.get(name)

@@ -216,6 +216,16 @@ class Route:
         out[...] = y
         return out
 
+    def jacobian(self, x: np.ndarray, threads: int | None) -> np.ndarray:
+        """The derivatives of the outputs for `x` by the inputs, (N, O, I)."""
+        own = ", ".join(type(part).__name__ for part in self.python_modules())
+        if own:
+            raise TypeError(f"jacobian needs modules that the engine runs; written in Python: {own}")
+        stretch = self._whole(x)
+        if stretch is None:  # nothing is computed
+            return np.repeat(np.eye(x.shape[1], dtype=x.dtype)[None], len(x), axis=0)
+        return stretch.jacobian(x, threads)
+
     def _predict_in_turns(self, x: np.ndarray, threads: int | None) -> np.ndarray:
         copies = {part: _detached(part) for part in self._parts if not isinstance(part, list)}
         results = []

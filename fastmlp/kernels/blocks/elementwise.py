@@ -51,6 +51,7 @@ class Elementwise(Op):
     """``y = value(x, *constants)`` for each number; beyond the width, too, where nobody reads it."""
 
     in_place = True
+    symmetric = True
 
     def __init__(
         self,
