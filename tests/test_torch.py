@@ -77,6 +77,45 @@ def test_layer_matches_torch(name, rng):
             check_training([[(entry, case), MSE, (fm.SGD, {"lr": 0.01})]], False, rng)
 
 
+def test_layer_matches_torch_at_extremes(dtype, rng):
+    """Variance 0, numbers whose squares overflow or underflow, infinity, NaN.
+
+    Where PyTorch overflows on the way to a number that the formula has, and in the gradient of rows of equal numbers so large
+    that its mean is not exact, the formula counts.
+    """
+    inf, nan = np.inf, np.nan
+    rows = [
+        [1e30, -1e30, 0, 1],
+        [1e30] * 4,
+        [0.1] * 4,
+        [0] * 4,
+        [1e-30, 0, 0, 1e-30],
+        [inf, 1, 2, 3],
+        [-inf] * 4,
+        [nan, 1, 2, 3],
+    ]
+    rows += [[inf, -inf, 0, 0], [1e4, -1e4, 1e4, 0], [1e20, 1e20, 1e20, 1.001e20], [88, -104, 710, -745]]
+    x = np.array(rows, dtype)
+    made = [(fm.LayerNorm, {"normalized_shape": 4, "eps": eps}) for eps in (1e-5, 0)]
+    made += [(fm.RMSNorm, {"normalized_shape": 4})]
+    made += [(fm.Softmax, {"dim": 1}), (fm.LogSoftmax, {"dim": -1}), (fm.PReLU, {}), (fm.Scale, {"features": 4})]
+    for kind, case in made:
+        record = twins.layer(kind.__name__, [case], x, rng)
+        model = fm.Sequential(kind(**case), dtype=dtype)
+        model[0].load_state_dict(replay.part_of(record, "0.start."))
+        for name, array in (("y", model(x)), ("dx", model.backward(record["0.dy"]))):
+            for given, one, other in zip(x, array, record[f"0.{name}"]):
+                large = 1e15 < abs(given).max() < inf and "normalized_shape" in case
+                if large and (np.isnan(other).any() or (given == given[0]).all()):
+                    assert np.isfinite(one).all() or case.get("eps") == 0
+                    continue
+                np.testing.assert_array_equal(np.isnan(one), np.isnan(other), err_msg=f"{kind}, {case}, {name} of {given}")
+                finite = np.isfinite(other)
+                np.testing.assert_array_equal(one[~finite], other[~finite])
+                size = np.abs(other[finite]).max(initial=0) + 4
+                assert_within(one[finite], other[finite], 100 * eps(dtype) * size)
+
+
 @pytest.mark.parametrize("name", registry.criteria())
 def test_criterion_matches_torch(name, rng):
     entry = registry.criteria()[name]

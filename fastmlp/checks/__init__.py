@@ -16,6 +16,7 @@ from fastmlp.checks.arrays import (
     check_same_length,
     overlaps,
 )
+from fastmlp.checks.formulas import as_constants, check_formulas, first_argument
 from fastmlp.checks.messages import describe, full_name, missing_return, shown
 from fastmlp.checks.scalars import (
     as_flag,
@@ -32,6 +33,7 @@ from fastmlp.checks.scalars import (
 from fastmlp.checks.targets import as_labels, as_targets
 
 __all__ = [
+    "as_constants",
     "as_delta",
     "as_flag",
     "as_float_dtype",
@@ -50,9 +52,11 @@ __all__ = [
     "as_rows",
     "as_size",
     "as_targets",
+    "check_formulas",
     "check_mapping",
     "check_same_length",
     "describe",
+    "first_argument",
     "full_name",
     "missing_return",
     "overlaps",

@@ -68,6 +68,8 @@ class Module:
 
     #: Rows that a batch of training must have.
     least_rows = 1
+    #: Whether what it gives in training mode is drawn anew with each call.
+    draws = False
 
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 

@@ -30,8 +30,53 @@ class Scale(torch.nn.Module):
         return x * self.weight
 
 
+MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def _mixed(key: int, counter: int) -> int:
+    """SplitMix64, the `counter`-th number of stream `key`."""
+    z = (key + (counter + 1) * 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def _scrambled(x: np.ndarray) -> np.ndarray:
+    x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0xD35A2D97) & 0xFFFFFFFF
+    return x ^ (x >> 15)
+
+
+class _Draws(torch.nn.Module):
+    """Dropout with the masks of the package; PyTorch's own formula for what is done with them."""
+
+    def __init__(self, p: float = 0.5, *, rng: int):
+        super().__init__()
+        self.p, self.calls, self.seed = p, 0, int(np.random.default_rng(rng).integers(2**62))
+
+    def mask(self, x: torch.Tensor) -> torch.Tensor:
+        key = _mixed(_mixed(self.seed, 1), self.calls) >> 1
+        self.calls += 1
+        rows, columns = (np.arange(extent, dtype=np.uint64) for extent in x.shape)
+        number = (rows[:, None] * 0x9E3779B1 + columns) & 0xFFFFFFFF
+        bits = _scrambled(_scrambled(number ^ (key >> 32)) ^ (key & 0xFFFFFFFF))
+        return torch.from_numpy((bits < round((1 - self.p) * 2**32)).astype(np.float64)).to(x.dtype)
+
+
+class Dropout(_Draws):
+    def forward(self, x):
+        return x * self.mask(x) / (1 - self.p)
+
+
+class AlphaDropout(_Draws):
+    def forward(self, x):
+        alpha, mask = 1.7580993408473766, self.mask(x)
+        a = 1 / ((alpha**2 * self.p + 1) * (1 - self.p)) ** 0.5
+        return x * mask * a + (mask - 1) * alpha * a + alpha * a * self.p
+
+
 #: Twins that are not in torch.nn.
-OWN = {"Scale": Scale}
+OWN = {"AlphaDropout": AlphaDropout, "Dropout": Dropout, "Scale": Scale}
 
 
 def _module(name: str, case: dict, width: int) -> torch.nn.Module:
