@@ -34,6 +34,7 @@ from fastmlp.kernels.op import (
     UNIT,
     UNITS,
     UPDATE,
+    WEIGH,
     Fields,
     Memory,
     Op,
@@ -115,6 +116,7 @@ class Program:
                 record.bias_optimizer = update_of[record.bias] if record.has_bias else record.optimizer
         program._plan.update(gathers=1, scalars=sum(op.scalars for op in updates))
         program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._phase_of_weights()
         program._rows(program._forward(FORWARD) + program._backward(BACKWARD), loss)
         program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
         program._pass(once=1)
@@ -195,6 +197,7 @@ class Program:
         """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs; pass 2: that gradient once more."""
         memory = Memory(dtype, batch, 1, backward=True)
         program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
+        program._phase_of_weights()
         program._phase(ROWS, program._forward(FORWARD), pool=POOL, sums=1)
         program._pass()
         program._phase(ROWS, program._backward(BACKWARD), pool=POOL)
@@ -262,6 +265,13 @@ class Program:
     def _backward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
         return self._forward(task, ops)[::-1]
 
+    def _phase_of_weights(self) -> None:
+        """Where rows have weights: the sum of those of a batch, which the gradient of each row is divided by."""
+        calls = self._forward(WEIGH)
+        if calls:
+            self._plan["weighs"] = 1
+            self._phase(UNITS, calls, pool=POOL)
+
     def _rows(self, calls: Sequence[Call], loss: Op | None = None) -> None:
         """A phase by rows; or several, cut where an op first needs statistics of the whole batch. One completes the losses."""
         place, before = 0, {FORWARD: STATISTICS, BACKWARD: GRADIENT_STATISTICS}
@@ -302,6 +312,7 @@ class Program:
             integers=np.zeros(max(1, self.memory.integers), np.int64),
             control=np.zeros(CONTROL_SIZE, np.int64),
             sums=np.zeros(1),
+            totals=np.zeros(2),
         )
         job.program = self  # whose blocks hold the machine code
         job.counted = self._counted

@@ -2,7 +2,8 @@
 
 No list is edited by hand: a class that the package exports is an entry of its family. Tests, golden numbers, benchmarks and the
 documentation go through the entries, and through the ``cases`` of each entry: dictionaries of keyword arguments, in which the
-text "width" stands for the width of a layer's input. The twin of an entry is PyTorch's class of the same name.
+text "width" stands for the width of a layer's input. The twin of an entry is PyTorch's class of the same name;
+tests/golden/twins.py has those that PyTorch lacks.
 """
 
 from __future__ import annotations
@@ -53,12 +54,13 @@ def entries() -> dict[str, type]:
 
 
 def filled(case: dict[str, Any], width: int) -> dict[str, Any]:
-    """The arguments of a case for inputs of this width."""
-    return {name: width if isinstance(value, str) and value == "width" else value for name, value in case.items()}
+    """The arguments of a case for this width: the text "width" stands for it, "columns" for a number for each column."""
+    stands_for = {"width": width, "columns": [0.125 * (1 + j % 5) for j in range(width)]}
+    return {name: stands_for.get(value, value) if isinstance(value, str) else value for name, value in case.items()}
 
 
 def made(entry: type, case: dict[str, Any], width: int) -> Any:
-    """An activation or a layer for inputs of this width.
+    """An activation, a layer or a loss for inputs of this width.
 
     Examples
     --------

@@ -43,8 +43,11 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
         for kind in family.values():
             for case in kind.cases:  # type: ignore[attr-defined]
                 yield from registry.made(kind, case, 2)._ops(2)
-    for criterion in _made(registry.criteria()):
-        yield criterion._op(2)
+    for kind in registry.criteria().values():
+        for case in kind.cases:  # type: ignore[attr-defined]
+            criterion = registry.made(kind, case, 2)
+            yield criterion._op(2)
+        yield registry.made(kind, {}, 2)._op(2, weighted=True)
     for optimizer in _made(registry.optimizers(), list(layer.parameters())):
         yield from optimizer._updates()
 

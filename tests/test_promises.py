@@ -6,6 +6,7 @@ Each by loops over the entries of the catalogue (fastmlp/registry.py) and what e
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from golden.inputs import targets
 from helpers import (
     JIT,
     assert_padding_is_zero,
@@ -67,22 +69,38 @@ class Training:
     batch: int = BATCH
     shuffle: bool = True
     modules: Any = None
+    targets: str = ""  # of the kinds that the loss takes; else the first
+    weighted: bool = False  # whether rows have weights, of which some are 0
+
+    def width_out(self):
+        return self.widths[-1] * (1 + (self.criterion[0].outputs == "pairs"))
 
     def data(self):
         rng = np.random.default_rng(self.rows)
         X = normal(rng, (self.rows, self.widths[0]), self.dtype)
-        if self.criterion[0].takes_labels:
-            return X, rng.integers(self.widths[-1], size=self.rows)
-        return X, normal(rng, (self.rows, self.widths[-1]), self.dtype)
+        kind, outputs = self.targets or self.criterion[0].targets[0], self.criterion[0].outputs
+        y = targets(kind, (self.rows, self.width_out()), rng, outputs)
+        return X, y if kind == "labels" else y.astype(self.dtype)
+
+    def weights(self):
+        """Of the rows, if they have any."""
+        if not self.weighted:
+            return {}
+        rng = np.random.default_rng(1 + self.rows)
+        weights = rng.uniform(0, 2, self.rows) * (rng.random(self.rows) < 0.7)
+        weights[0] = 1
+        return {"sample_weight": weights.astype(self.dtype)}
 
     def make(self):
         """Model, criterion, optimizer and schedule."""
         modules = []
-        for i, (width_in, width_out) in enumerate(pairwise(self.widths)):
+        for i, (width_in, width_out) in enumerate(pairwise([*self.widths[:-1], self.width_out()])):
             if i:
                 kind, arguments = self.activations[i % len(self.activations)]
                 modules.append(registry.made(kind, arguments, width_in))
             modules.append(fm.Linear(width_in, width_out, bias=self.bias))
+        if self.criterion[0].outputs in ("probabilities", "positive"):
+            modules.append(fm.Sigmoid())
         model = fm.Sequential(*(self.modules() if self.modules else modules), dtype=self.dtype)
         model.reset_parameters(rng=0)
         kind, arguments = self.optimizer
@@ -95,13 +113,17 @@ class Training:
         if self.schedule:
             schedule = self.schedule[0](optimizer, **self.schedule[1])
             schedule.interval = self.interval
-        return model, self.criterion[0](**self.criterion[1]), optimizer, schedule
+        criterion = registry.made(*self.criterion, self.width_out())
+        if criterion.reduction == "sum":  # the rates are those of means
+            for group in optimizer.param_groups:
+                group["lr"] /= self.batch * self.width_out()
+        return model, criterion, optimizer, schedule
 
     def fit(self, made=None, *, epochs=3, initial_epoch=0, threads=1):
         """What is left of a run through `fit`: the objects and the losses."""
         model, criterion, optimizer, schedule = made = made or self.make()
         keywords = {"epochs": epochs, "initial_epoch": initial_epoch, "schedule": schedule, "threads": threads}
-        keywords |= {"batch_size": self.batch, "shuffle": self.shuffle, "rng": 5, "progress": False}
+        keywords |= {"batch_size": self.batch, "shuffle": self.shuffle, "rng": 5, "progress": False} | self.weights()
         return (*made, fm.fit(model, criterion, optimizer, *self.data(), **keywords).loss)
 
     def by_hand(self, made=None, *, epochs=3, initial_epoch=0):
@@ -109,6 +131,7 @@ class Training:
         model, criterion, optimizer, schedule = made = made or self.make()
         X, y = self.data()
         keywords = {"epochs": epochs, "first_epoch": initial_epoch, "batch_size": self.batch, "shuffle": self.shuffle, "rng": 5}
+        keywords |= self.weights()
         if schedule is None or self.interval == "epoch":
             return (*made, eager_train(model, criterion, optimizer, X, y, schedule=schedule, **keywords))
         stepping = _Stepping(optimizer, schedule)
@@ -199,8 +222,16 @@ ASPECTS: dict[str, list[dict[str, Any]]] = {
     ]
     + [{"modules": surrounded(*layer)} for layer in cases(registry.layers)],
     "losses": [
-        {"criterion": loss, "widths": widths} for loss in cases(registry.criteria) for widths in ([3, 17, 4], [2, 3, 1])
+        {"criterion": loss, "widths": widths, "targets": kind}
+        for loss in cases(registry.criteria)
+        for kind in loss[0].targets
+        for widths in ([3, 17, 4], [2, 3, 1])
     ],
+    "weights of rows": [
+        {"criterion": loss, "targets": kind, "weighted": True} for loss in cases(registry.criteria) for kind in loss[0].targets
+    ]
+    # Batches in which no row counts, too.
+    + [{"criterion": (kind, {}), "weighted": True, "batch": 2} for kind in (fm.CrossEntropyLoss, fm.MSELoss, fm.NLLLoss)],
     "optimizers": [
         {"optimizer": (kind, {"lr": 0.01} | case), "criterion": loss}
         for kind, case in cases(registry.optimizers)
@@ -210,6 +241,7 @@ ASPECTS: dict[str, list[dict[str, Any]]] = {
         {"optimizer": (kind, {"lr": 0.05} | kind.cases[-1]), "groups": groups, "widths": widths, "schedule": schedule}
         for kind in registry.optimizers().values()
         for groups in GROUPS
+        if groups[0].keys() <= inspect.signature(kind).parameters.keys()
         for widths in ([3, 17, 4], [16, 33, 16, 3])
         for schedule in (None, (fm.CosineAnnealingLR, {"T_max": 4}))
     ],
@@ -234,7 +266,7 @@ def test_eager_equals_fused(aspect, dtype):
         assert_within(fused[-1], eager[-1], training.rows * eps(np.float64) * np.abs(eager[-1]))
 
 
-@pytest.mark.parametrize("aspect", ["architectures", "layers", "losses", "optimizers", "groups", "the rest"])
+@pytest.mark.parametrize("aspect", ["architectures", "layers", "losses", "weights of rows", "optimizers", "groups", "the rest"])
 def test_threads_do_not_matter(aspect, dtype):
     for options in ASPECTS[aspect][:: small(1, 3)]:
         training = Training(dtype=dtype, **({"batch": small(64, 32), "rows": small(101, 35)} | options))
@@ -325,7 +357,7 @@ import numpy as np
 from test_promises import ASPECTS, Training
 record = {}
 for dtype in ("float32", "float64"):
-    for aspect in ("activations", "layers", "losses", "optimizers", "groups", "the rest"):
+    for aspect in ("activations", "layers", "losses", "weights of rows", "optimizers", "groups", "the rest"):
         for number, options in enumerate(ASPECTS[aspect]):
             training = Training(dtype=np.dtype(dtype), **({"rows": 11, "batch": 4} | options))
             for threads, way in ((1, training.by_hand), (2, training.fit)):
@@ -366,6 +398,7 @@ architectures = st.fixed_dictionaries(
         "dtype": st.sampled_from([np.float32, np.float64]),
         "criterion": st.sampled_from(cases(registry.criteria)),
         "optimizer": st.sampled_from([(kind, {"lr": 0.01} | case) for kind, case in cases(registry.optimizers)]),
+        "weighted": st.booleans(),
         "rows": st.integers(1, small(80, 5)),
         "batch": st.integers(1, small(90, 6)),
         "shuffle": st.booleans(),

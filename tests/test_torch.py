@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_within, eps, make_net, normal, small
+from helpers import DTYPES, assert_within, eager_train, eps, make_net, normal, share_of, small
 
 import fastmlp as fm
 from fastmlp import registry
@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="compares with PyTorch; make test-to
 
 from golden import inputs, make, record, replay, twins  # noqa: E402  (they import torch)
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:reduction. .mean. divides:UserWarning")]  # KLDivLoss
 
 SHAPES = [(1, 1), (2, 16), (7, 17), (9, 65)]
 
@@ -29,26 +29,43 @@ SGD_CASES = [
 
 def of(entry, **case):
     """What makes the entry; an optimizer of parameters still to come."""
-    if issubclass(entry, fm.Module):
+    if issubclass(entry, (fm.Module, fm.Criterion)):
         return lambda width: registry.made(entry, case, width)
     return lambda: (lambda parameters: entry(parameters, **case)) if issubclass(entry, fm.Optimizer) else entry(**case)
 
 
-def check_training(trials, labels, rng):
-    """Train Linear, activation, Linear of random widths, for trials of (entry, case) of activation, loss and optimizer."""
+def check_training(trials, rng, kind="numbers", outputs="numbers"):
+    """Train Linear, activation, Linear of random widths, for trials of (entry, case) of activation, loss and optimizer.
+
+    `kind` is that of the targets, `outputs` that of the outputs.
+    """
     widths = rng.integers(1, 20, 3).tolist()
+    widths[-1] *= 1 + (outputs == "pairs")
     wide, middle, narrow = widths
     rows, batch_size = rng.integers(2, 20, 2).tolist()
     rows += rows % batch_size == 1  # a batch of one row has no variance
     start = 0.5 * inputs.normal(rng, (wide + 1) * middle + (middle + 1) * (narrow + middle))  # enough for any layer between
     how = {"widths": widths, "epochs": 3, "batch_size": batch_size}
-    y = inputs.targets(labels, (rows, narrow), rng)
+    y = inputs.targets(kind, (rows, narrow), rng, outputs)
     names = [[(entry.__name__, case) for entry, case in trial] for trial in trials]
     theirs = twins.training(start, inputs.normal(rng, rows, wide), y, names, **how)
     made = [[of(entry, **case) for entry, case in trial] for trial in trials]
     for dtype in DTYPES:
         replay.check_training(made, theirs, dtype, **how)
 
+
+#: Options that are for labels alone, or for some of the targets.
+MORE_CASES = {
+    "CrossEntropyLoss": [
+        {"ignore_index": 0},
+        {"weight": "columns", "ignore_index": 0, "label_smoothing": 0.2},
+        {"weight": "columns", "ignore_index": 0, "reduction": "sum"},
+    ],
+    "NLLLoss": [{"ignore_index": 0}, {"weight": "columns", "ignore_index": 0, "reduction": "sum"}],
+    "MultiMarginLoss": [{"p": 2, "margin": -0.5}, {"weight": "columns"}],
+    "BCEWithLogitsLoss": [{"weight": "columns"}],
+    "KLDivLoss": [{"reduction": "sum"}, {"log_target": True, "reduction": "batchmean"}],
+}
 
 TANH, MSE, SGD = (fm.Tanh, {}), (fm.MSELoss, {}), (fm.SGD, {"lr": 0.1})
 
@@ -62,7 +79,7 @@ def test_activation_matches_torch(name, rng):
             x[0, 0] = 0  # the rectifier's derivative there is 0
             replay.check_activation(entry, entry.cases, twins.activation(name, entry.cases, x, dy))
     for _ in range(3):
-        check_training([[(entry, case), MSE, SGD] for case in entry.cases], False, rng)
+        check_training([[(entry, case), MSE, SGD] for case in entry.cases], rng)
 
 
 @pytest.mark.parametrize("name", registry.layers())
@@ -74,7 +91,7 @@ def test_layer_matches_torch(name, rng):
         replay.check_layer(entry, entry.cases, twins.layer(name, entry.cases, x.astype(dtype), rng))
     for _ in range(3):
         for case in entry.cases:
-            check_training([[(entry, case), MSE, (fm.SGD, {"lr": 0.01})]], False, rng)
+            check_training([[(entry, case), MSE, (fm.SGD, {"lr": 0.01})]], rng)
 
 
 def test_layer_matches_torch_at_extremes(dtype, rng):
@@ -119,13 +136,55 @@ def test_layer_matches_torch_at_extremes(dtype, rng):
 @pytest.mark.parametrize("name", registry.criteria())
 def test_criterion_matches_torch(name, rng):
     entry = registry.criteria()[name]
-    for dtype, shape in itertools.product(DTYPES, SHAPES):
-        for scale in (0.1, 5, 100):
-            out, y = (scale * normal(rng, shape, dtype)).astype(dtype), inputs.targets(entry.takes_labels, shape, rng)
-            y = y if entry.takes_labels else y.astype(dtype)
-            replay.check_criterion(entry, entry.cases, twins.criterion(name, entry.cases, out, y))
-    for _ in range(3):
-        check_training([[TANH, (entry, case), SGD] for case in entry.cases], entry.takes_labels, rng)
+    cases = [*entry.cases, *MORE_CASES.get(name, ())]
+    for dtype, (rows, width), kind in itertools.product(DTYPES, SHAPES, entry.targets):
+        shape = rows, width * (1 + (entry.outputs == "pairs"))
+        chosen = [case for case in cases if kind == "labels" or case.get("ignore_index", -1) < 0]
+        for scale in (0.1, 5, 100 if entry.outputs != "pairs" else 20):  # PyTorch takes the exponential of a variance
+            out, y = drawn(entry, kind, shape, dtype, rng, scale)
+            replay.check_criterion(entry, chosen, twins.criterion(name, chosen, out, y))
+    for kind in entry.targets:
+        for _ in range(3):
+            trials = [[TANH, (entry, case), (fm.SGD, {"lr": 1e-3})] for case in entry.cases]
+            check_training(trials, rng, kind, entry.outputs)
+
+
+def drawn(entry, kind, shape, dtype, rng, scale=3):
+    """Outputs and targets of a loss."""
+    out = inputs.of_kind(entry.outputs, (scale * normal(rng, shape, dtype)).astype(dtype)).astype(dtype)
+    y = inputs.targets(kind, shape, rng, entry.outputs)
+    return out, y if kind == "labels" else y.astype(dtype)
+
+
+@pytest.mark.parametrize("name", registry.criteria())
+def test_weights_of_rows_match_torch(name, rng):
+    """PyTorch's losses of single rows, weighted by hand; the mean over classes with weights is over theirs, too."""
+    entry = registry.criteria()[name]
+    cases = [*entry.cases, *MORE_CASES.get(name, ())]
+    for dtype, kind, case, shape in itertools.product(DTYPES, entry.targets, cases, [(1, 2), (9, 6), (70, 18)]):
+        if kind != "labels" and case.get("ignore_index", -1) >= 0:
+            continue
+        out, y = drawn(entry, kind, shape, dtype, rng)
+        weights = rng.uniform(0, 2, shape[0]).astype(dtype) * (rng.random(shape[0]) < 0.7)
+        weights[-1] = 1.5
+        if kind == "labels":
+            y[-1] = 1
+        given, w = torch.tensor(out, requires_grad=True), torch.tensor(weights)
+        twin = twins.loss_of(name, case, shape[1], given.dtype, reduction="none")
+        losses = twin(given, torch.tensor(y)).reshape(len(out), -1)
+        reduction = case.get("reduction", "mean")
+        per_row = losses.mean(1) if reduction == "mean" else losses.sum(1)
+        total = (w * per_row).sum()
+        loss = total if reduction == "sum" else total / share_of(twin, y, weights)
+        loss.backward()
+        criterion = registry.made(entry, case, shape[1])
+        bound = 2 * (sum(shape) + 8) * eps(dtype) * (1 if reduction != "sum" else 2 * out.size)
+        size = np.abs(out).max() * max(1, np.abs(y).max())
+        assert_within(criterion(out, y, weights), loss.item(), bound * (abs(loss.item()) + size))
+        gradient = given.grad.numpy()
+        ours = criterion.backward()
+        assert_within(ours, gradient, bound * (np.abs(gradient) + size))
+        assert not ours[weights == 0].any()
 
 
 @pytest.mark.parametrize("name", registry.optimizers())
@@ -140,7 +199,30 @@ def test_optimizer_matches_torch(name, rng):
         for dtype in DTYPES:
             replay.check_optimizer(entry, cases, theirs, dtype, shapes)
     for _ in range(3):
-        check_training([[TANH, MSE, (entry, case)] for case in cases], False, rng)
+        check_training([[TANH, MSE, (entry, case)] for case in cases], rng)
+
+
+@pytest.mark.parametrize("name", registry.optimizers())
+def test_200_steps_of_groups_match_torch(name, rng):
+    """Weights and biases with rates, and decays where there are any, of their own, on a schedule; in `fit` and by hand."""
+    entry = registry.optimizers()[name]
+    X, y = inputs.normal(rng, 40, 3), inputs.normal(rng, 40, 2)
+    start = 0.5 * inputs.normal(rng, 3 * 9 + 9 + 9 * 2 + 2)
+    for case in entry.cases:
+        options = [{"lr": 0.01}, {"lr": 0.003}]
+        if "weight_decay" in case:
+            options[1]["weight_decay"] = 0.0
+        theirs = twins.grouped(name, case, options, start, X, y, steps=200, T_max=150)
+        for train in (lambda *given, **how: fm.fit(*given, **how).loss, eager_train):
+            model = fm.Sequential(fm.Linear(3, 9), fm.Tanh(), fm.Linear(9, 2), dtype=np.float64)
+            params = list(model.parameters())
+            for parameter, part in zip(params, replay.split(start, params)):
+                parameter.data = part
+            groups = [{"params": params[i::2]} | options[i] for i in range(2)]
+            optimizer = entry(groups, **case)
+            schedule = fm.CosineAnnealingLR(optimizer, T_max=150)
+            train(model, fm.MSELoss(), optimizer, X, y, epochs=200, batch_size=40, shuffle=False, schedule=schedule)
+            assert_within(replay.joined(p.data for p in params), theirs, 1e-9 * np.maximum(1, np.abs(theirs)))
 
 
 @pytest.mark.parametrize("name", registry.schedules())
@@ -188,13 +270,15 @@ def test_linear_matches_torch(bias, rng):
 
 @pytest.mark.parametrize("loss", registry.criteria())
 def test_network_matches_torch(loss, dtype, rng):
-    labels = registry.criteria()[loss].takes_labels
+    entry = registry.criteria()[loss]
     for seed in range(3):
         rows, wide, *middle, narrow = rng.integers(1, 20, 5).tolist()
         layers = [("Linear", (wide, middle[0])), ("Sigmoid", ()), ("Identity", ()), ("Linear", (*middle, False)), ("Tanh", ())]
+        narrow *= 1 + (entry.outputs == "pairs")
         layers += [("Linear", (middle[1], narrow))]
-        x, y = normal(rng, (rows, wide), dtype), inputs.targets(labels, (rows, narrow), rng)
-        y = y if labels else y.astype(dtype)
+        layers += [("Sigmoid", ())] if entry.outputs in ("probabilities", "positive") else []
+        x, y = normal(rng, (rows, wide), dtype), inputs.targets(entry.targets[0], (rows, narrow), rng, entry.outputs)
+        y = y if y.ndim == 1 else y.astype(dtype)
         replay.check_network(layers, loss, twins.network(layers, loss, x, y, lr=0.1, steps=5, seed=seed))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp.checks.messages import class_name, missing_return, shown
 
 __all__ = [
+    "LARGEST_COUNT",
     "as_flag",
     "as_float_dtype",
     "as_float_dtype_of",
@@ -19,6 +20,7 @@ __all__ = [
     "as_loss",
     "as_metric",
     "as_number",
+    "as_pair",
     "as_rate",
     "as_size",
     "check_mapping",
@@ -100,6 +102,15 @@ def as_number(
             rule.append("finite")
         raise ValueError(f"{name} must be {' and '.join(rule)}; got {shown(value, str)}")
     return number
+
+
+def as_pair(value: Any, name: str, **bounds: Any) -> tuple[float, float]:
+    """Two numbers, each as :func:`as_number` has it."""
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a pair of numbers; got {shown(value)}") from None
+    return as_number(first, f"{name}[0]", **bounds), as_number(second, f"{name}[1]", **bounds)
 
 
 def as_flag(value: Any, name: str) -> bool:

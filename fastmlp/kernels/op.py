@@ -44,6 +44,7 @@ __all__ = [
     "UNIT",
     "UNITS",
     "UPDATE",
+    "WEIGH",
     "Fields",
     "Memory",
     "Op",
@@ -53,12 +54,13 @@ __all__ = [
 #: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
 #: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies
 #: in the workspace, in STEP in `grads`. In STATISTICS and GRADIENT_STATISTICS, which come before FORWARD and BACKWARD of the
-#: ops that have them, units are features, each over the whole batch.
+#: ops that have them, units are features, each over the whole batch. A loss whose rows have weights is one unit in WEIGH: it
+#: sums those of the batch.
 TASKS = (
     *("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE"),
-    *("STATISTICS", "GRADIENT_STATISTICS"),
+    *("STATISTICS", "GRADIENT_STATISTICS", "WEIGH"),
 )
-(FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, STATISTICS, GRADIENT_STATISTICS) = range(
+(FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, STATISTICS, GRADIENT_STATISTICS, WEIGH) = range(
     len(TASKS)
 )
 
@@ -74,7 +76,20 @@ def _record(*names: str) -> np.dtype:
 
 
 #: The arrays of a job whose addresses lie at the beginning of its table, in this order.
-ADDRESSES = ("params", "grads", "state", "scalars", "work", "integers", "order", "labels", "sums", "control")
+ADDRESSES = (
+    "params",
+    "grads",
+    "state",
+    "scalars",
+    "work",
+    "integers",
+    "order",
+    "labels",
+    "weights",
+    "sums",
+    "totals",
+    "control",
+)
 
 RUN = _record(
     "steps",  # to take
@@ -91,6 +106,7 @@ RUN = _record(
     "kept",  # 1 where every row has a place of its own in the workspace, 0 where every thread has one for the rows at hand
     "apart",  # rows from the place of one thread to that of the next
     "losses",  # offset of the losses of the rows, -1 where there is no loss
+    "weighs",  # 1 where the rows have weights: `totals` takes their sums
     "params",  # how many there are, padding included: from one array of the optimizer's state to the next
     "scalars",  # of the optimizers, for each step
     "zero",  # offset of a row of zeros, as wide as the widest layer

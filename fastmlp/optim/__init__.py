@@ -1,7 +1,16 @@
 """Optimizers and learning-rate schedules."""
 
+from fastmlp.optim.adadelta import Adadelta
+from fastmlp.optim.adagrad import Adagrad
 from fastmlp.optim.adam import Adam
+from fastmlp.optim.adamax import Adamax
+from fastmlp.optim.adamw import AdamW
+from fastmlp.optim.lion import Lion
+from fastmlp.optim.nadam import NAdam
 from fastmlp.optim.optimizer import Optimizer
+from fastmlp.optim.radam import RAdam
+from fastmlp.optim.rmsprop import RMSprop
+from fastmlp.optim.rprop import Rprop
 from fastmlp.optim.schedules import (
     ConstantLR,
     CosineAnnealingLR,
@@ -23,7 +32,11 @@ from fastmlp.optim.sgd import SGD
 
 __all__ = [
     "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "Adamax",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -32,12 +45,17 @@ __all__ = [
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
+    "Lion",
     "MultiStepLR",
     "MultiplicativeLR",
+    "NAdam",
     "OneCycleLR",
     "Optimizer",
     "PolynomialLR",
+    "RAdam",
+    "RMSprop",
     "ReduceLROnPlateau",
+    "Rprop",
     "SequentialLR",
     "StepLR",
 ]

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmlp import checks
 from fastmlp.kernels.compiler.expression import maximum, muladd, select
 from fastmlp.kernels.elementary import sqrt
+from fastmlp.optim import rules
 from fastmlp.optim.optimizer import Optimizer
+from fastmlp.optim.scalars import decays, sign
 from fastmlp.parameters import Parameter
 
 __all__ = ["Adam"]
@@ -21,7 +22,7 @@ class Adam(Optimizer):
 
     ::
 
-        g = grad + weight_decay * param
+        g = grad + weight_decay * param        (decoupled: param = (1 - lr * weight_decay) * param instead)
         exp_avg = exp_avg + (1 - beta1) * (g - exp_avg)
         exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * g^2
         param = param - lr / (1 - beta1^t) * exp_avg / (sqrt(exp_avg_sq / (1 - beta2^t)) + eps)
@@ -45,6 +46,8 @@ class Adam(Optimizer):
         Whether the denominator never falls.
     maximize : bool, default False
         Whether the parameters follow the gradient upwards.
+    decoupled_weight_decay : bool, default False
+        Whether the decay shrinks the parameters beside the step, as AdamW's does, instead of adding to the gradient.
 
     Raises
     ------
@@ -54,15 +57,25 @@ class Adam(Optimizer):
     References
     ----------
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1; S. J. Reddi, S. Kale, S. Kumar,
-    "On the convergence of Adam and beyond", ICLR 2018, algorithm 2.
+    "On the convergence of Adam and beyond", ICLR 2018, algorithm 2; I. Loshchilov, F. Hutter,
+    "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
 
     Examples
     --------
     >>> import fastmlp as fm
     >>> model = fm.Sequential(fm.Linear(2, 1))
     >>> fm.Adam(model.parameters(), lr=0.01)
-    Adam(lr=0.01, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, amsgrad=False, maximize=False)
+    Adam(lr=0.01, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.0, amsgrad=False, maximize=False, decoupled_weight_decay=False)
     """
+
+    rules: ClassVar = {
+        "betas": rules.betas,
+        "eps": rules.number,
+        "weight_decay": rules.number,
+        "amsgrad": rules.flag,
+        "maximize": rules.flag,
+        "decoupled_weight_decay": rules.flag,
+    }
 
     cases: ClassVar[tuple[dict[str, Any], ...]] = (
         {"lr": 0.01},
@@ -81,22 +94,10 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ):
         options = {"weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize}
-        super().__init__(params, lr=lr, betas=betas, eps=eps, **options)
-
-    def check(self, group: dict[str, Any]) -> dict[str, Any]:
-        try:
-            beta1, beta2 = group["betas"]
-        except (TypeError, ValueError):
-            raise TypeError(f"betas must be a pair of numbers; got {group['betas']!r}") from None
-        return super().check(group) | {
-            "betas": (checks.as_number(beta1, "betas[0]", below=1.0), checks.as_number(beta2, "betas[1]", below=1.0)),
-            "eps": checks.as_number(group["eps"], "eps"),
-            "weight_decay": checks.as_number(group["weight_decay"], "weight_decay"),
-            "amsgrad": checks.as_flag(group["amsgrad"], "amsgrad"),
-            "maximize": checks.as_flag(group["maximize"], "maximize"),
-        }
+        super().__init__(params, lr=lr, betas=betas, eps=eps, **options, decoupled_weight_decay=decoupled_weight_decay)
 
     @property
     def state(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -106,19 +107,18 @@ class Adam(Optimizer):
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
         beta1, beta2 = group["betas"]
         rate, root = -lr / (1 - beta1**t), 1 / np.sqrt(1 - beta2**t)
-        sign = -1.0 if group["maximize"] else 1.0
-        moments = rate, root, 1 - beta1, beta2, 1 - beta2, group["eps"], group["weight_decay"], sign
+        moments = rate, root, 1 - beta1, beta2, 1 - beta2, group["eps"], *decays(group, lr), sign(group)
         return (*moments, float(group["amsgrad"])) if len(self.state) == 3 else moments
 
     @staticmethod
     def update(p, g, m, v, *rest):
-        if len(rest) == 8:
+        if len(rest) == 9:
             return step(p, g, m, v, None, *rest)[:3]
         largest, *scalars, amsgrad = rest
         return step(p, g, m, v, (largest, amsgrad), *scalars)
 
 
-def step(p, g, m, v, largest, rate, root, new1, beta2, new2, eps, decay, sign):
+def step(p, g, m, v, largest, rate, root, new1, beta2, new2, eps, decay, keep, sign):
     """One step; `largest` is the largest v so far and whether it counts, or None."""
     g = muladd(decay, p, sign * g)
     m = muladd(new1, g - m, m)
@@ -128,5 +128,5 @@ def step(p, g, m, v, largest, rate, root, new1, beta2, new2, eps, decay, sign):
         so_far = maximum(largest[0], v)
         most = select(largest[1] > 0, so_far, v)
     denominator = muladd(sqrt(most), root, eps)
-    p = muladd(rate, select(denominator > 0, m / denominator, 0), p)
+    p = muladd(rate, select(denominator > 0, m / denominator, 0), keep * p)
     return (p, m, v) if largest is None else (p, m, v, so_far)

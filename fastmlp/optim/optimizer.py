@@ -81,6 +81,8 @@ class Optimizer:
         Steps taken so far.
     state : tuple of str
         Names of the arrays that the formula keeps for each parameter.
+    rules : dict of callable
+        What checks and converts hyperparameters, by name: ``rule(value, name)``.
     cases : tuple of dict
         Arguments that tests, golden numbers and benchmarks go through.
 
@@ -93,6 +95,7 @@ class Optimizer:
     state: tuple[str, ...] = ()
     #: Whether the formula holds only while the momentum, or beta1, stays as it is: no schedule may cycle it then.
     constant_momentum: ClassVar[bool] = False
+    rules: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -151,8 +154,9 @@ class Optimizer:
         return [parameter for group in self.param_groups for parameter in group["params"]]
 
     def check(self, group: dict[str, Any]) -> dict[str, Any]:
-        """The hyperparameters of a group, checked and converted; a subclass checks its own and calls this for `lr`."""
-        return group | {"lr": checks.as_number(group["lr"], "lr")}
+        """The hyperparameters of a group, checked and converted by `rules`; a subclass may check more."""
+        rules = {"lr": checks.as_number, **self.rules}
+        return group | {name: rule(group[name], name) for name, rule in rules.items()}
 
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
         """What `update` gets behind the state, for steps number `t` (from 1) with learning rates `lr`.

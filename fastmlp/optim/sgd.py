@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastmlp import checks
 from fastmlp.kernels.compiler.expression import muladd, select
+from fastmlp.optim import rules
 from fastmlp.optim.optimizer import Optimizer
+from fastmlp.optim.scalars import sign
 from fastmlp.parameters import Parameter
 
 __all__ = ["SGD"]
@@ -38,6 +41,8 @@ class SGD(Optimizer):
         The factor of the L2 penalty, at least 0; biases decay too, as in PyTorch.
     nesterov : bool, default False
         Nesterov's momentum; needs a momentum and no dampening.
+    maximize : bool, default False
+        Whether the parameters follow the gradient upwards.
 
     Raises
     ------
@@ -63,9 +68,16 @@ class SGD(Optimizer):
     True
     """
 
+    rules: ClassVar = {
+        "momentum": rules.fraction,
+        "dampening": partial(checks.as_number, most=1.0),
+        "weight_decay": rules.number,
+        "nesterov": rules.flag,
+        "maximize": rules.flag,
+    }
     cases: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
-        {"lr": 0.05, "weight_decay": 0.02},
+        {"lr": 0.05, "weight_decay": 0.02, "maximize": True},
         {"lr": 0.05, "momentum": 0.9},
         {"lr": 0.05, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.02},
         {"lr": 0.05, "momentum": 0.9, "nesterov": True},
@@ -80,16 +92,14 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ):
-        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov)
+        options = {"weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize}
+        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, **options)
 
     def check(self, group: dict[str, Any]) -> dict[str, Any]:
-        checked = super().check(group) | {
-            "momentum": checks.as_number(group["momentum"], "momentum", below=1.0),
-            "dampening": checks.as_number(group["dampening"], "dampening", below=1.0 + 1e-12),
-            "weight_decay": checks.as_number(group["weight_decay"], "weight_decay"),
-            "nesterov": checks.as_flag(group["nesterov"], "nesterov"),
-        }
+        checked = super().check(group)
         if checked["nesterov"] and (checked["momentum"] == 0 or checked["dampening"] != 0):
             raise ValueError("nesterov needs a momentum above 0 and a dampening of 0")
         return checked
@@ -100,23 +110,23 @@ class SGD(Optimizer):
 
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
         if not self.state:
-            return -lr, group["weight_decay"]
+            return -lr, group["weight_decay"], sign(group)
         momentum = group["momentum"]  # 0 in one of several groups, perhaps; then there is no dampening either
         keep = np.where(t == 1, 1, 1 - group["dampening"]) if np.any(momentum) else 1
-        return -lr, group["weight_decay"], momentum, keep, float(group["nesterov"])
+        return -lr, group["weight_decay"], sign(group), momentum, keep, float(group["nesterov"])
 
     @property
     def update(self) -> Callable[..., Any]:  # type: ignore[override]
         return with_momentum if self.state else without_momentum
 
 
-def without_momentum(p, g, minus_lr, decay):
+def without_momentum(p, g, minus_lr, decay, sign):
     """A step without momentum."""
-    return muladd(minus_lr, muladd(decay, p, g), p)
+    return muladd(minus_lr, muladd(decay, p, sign * g), p)
 
 
-def with_momentum(p, g, velocity, minus_lr, decay, momentum, keep, nesterov):
+def with_momentum(p, g, velocity, minus_lr, decay, sign, momentum, keep, nesterov):
     """A step with momentum."""
-    g = muladd(decay, p, g)
+    g = muladd(decay, p, sign * g)
     velocity = muladd(momentum, velocity, keep * g)
     return muladd(minus_lr, select(nesterov > 0, muladd(momentum, velocity, g), velocity), p), velocity

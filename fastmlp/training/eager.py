@@ -37,6 +37,7 @@ class EagerRun(Run):
         super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.order = np.arange(len(data.x))
+        self._terms = int(criterion.reduction != "sum")
 
     def advance(self, last_epoch: int) -> None:
         deadline = time.perf_counter() + SLICE_SECONDS
@@ -57,7 +58,12 @@ class EagerRun(Run):
             if momenta is not None:
                 group.update(self.optimizer._with_momentum(group, momenta[i].item()))
         out = self.model(self.data.x[rows])
-        loss = checks.as_loss(self.criterion(out, self.data.y[rows]), self.criterion)
+        weights = None if self.data.weights is None else self.data.weights[rows]
+        given = () if weights is None else (weights,)
+        loss = checks.as_loss(self.criterion(out, self.data.y[rows], *given), self.criterion)
+        share = self.criterion._share(len(rows), weights)
+        if not share:  # no row of the batch counts: there is nothing to learn from it
+            loss = 0.0
         if not np.isfinite(loss):
             self.failed = True
             return
@@ -76,7 +82,7 @@ class EagerRun(Run):
                 self._restore(arrays, before, steps)
                 raise
             if finite:
-                self._count(1, [self._partial + loss * len(rows)])
+                self._count(1, [self._partial + loss * share], [self._partial_total + share])
             else:
                 self._restore(arrays, before, steps)
                 self.failed = True

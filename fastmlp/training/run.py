@@ -101,19 +101,26 @@ class Run:
         self.losses: list[float] = []
         self.failed = False  # the step that comes next has a loss that is not finite
         self._partial = 0.0  # sum of the losses of the rows of this epoch so far
-        self._terms = 1  # that the loss of a row is the mean of
+        self._partial_total = 0.0  # and of the weights
+        self._terms = 1  # that the loss of a row is the mean of; 0: losses are sums
 
     def advance(self, last_epoch: int) -> None:
         """Train for a while, at most up to the end of epoch `last_epoch` - 1."""
         raise NotImplementedError
 
-    def _count(self, steps: int, sums: list[float]) -> None:
-        """Note that `steps` steps are done; `sums` are the summed losses of each epoch touched, from its first row on."""
+    def _count(self, steps: int, sums: list[float], totals: list[float] | None = None) -> None:
+        """Note that `steps` steps are done; `sums` are the summed losses of each epoch touched, from its first row on.
+
+        `totals` are the sums of the weights of rows, where they have weights.
+        """
         if steps == 0:
             return
         total = self.batch + steps
         finished, self.batch = divmod(total, self.data.batches)
         self.epoch += finished
-        self.losses += [loss / (self.data.rows * self._terms) for loss in sums[:finished]]
+        for epoch, loss in enumerate(sums[:finished]):
+            divisor = (self.data.rows if totals is None else totals[epoch]) * self._terms
+            self.losses.append(loss / divisor if divisor else float("nan") if self._terms else loss)
         self._partial = sums[finished] if finished < len(sums) else 0.0
+        self._partial_total = totals[finished] if totals is not None and finished < len(totals) else 0.0
         self.rates.follow(self.epoch, self.batch)

@@ -1,19 +1,22 @@
 """What PyTorch answers: for inputs in NumPy's arrays, a record of inputs and outputs. The other side is replay.py.
 
-Nothing here knows an entry of the registry by name: a twin is PyTorch's class of the same name, made with the same arguments.
+A twin is PyTorch's class of the same name, made with the same arguments; the few that PyTorch has not stand in `OWN`.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import torch
+from helpers import share_of
 
 from fastmlp import registry
 
-__all__ = ["activation", "criterion", "layer", "linear", "network", "optimizer", "schedule", "training"]
+__all__ = ["activation", "criterion", "grouped", "layer", "linear", "loss_of", "network", "optimizer", "schedule", "training"]
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
@@ -75,13 +78,94 @@ class AlphaDropout(_Draws):
         return x * mask * a + (mask - 1) * alpha * a + alpha * a * self.p
 
 
-#: Twins that are not in torch.nn.
-OWN = {"AlphaDropout": AlphaDropout, "Dropout": Dropout, "Scale": Scale}
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of arXiv:2302.06675; PyTorch has no such optimizer."""
+
+    def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0, *, maximize=False):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            lr, (beta1, beta2) = group["lr"], group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                g = -p.grad if group["maximize"] else p.grad
+                update = (beta1 * m + (1 - beta1) * g).sign()
+                p.sub_(lr * (update + group["weight_decay"] * p))
+                m.mul_(beta2).add_((1 - beta2) * g)
+
+
+class GaussianNLLLoss(torch.nn.GaussianNLLLoss):
+    """Of outputs that are means, then logarithms of variances."""
+
+    def forward(self, out, y):
+        width = out.shape[1] // 2
+        return super().forward(out[:, :width], y, out[:, width:].exp())
+
+
+class _Reduced(torch.nn.Module):
+    """A loss that PyTorch does not have."""
+
+    def __init__(self, *, reduction="mean", **options):
+        super().__init__()
+        self.reduction = reduction
+        self.options = options
+
+    def forward(self, out, y):
+        losses = self.losses(out, y, **self.options)
+        return {"mean": losses.mean, "sum": losses.sum, "none": lambda: losses}[self.reduction]()
+
+
+class HingeLoss(_Reduced):
+    """By autograd."""
+
+    def losses(self, out, y, squared=False):
+        below = torch.relu(1 - y * out)
+        return below**2 if squared else below
+
+
+class QuantileLoss(_Reduced):
+    """By autograd."""
+
+    def losses(self, out, y, quantile=0.5):
+        d = y - out
+        return torch.relu(d) * torch.as_tensor(quantile, dtype=out.dtype) + torch.relu(-d) * (
+            1 - torch.as_tensor(quantile, dtype=out.dtype)
+        )
+
+
+#: What stands in for PyTorch's class of the same name.
+OWN = {kind.__name__: kind for kind in (AlphaDropout, Dropout, GaussianNLLLoss, HingeLoss, Lion, QuantileLoss, Scale)}
+
+
+def loss_of(name: str, case: dict, width: int, dtype: torch.dtype, **options) -> torch.nn.Module:
+    """The twin of a loss, for outputs of this width and dtype."""
+    arguments = registry.filled(case, width) | options
+    for key in arguments.keys() & {"weight", "pos_weight"}:
+        arguments[key] = torch.tensor(arguments[key])
+    return (OWN.get(name) or getattr(torch.nn, name))(**arguments).to(dtype)
 
 
 def _module(name: str, case: dict, width: int) -> torch.nn.Module:
     """The twin of an activation or a layer, for inputs of this width."""
     return (OWN.get(name) or getattr(torch.nn, name))(**registry.filled(case, width))
+
+
+def _optimizer(name: str) -> type:
+    """The twin of an optimizer."""
+    return OWN.get(name) or getattr(torch.optim, name)
+
+
+@contextmanager
+def _in_double() -> Iterator[None]:
+    """Numbers of PyTorch's own in float64: NAdam keeps a product of factors in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -140,13 +224,14 @@ def criterion(name: str, cases, out: np.ndarray, y: np.ndarray) -> dict[str, np.
     record = {"out": out, "y": y, "loss": [], "dout": []}
     for case in cases:
         given = _tensor(out).requires_grad_()
-        loss = getattr(torch.nn, name)(**case)(given, _tensor(y))
+        loss = loss_of(name, case, out.shape[1], given.dtype)(given, _tensor(y))
         loss.backward()
         record["loss"].append(loss.item())
         record["dout"].append(given.grad.numpy())
     return record | {"loss": np.array(record["loss"]), "dout": np.stack(record["dout"])}
 
 
+@_in_double()
 def optimizer(
     name: str, cases, shapes, start: np.ndarray, gradients: np.ndarray, factors: np.ndarray, kept: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -159,7 +244,7 @@ def optimizer(
     sizes = [int(np.prod(shape)) for shape in shapes]
     for number, case in enumerate(cases):
         twins = [torch.nn.Parameter(part.reshape(shape)) for part, shape in zip(_tensor(start).split(sizes), shapes)]
-        steps, trajectory = getattr(torch.optim, name)(twins, **case), []
+        steps, trajectory = _optimizer(name)(twins, **case), []
         for gradient, factor in zip(gradients, factors):
             steps.param_groups[0]["lr"] *= float(factor)
             for twin, part in zip(twins, _tensor(gradient).split(sizes)):
@@ -199,20 +284,23 @@ def _schedule(name: str, sgd: torch.optim.SGD, case):
 
 
 def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[float]:
-    """Train on batches in the order of the rows; the loss of each epoch, a mean over its rows."""
+    """Train on batches in the order of the rows; the loss of each epoch, a mean over its rows, or a sum."""
     x, y, losses = _tensor(x), _tensor(y), []
     for _ in range(epochs):
-        total = 0.0
+        total, counted = 0.0, 0.0
         for rows in torch.arange(len(x)).split(batch_size):
             value = loss(model(x[rows]), y[rows])
-            total += value.item() * len(rows)
+            share = share_of(loss, y[rows].numpy())
+            total += value.item() * share if share else 0.0
+            counted += share
             sgd.zero_grad()
             value.backward()
             sgd.step()
-        losses.append(total / len(x))
+        losses.append(total if loss.reduction == "sum" else total / counted)
     return losses
 
 
+@_in_double()
 def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths, epochs: int, batch_size: int) -> dict:
     """Parameters and losses of Linear, activation, Linear, for each trial: (name, case) of activation, loss, optimizer."""
     record = {"start": start, "x": x, "y": y, "trained": [], "losses": []}
@@ -220,13 +308,31 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
     for (act, act_case), (loss, loss_case), (opt, opt_case) in trials:
         nn = torch.nn
         model = nn.Sequential(nn.Linear(wide, middle), _module(act, act_case, middle), nn.Linear(middle, narrow)).double()
+        if registry.criteria()[loss].outputs in ("probabilities", "positive"):
+            model.append(nn.Sigmoid())
         _load(model, start)
-        steps = getattr(torch.optim, opt)(model.parameters(), **opt_case)
+        steps = _optimizer(opt)(model.parameters(), **opt_case)
         record["losses"].append(
-            _steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size)
+            _steps(model, loss_of(loss, loss_case, narrow, torch.double), steps, x, y, epochs=epochs, batch_size=batch_size)
         )
         record["trained"].append(_vector(model.parameters()))
     return record | {"trained": np.stack(record["trained"]), "losses": np.array(record["losses"])}
+
+
+@_in_double()
+def grouped(name: str, case, options, start: np.ndarray, x: np.ndarray, y: np.ndarray, *, steps: int, T_max: int) -> np.ndarray:
+    """Parameters of Linear(3, 9), Tanh, Linear(9, 2) after steps over the whole data; `options` of weights, and of biases."""
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(3, 9), nn.Tanh(), nn.Linear(9, 2)).double()
+    _load(model, start)
+    params = list(model.parameters())
+    groups = [{"params": params[i::2]} | options[i] for i in range(2)]
+    optimizer = _optimizer(name)(groups, **case)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=T_max)
+    for _ in range(steps):
+        _steps(model, nn.MSELoss(), optimizer, x, y, epochs=1, batch_size=len(x))
+        schedule.step()
+    return _vector(params)
 
 
 def linear(weight: np.ndarray, bias: np.ndarray | None, x: np.ndarray, dy: np.ndarray) -> dict[str, np.ndarray]:
@@ -252,8 +358,9 @@ def network(layers, loss: str, x: np.ndarray, y: np.ndarray, *, lr: float, steps
     model = model.to(_tensor(x).dtype)
     record = {"x": x, "y": y, "lr": np.array(lr)}
     record |= {f"start.{name}": array.numpy().copy() for name, array in model.state_dict().items()}
-    criterion, sgd = getattr(torch.nn, loss)(), torch.optim.SGD(model.parameters(), lr=lr)
     given = _tensor(x).requires_grad_()
+    criterion = loss_of(loss, {}, model(given).shape[1], given.dtype)
+    sgd = torch.optim.SGD(model.parameters(), lr=lr)
     out = model(given)
     criterion(out, _tensor(y)).backward()
     record |= {"out": out.detach().numpy(), "dx": given.grad.numpy()}

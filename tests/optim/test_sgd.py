@@ -75,6 +75,7 @@ def test_state_dict_before_the_first_step_has_no_velocity():
     model = make_net([3, 4])
     optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.9, dampening=0.5)
     group = {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.0, "nesterov": False, "params": [0, 1]}
+    group["maximize"] = False
     assert optimizer.state_dict() == {"steps": 0, "state": {}, "param_groups": [group]}
     fm.SGD(model.parameters()).load_state_dict(optimizer.state_dict())
 
@@ -127,7 +128,7 @@ def test_load_state_dict_rejects_what_does_not_fit(change, error, message, rng):
         ({"lr": "0.1"}, TypeError, "lr must be a number; got '0.1'"),
         ({"momentum": 1}, ValueError, "momentum must be at least 0 and below 1"),
         ({"momentum": -0.5}, ValueError, "momentum must be at least 0"),
-        ({"dampening": 1.5}, ValueError, "dampening must be at least 0 and below 1"),
+        ({"dampening": 1.5}, ValueError, "dampening must be at least 0 and at most 1"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be at least 0"),
         ({"weight_decay": np.inf}, ValueError, "weight_decay must be at least 0 and finite"),
         ({"nesterov": True}, ValueError, "nesterov needs a momentum above 0 and a dampening of 0"),
@@ -216,3 +217,12 @@ def test_momentum_may_be_turned_on_and_off(dtype, rng):
     expected = [p.data - 0.1 * (g2 + (g3 + 0.5 * g2)) for p, g2, g3 in zip(twin.parameters(), steps[2], steps[3])]
     for parameter, values in zip(model.parameters(), expected):
         assert_within(parameter.data, values, 20 * eps(dtype))
+
+
+def test_maximize_is_a_step_by_the_gradient_of_the_other_sign(dtype, rng):
+    for options in OPTIONS:
+        up, down = make_net([3, 5, 2], dtype=dtype), make_net([3, 5, 2], dtype=dtype)
+        steps = gradients(up, 3, rng)
+        take(up, fm.SGD(up.parameters(), lr=0.05, **options, maximize=True), steps)
+        take(down, fm.SGD(down.parameters(), lr=0.05, **options), [[-g for g in step] for step in steps])
+        assert_same_bits(flat(up), flat(down))
