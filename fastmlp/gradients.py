@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.criterion import Criterion
+from fastmlp.criterion.example import example, targets_for
 from fastmlp.modules import Module
 from fastmlp.parameters import gather
 
@@ -181,13 +182,9 @@ def _in_double(given: Module) -> Module:
 
 def _of_criterion(given: Criterion, inputs: tuple[Any, ...], rng: np.random.Generator) -> Iterator[Case]:
     criterion = copy.deepcopy(given)
-    out = rng.standard_normal((ROWS, WIDTH)) if not inputs else inputs[0]
-    out = checks.as_rows(out, None, DOUBLE, "gradcheck", "out").copy()
-    others = inputs[1:]
-    if not others:
-        others = (
-            rng.integers(out.shape[1], size=len(out)) if "labels" in criterion.targets else rng.standard_normal(out.shape),
-        )
+    drawn = example(criterion, ROWS, WIDTH, rng)
+    out = checks.as_rows(inputs[0] if inputs else drawn[0], None, DOUBLE, "gradcheck", "out").copy()
+    others = inputs[1:] or (targets_for(criterion, out, rng) if inputs else drawn[1],)
     criterion(out.copy(), *others)
     gradient = np.array(criterion.backward(), np.float64)
     yield "the outputs", out, gradient, lambda: float(criterion(out.copy(), *others))
