@@ -6,6 +6,9 @@ from fastmlp.criterion import Criterion, CrossEntropyLoss, ElementwiseLoss, Hube
 from fastmlp.modules import (
     GELU,
     Activation,
+    AlphaDropout,
+    BatchNorm1d,
+    Dropout,
     Identity,
     LayerNorm,
     LeakyReLU,
@@ -22,7 +25,7 @@ from fastmlp.modules import (
     Tanh,
 )
 from fastmlp.optim import SGD, Adam, CosineAnnealingLR, LRScheduler, Optimizer
-from fastmlp.parameters import Parameter
+from fastmlp.parameters import Buffer, Parameter
 from fastmlp.training import History, NonFiniteLossError, fit
 
 __all__ = [
@@ -30,9 +33,13 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "AlphaDropout",
+    "BatchNorm1d",
+    "Buffer",
     "CosineAnnealingLR",
     "Criterion",
     "CrossEntropyLoss",
+    "Dropout",
     "ElementwiseLoss",
     "History",
     "HuberLoss",

@@ -136,7 +136,8 @@ class Program:
     @classmethod
     def predicting(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
         """One pass forward in evaluation mode, which keeps nothing; the threads take rows as they come."""
-        layers = fused(chain.from_iterable(op.evaluated() for op in layers))
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
         lanes = REGISTER_BYTES // dtype.itemsize
         costs = [op.costs(lanes) for op in layers]
         row_cost = lane_cost = 0
@@ -145,7 +146,7 @@ class Program:
             lane_cost = int(sum(cost[1] for cost in costs if cost))
         narrow = 0 < lane_cost < row_cost * lanes
         memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=False)
-        program = cls([Input(layers[0].width_in), *layers, Output(layers[-1].width_out)], dtype, memory)
+        program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory)
         program._plan["apart"] = APART
         block = FEATURE_MAJOR_BYTES // dtype.itemsize if narrow else BLOCK_ROWS
         other = program._forward(FORWARD_FEATURE_MAJOR) if narrow else []

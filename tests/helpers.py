@@ -155,10 +155,10 @@ def assert_same_bits(first, second):
 
 
 def assert_padding_is_zero(model):
-    """The flat vector holds nothing but the parameters."""
+    """The flat vector holds nothing but the parameters and buffers."""
     for flat in (model.storage.data, model.storage.grad):
         rest = flat.copy()
-        for parameter in model.parameters():
+        for parameter in (*model.parameters(), *model.buffers()):
             parameter.view_of(rest)[...] = 0
         assert not rest.any()
 

@@ -47,7 +47,7 @@ def test_activation_matches_golden(name):
 def test_layer_matches_golden(name):
     entry, records = registry.layers()[name], load(name)
     parts = [part for part in records if not part.startswith("training")]
-    assert len(parts) == 6
+    assert len(parts) == 6 if entry.least_rows == 1 else 5
     for part in parts:
         replay.check_layer(entry, entry.cases, records[part])
     for dtype in DTYPES:

@@ -39,6 +39,7 @@ def check_training(trials, labels, rng):
     widths = rng.integers(1, 20, 3).tolist()
     wide, middle, narrow = widths
     rows, batch_size = rng.integers(2, 20, 2).tolist()
+    rows += rows % batch_size == 1  # a batch of one row has no variance
     start = 0.5 * inputs.normal(rng, (wide + 1) * middle + (middle + 1) * (narrow + middle))  # enough for any layer between
     how = {"widths": widths, "epochs": 3, "batch_size": batch_size}
     y = inputs.targets(labels, (rows, narrow), rng)
@@ -67,7 +68,8 @@ def test_activation_matches_torch(name, rng):
 @pytest.mark.parametrize("name", registry.layers())
 def test_layer_matches_torch(name, rng):
     entry = registry.layers()[name]
-    for dtype, shape, scale in itertools.product(DTYPES, SHAPES, (0.3, 4)):
+    shapes = [shape for shape in SHAPES if shape[0] >= entry.least_rows]
+    for dtype, shape, scale in itertools.product(DTYPES, shapes, (0.3, 4)):
         x = scale * normal(rng, shape, dtype)
         replay.check_layer(entry, entry.cases, twins.layer(name, entry.cases, x.astype(dtype), rng))
     for _ in range(3):

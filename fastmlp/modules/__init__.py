@@ -1,6 +1,9 @@
 """Networks and their parts."""
 
 from fastmlp.modules.activation import Activation
+from fastmlp.modules.alpha_dropout import AlphaDropout
+from fastmlp.modules.batch_norm import BatchNorm1d
+from fastmlp.modules.dropout import Dropout
 from fastmlp.modules.gelu import GELU
 from fastmlp.modules.identity import Identity
 from fastmlp.modules.layer_norm import LayerNorm
@@ -20,6 +23,9 @@ from fastmlp.modules.tanh import Tanh
 __all__ = [
     "GELU",
     "Activation",
+    "AlphaDropout",
+    "BatchNorm1d",
+    "Dropout",
     "Identity",
     "LayerNorm",
     "LeakyReLU",

@@ -66,6 +66,11 @@ class Module:
     _trace: Trace | Kept | None = None
     _outdated = False  # the trace was that of other parts, parameters or options, and is gone
 
+    #: Rows that a batch of training must have.
+    least_rows = 1
+    #: Whether what it gives in training mode is drawn anew with each call.
+    draws = False
+
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -76,6 +81,8 @@ class Module:
         x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
         if not self.training:
             return route.predict(x)
+        if route.least_rows > len(x):
+            route.refuse(len(x))
         # The workspace of the pass before is the one that the cache has. `pop`: of several threads, one alone gives it back.
         before = self.__dict__.pop("_trace", None)
         if before is not None:

@@ -92,6 +92,8 @@ class Route:
                 self._parts[-1].append(part)
             else:
                 self._parts.append([part])
+        #: Rows that a batch of training must have.
+        self.least_rows = max([1, *(part.least_rows for part in self.modules if part.training)])
         self._work: dict[int, tuple[int, int]] = {}
         self._training: dict[tuple, Program] = {}
         self._stretches: dict[tuple[int, int, np.dtype], Stretch] = {}
@@ -104,6 +106,14 @@ class Route:
         """Whether the module still consists of the same parts."""
         modules = _row_of(module)
         return self.modules == modules and self._options == _options_of(modules)
+
+    def refuse(self, rows: int, hint: str = "") -> None:
+        """Say that a batch has too few rows to train on."""
+        (asker, *_) = [part for part in self.modules if part.training and part.least_rows > rows]
+        raise ValueError(
+            f"{checks.describe(asker)} needs at least {asker.least_rows} rows in training mode, to have a variance; got a "
+            f"batch of {rows}{hint}"
+        )
 
     def python_modules(self) -> list[Module]:
         """The parts that are written in Python."""

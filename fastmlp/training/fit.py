@@ -171,10 +171,17 @@ def fit(
                 f"own place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
             )
     history = History()
+    _check_parameters(model, optimizer)
     with carried_by_failures(history):
         rates.check(epochs - initial_epoch, RATES_CHECKED)
-        run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
+        modes = [(module, module.training) for module in model.modules()]
         model.train()
+        try:
+            run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
+        except BaseException:
+            for module, mode in modes:
+                module.training = mode
+            raise
         _train(run, history, model, criterion, held_out, epochs, initial_epoch, progress, threads)
     return history
 
@@ -196,13 +203,20 @@ def _check_data(model, criterion, X, y, x_name, y_name, finite):
     return x, y
 
 
-def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
-    """On the engine where it can run everything, else in Python, which a warning says."""
-    route = model._route_as_whole()
+def _check_parameters(model: Sequential, optimizer: Optimizer) -> None:
+    """The optimizer trains parameters of the model, all or some."""
     if not set(map(id, optimizer.params)) <= set(map(id, model.parameters())):
         raise ValueError("the optimizer must hold parameters of the model, and no others: SGD(model.parameters(), ...)")
     if not any(parameter.requires_grad for parameter in optimizer.params):
         raise ValueError("there is nothing to train: no parameter of the optimizer requires a gradient")
+
+
+def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
+    """On the engine where it can run everything, else in Python, which a warning says."""
+    route = model._route_as_whole()
+    last = data.rows % data.batch_size or data.batch_size
+    if route.least_rows > last:
+        route.refuse(last, ": drop_last=True leaves out a last batch that is smaller" if last < data.batch_size else "")
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         flops, units = route.work(data.x.shape[1])
         shares = max(-(-data.batch_size // int(UNIT)), units)

@@ -37,6 +37,7 @@ def layer(name: str, cases) -> dict[str, Record]:
     records = {
         f"{kind}.{number}": twins.layer(name, cases, x.astype(dtype), np.random.default_rng(6))
         for number, x in enumerate(inputs.layer())
+        if len(x) >= registry.entries()[name].least_rows
         for kind, dtype in DTYPES.items()
         if kind == "float64" or number % 2
     }

@@ -27,8 +27,53 @@ class Scale(torch.nn.Module):
         return x * self.weight
 
 
+MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def _mixed(key: int, counter: int) -> int:
+    """SplitMix64, the `counter`-th number of stream `key`."""
+    z = (key + (counter + 1) * 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def _scrambled(x: np.ndarray) -> np.ndarray:
+    x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0xD35A2D97) & 0xFFFFFFFF
+    return x ^ (x >> 15)
+
+
+class _Draws(torch.nn.Module):
+    """Dropout with the masks of the package; PyTorch's own formula for what is done with them."""
+
+    def __init__(self, p: float = 0.5, *, rng: int):
+        super().__init__()
+        self.p, self.calls, self.seed = p, 0, int(np.random.default_rng(rng).integers(2**62))
+
+    def mask(self, x: torch.Tensor) -> torch.Tensor:
+        key = _mixed(_mixed(self.seed, 1), self.calls) >> 1
+        self.calls += 1
+        rows, columns = (np.arange(extent, dtype=np.uint64) for extent in x.shape)
+        number = (rows[:, None] * 0x9E3779B1 + columns) & 0xFFFFFFFF
+        bits = _scrambled(_scrambled(number ^ (key >> 32)) ^ (key & 0xFFFFFFFF))
+        return torch.from_numpy((bits < round((1 - self.p) * 2**32)).astype(np.float64)).to(x.dtype)
+
+
+class Dropout(_Draws):
+    def forward(self, x):
+        return x * self.mask(x) / (1 - self.p)
+
+
+class AlphaDropout(_Draws):
+    def forward(self, x):
+        alpha, mask = 1.7580993408473766, self.mask(x)
+        a = 1 / ((alpha**2 * self.p + 1) * (1 - self.p)) ** 0.5
+        return x * mask * a + (mask - 1) * alpha * a + alpha * a * self.p
+
+
 #: Twins that are not in torch.nn.
-OWN = {"Scale": Scale}
+OWN = {"AlphaDropout": AlphaDropout, "Dropout": Dropout, "Scale": Scale}
 
 
 def _module(name: str, case: dict, width: int) -> torch.nn.Module:
@@ -65,19 +110,24 @@ def activation(name: str, cases, x: np.ndarray, dy: np.ndarray) -> dict[str, np.
 def layer(name: str, cases, x: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Outputs and gradients for each case; its parameters and the upstream gradient are drawn.
 
-    Those of case 0 are ``0.y``, ``0.dx``, ...; the parameters are ``0.start.weight``, their gradients ``0.grad.weight``.
+    Those of case 0 are ``0.y``, ``0.dx``, ...; the parameters are ``0.start.weight``, their gradients ``0.grad.weight``. Of a
+    layer with buffers there are also ``0.after.running_mean``, and what it gives in evaluation mode, ``0.evaluated``.
     """
     record = {"x": x}
     for number, case in enumerate(cases):
         twin, given = _module(name, case, x.shape[1]).to(_tensor(x).dtype), _tensor(x).requires_grad_()
         sizes = [parameter.numel() for parameter in twin.parameters()]
         _load(twin, rng.standard_normal(sum(sizes), np.float32).astype(x.dtype))
+        start = {key: array.detach().clone() for key, array in twin.state_dict().items()}
         out = twin(given)
         dy = rng.standard_normal(out.shape, np.float32).astype(x.dtype)
-        arrays = {"dy": dy} | {f"start.{key}": parameter.detach().numpy() for key, parameter in twin.named_parameters()}
+        arrays = {"dy": dy} | {f"start.{key}": array.numpy() for key, array in start.items()}
         out.backward(_tensor(dy))
         arrays |= {"y": out.detach().numpy(), "dx": given.grad.numpy()}
         arrays |= {f"grad.{key}": parameter.grad.numpy() for key, parameter in twin.named_parameters()}
+        if buffers := dict(twin.named_buffers()):
+            arrays |= {f"after.{key}": array.numpy() for key, array in buffers.items()}
+            arrays["evaluated"] = twin.eval()(given).detach().numpy()
         record |= {f"{number}.{key}": array for key, array in arrays.items()}
     return record
 
