@@ -4,6 +4,7 @@ from fastmlp.modules.activation import Activation
 from fastmlp.modules.alpha_dropout import AlphaDropout
 from fastmlp.modules.batch_norm import BatchNorm1d
 from fastmlp.modules.dropout import Dropout
+from fastmlp.modules.flatten import Flatten
 from fastmlp.modules.gelu import GELU
 from fastmlp.modules.identity import Identity
 from fastmlp.modules.layer_norm import LayerNorm
@@ -26,6 +27,7 @@ __all__ = [
     "AlphaDropout",
     "BatchNorm1d",
     "Dropout",
+    "Flatten",
     "Identity",
     "LayerNorm",
     "LeakyReLU",

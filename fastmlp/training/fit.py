@@ -194,7 +194,7 @@ def _first_wrong(model: Sequential) -> str:
 
 def _check_data(model, criterion, X, y, x_name, y_name, finite):
     """X and y as the kernels take them."""
-    x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
+    x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite, module=model)
     width = model._width_out(x.shape[1])
     if criterion.runs_in_engine() and width is not None:
         return x, criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
