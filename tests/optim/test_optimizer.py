@@ -405,3 +405,16 @@ def test_attributes_that_scalars_read_count_from_the_next_step():
     optimizer.step()
     optimizer.step()
     assert layer.weight.data.item() == -4.5
+
+
+def test_state_of_parameters_that_are_added_later_is_saved(dtype):
+    """They lie in the storage of others, whose state is there already."""
+    model = make_net([2, 3, 2], dtype=dtype)
+    optimizer = fm.SGD(model[0].parameters(), lr=0.5, momentum=0.5)
+    for parameter in model.parameters():
+        parameter.grad = np.ones(parameter.shape)
+    optimizer.step()
+    optimizer.add_param_group({"params": model[2].parameters()})
+    optimizer.step()
+    velocities = [entry["velocity"] for entry in optimizer.state_dict()["state"].values()]
+    assert [array.flat[0] for array in velocities] == [1.5, 1.5, 1, 1]
