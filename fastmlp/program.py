@@ -165,9 +165,10 @@ class Program:
 
         Whichever are fewer; threads take rows as they come.
         """
-        layers = fused(chain.from_iterable(op.evaluated() for op in layers))
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
         memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=True)
-        ops = [Input(layers[0].width_in), *layers, Jacobian(layers[-1].width_out)]
+        ops = [Input(given[0].width_in), *layers, Jacobian(given[-1].width_out)]
         program = cls(ops, dtype, memory, input_delta=True)
         program._plan.update(kept=0, apart=APART)
         first, last = program.records[0], program.records[-1]

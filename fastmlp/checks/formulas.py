@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import linecache
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastmlp.checks.messages import shown
 from fastmlp.checks.scalars import as_number
 from fastmlp.kernels.compiler.derivative import derivative
-from fastmlp.kernels.compiler.expression import plain, try_out
+from fastmlp.kernels.compiler.expression import plain
+from fastmlp.kernels.compiler.trial import try_out
 
 __all__ = ["as_constants", "check_formulas", "first_argument"]
-
-#: Whose code no user has written.
-PACKAGES = ("fastmlp", "numpy", "numba")
 
 
 def as_constants(constants: Any, owner: Any) -> dict[str, float]:
@@ -44,15 +38,16 @@ def check_formulas(
     trace them, in both dtypes.
     """
     names = _constants_of(f"value of {owner}", value, inputs, constants)
-    _try(f"value of {owner}", value, len(inputs) + len(names))
+    try_out(f"value of {owner}", value, len(inputs) + len(names))
     if slope is None:
-        _try(f"value of {owner}, differentiated,", value, len(inputs) + len(names), derivative(plain(value)))
+        slope = derivative(plain(value))
+        try_out(f"value of {owner}, differentiated,", slope, len(inputs) + len(names), of=value)
     else:
         others = _constants_of(f"slope of {owner}", slope, reads, constants)
         if others != names:
             wanted = f"value takes {', '.join(names)}, slope {', '.join(others)}"
             raise TypeError(f"value and slope of {owner} must take the constants in one order; {wanted}")
-        _try(f"slope of {owner}", slope, len(reads) + len(names))
+        try_out(f"slope of {owner}", slope, len(reads) + len(names))
     return names
 
 
@@ -93,36 +88,3 @@ def _constants_of(what: str, function: Any, inputs: Sequence[str], constants: Ma
 
 def _list(names: Any) -> str:
     return ", ".join(names) or "nothing"
-
-
-def _try(what: str, function: Any, count: int, traced: Callable | None = None) -> None:
-    """Trace a function of so many numbers; `traced` is what is made of it, else the function itself."""
-    try:
-        try_out(traced or plain(function), count)
-    except TypeError as error:
-        place = _place(function, error.__traceback__)
-        raise TypeError(f"{what} cannot be compiled: {place}{': ' if place else ''}{error}") from error
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] != "numba":
-            raise
-        raise TypeError(
-            f"{what} cannot be compiled: {_place(function, error.__traceback__) or 'it'} calls a function that Numba has "
-            "compiled; leave out its @njit, or call its py_func"
-        ) from error
-
-
-def _place(function: Any, trace: TracebackType | None) -> str:
-    """Where in a user's code an error was raised, "`math.exp(x)` in line 7 of model.py"; else the function's name."""
-    frames = [
-        summary
-        for (frame, _), summary in zip(traceback.walk_tb(trace), traceback.extract_tb(trace), strict=True)
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in PACKAGES
-    ]
-    if not frames:
-        return getattr(function, "__name__", "")
-    file, line = frames[-1].filename, frames[-1].lineno or 0
-    where, text = f"line {line} of {Path(file).name}", linecache.getline(file, line).strip()
-    first, last = (getattr(frames[-1], name, None) for name in ("colno", "end_colno"))  # from Python 3.11 on
-    if first is not None and last is not None and getattr(frames[-1], "end_lineno", line) == line:
-        text = linecache.getline(file, line).encode()[first:last].decode() or text
-    return f"`{text}` in {where}" if text else where

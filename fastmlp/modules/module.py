@@ -78,7 +78,7 @@ class Module:
         route = self._route if self._version == structure.version() else self._look_again()
         if route is None:
             raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
-        x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
+        x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x", module=self)
         if not self.training:
             return route.predict(x)
         if route.least_rows > len(x):
@@ -132,7 +132,7 @@ class Module:
     #: The modules that this one runs one after the other: ``_row()``.
     _row: Callable[[], Iterable[Module]] | None = None
     #: Whether these may stand in the row of an outer network instead of this one: it does nothing but run them.
-    _flattens = True
+    _dissolves = True
 
     def _stand_in(self) -> Module:
         """What runs in its place where it stands in a row: itself, but where only Python can run its parts."""
@@ -150,6 +150,10 @@ class Module:
     def _width_out(self, width: int | None) -> int | None:
         """The width of the output for an input of this width, None where unknown."""
         return None
+
+    def _flattens(self) -> bool:
+        """Whether it takes inputs of more than two axes, those behind the first as one."""
+        return False
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.forward(x)

@@ -56,7 +56,7 @@ class Residual(Sequential):
     )  121 parameters, float32
     """
 
-    _flattens = False
+    _dissolves = False
 
     def _set_row(self, row: dict[str, Module]) -> None:
         before = self.__dict__.get("_modules")

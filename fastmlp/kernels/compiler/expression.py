@@ -20,11 +20,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
-from fastmlp.kernels.compiler.value import F32, F64, LLVM, SAME_SIZE, Choice, Number, Value, as_llvm, is_literal, leader
+from fastmlp.kernels.compiler.value import F32, F64, SAME_SIZE, Choice, Number, Value, as_llvm, is_literal, leader
 
 __all__ = [
     "bits_to_float",
@@ -38,7 +37,6 @@ __all__ = [
     "plain",
     "select",
     "sqrt",
-    "try_out",
 ]
 
 
@@ -164,15 +162,3 @@ def sqrt(x):
 def plain(function: Callable) -> Callable:
     """The Python function of one that Numba has compiled; any other as it is."""
     return getattr(function, "py_func", function)
-
-
-def try_out(formula: Callable, count: int) -> None:
-    """Trace a formula of so many numbers as kernels do, in either dtype: for its errors."""
-    for dtype in (F32, F64):
-        function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), [LLVM[dtype]] * count), "formula")
-        builder = ir.IRBuilder(function.append_basic_block())
-        result = formula(*(Value(builder, dtype, x) for x in function.args))
-        if isinstance(result, tuple | list | None):
-            what = f"a {type(result).__name__} of {len(result)}" if result is not None else "None: a return is missing"
-            raise TypeError(f"a formula gives one number; got {what}")
-        as_llvm(result, dtype, 1)
