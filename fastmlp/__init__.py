@@ -72,6 +72,8 @@ from fastmlp.optim import (
     RAdam,
     RMSprop,
     Rprop,
+    clip_grad_norm_,
+    clip_grad_value_,
 )
 from fastmlp.optim.schedules import (
     ConstantLR,
@@ -178,6 +180,8 @@ __all__ = [
     "StepLR",
     "Tanh",
     "__version__",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "datasets",
     "fit",
     "gradcheck",
