@@ -32,6 +32,7 @@ from fastmlp.modules import (
     AlphaDropout,
     BatchNorm1d,
     Dropout,
+    Embedding,
     Flatten,
     Hardsigmoid,
     Hardswish,
@@ -71,6 +72,8 @@ from fastmlp.optim import (
     RAdam,
     RMSprop,
     Rprop,
+    clip_grad_norm_,
+    clip_grad_value_,
 )
 from fastmlp.optim.schedules import (
     ConstantLR,
@@ -117,6 +120,7 @@ __all__ = [
     "CyclicLR",
     "Dropout",
     "ElementwiseLoss",
+    "Embedding",
     "ExponentialLR",
     "Flatten",
     "GaussianNLLLoss",
@@ -176,6 +180,8 @@ __all__ = [
     "StepLR",
     "Tanh",
     "__version__",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "datasets",
     "fit",
     "gradcheck",
