@@ -165,9 +165,10 @@ class Program:
 
         Whichever are fewer; threads take rows as they come.
         """
-        layers = fused(chain.from_iterable(op.evaluated() for op in layers))
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
         memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=True)
-        ops = [Input(layers[0].width_in), *layers, Jacobian(layers[-1].width_out)]
+        ops = [Input(given[0].width_in), *layers, Jacobian(given[-1].width_out)]
         program = cls(ops, dtype, memory, input_delta=True)
         program._plan.update(kept=0, apart=APART)
         first, last = program.records[0], program.records[-1]
@@ -230,10 +231,9 @@ class Program:
             record.x, record.x_stride, record.dx = y, stride, dy
             stride = row_stride(op.width_out, self.dtype)
             touched += stride
-            overwrites = op.in_place and not (
-                memory.backward and (op.reads_x_backward or (previous is not None and previous.reads_y_backward))
-            )
-            if op.width_out and not overwrites:
+            read_elsewhere = previous is not None and (previous.keeps_output or (memory.backward and previous.reads_y_backward))
+            overwrites = op.in_place and not (read_elsewhere or (memory.backward and op.reads_x_backward))
+            if op.width_out and not (overwrites or op.keeps_output):
                 y = memory.take(memory.batch * stride)
             wanted = wanted or (memory.backward and op.has_parameters)
             if not wanted:

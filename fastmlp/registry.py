@@ -29,8 +29,9 @@ def activations() -> dict[str, type]:
 
 
 def layers() -> dict[str, type]:
-    """The modules that are no formula, by name; twins of ``torch.nn``."""
-    return {name: entry for name, entry in _family(LAYERS).items() if name not in activations()}
+    """The modules that are neither a formula nor a container, by name; twins of ``torch.nn``."""
+    others = fastmlp.Activation, fastmlp.Sequential
+    return {name: entry for name, entry in _family(LAYERS).items() if not issubclass(entry, others)}
 
 
 def criteria() -> dict[str, type]:

@@ -94,6 +94,18 @@ def test_jacobian_of_single_modules_and_of_nothing():
         assert_same_bits(fm.jacobian(nothing, X), np.repeat(np.eye(2)[None], 3, axis=0))
 
 
+def test_jacobian_is_that_of_evaluation_mode(dtype):
+    X = normal(np.random.default_rng(4), (5, 3), dtype)
+    model = fm.Sequential(fm.Dropout(), fm.Linear(3, 4), fm.BatchNorm1d(4), fm.AlphaDropout(), fm.Linear(4, 2), dtype=dtype)
+    assert model.training
+    model(X)  # moves the running statistics
+    expected = fm.jacobian(model, X)
+    assert model.training
+    assert_same_bits(fm.jacobian(model.eval(), X), expected)
+    for nothing in (fm.Dropout(), fm.Sequential(fm.Dropout(), dtype=dtype)):
+        assert_same_bits(fm.jacobian(nothing, X), np.repeat(np.eye(3, dtype=dtype)[None], 5, axis=0))
+
+
 def test_way_back_of_training_is_left_alone(dtype):
     """The trace is that of the last forward in training mode."""
     model = make_net([2, 5, 3], dtype=dtype)

@@ -253,6 +253,8 @@ class Op:
     reads_y_backward = False
     #: Whether the output may lie where the input lay, and the delta of the input where that of the output lies.
     in_place = False
+    #: Whether its output is its input, untouched, which somebody else reads, too: so the next op may not overwrite it.
+    keeps_output = False
     has_parameters = False  # that are trained
     #: Where they begin; -1: there is none.
     weight = bias = -1

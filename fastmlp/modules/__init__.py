@@ -21,6 +21,7 @@ from fastmlp.modules.module import Module
 from fastmlp.modules.prelu import PReLU
 from fastmlp.modules.relu import ReLU
 from fastmlp.modules.relu6 import ReLU6
+from fastmlp.modules.residual import Residual
 from fastmlp.modules.rms_norm import RMSNorm
 from fastmlp.modules.scale import Scale
 from fastmlp.modules.selu import SELU
@@ -56,6 +57,7 @@ __all__ = [
     "RMSNorm",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Scale",
     "Sequential",
     "SiLU",

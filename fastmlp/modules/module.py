@@ -18,7 +18,7 @@ from fastmlp.parameters import Buffer, Parameter, Storage, gather, spans_of
 __all__ = ["Module"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_trace", "_route", "_version", "_stored", "_spans", "_parent", "_outdated")
+TRANSIENT = ("_trace", "_route", "_version", "_stored", "_spans", "_parent", "_outdated", "_adapter")
 
 #: Containers that nobody changes: they are replaced.
 SETTLED = (*TRANSIENT, "_modules")
@@ -131,6 +131,12 @@ class Module:
     _ops: Callable[[int], list[Op]] | None = None
     #: The modules that this one runs one after the other: ``_row()``.
     _row: Callable[[], Iterable[Module]] | None = None
+    #: Whether these may stand in the row of an outer network instead of this one: it does nothing but run them.
+    _flattens = True
+
+    def _stand_in(self) -> Module:
+        """What runs in its place where it stands in a row: itself, but where only Python can run its parts."""
+        return self
 
     @classmethod
     def _has_ops(cls) -> bool:
@@ -487,9 +493,11 @@ def _named(attributes: dict[str, Any], kind: type | tuple[type, ...]) -> list[tu
     """The attributes of this kind, and those within lists, tuples and dictionaries, with their names."""
     found: list[tuple[str, Any]] = []
     for name, value in attributes.items():
+        if name in TRANSIENT:
+            continue
         if isinstance(value, kind):
             found.append((name, value))
-        elif isinstance(value, CONTAINERS) and name not in TRANSIENT:
+        elif isinstance(value, CONTAINERS):
             _add_named(found, name, value, kind)
     return found
 
