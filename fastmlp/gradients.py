@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp.criterion import Criterion
+from fastmlp.criterion.example import example, targets_for
 from fastmlp.modules import Module
 from fastmlp.parameters import gather
 
@@ -18,7 +19,7 @@ __all__ = ["GradcheckError", "gradcheck"]
 DOUBLE = np.dtype(np.float64)
 
 #: Of the inputs and outputs that are drawn where none are given.
-ROWS, WIDTH = 5, 4
+ROWS, WIDTH = 5, 3
 
 
 class GradcheckError(AssertionError):
@@ -182,37 +183,12 @@ def _in_double(given: Module) -> Module:
 
 def _of_criterion(given: Criterion, inputs: tuple[Any, ...], rng: np.random.Generator) -> Iterator[Case]:
     criterion = copy.deepcopy(given)
-    out = inputs[0] if inputs else _drawn_outputs(criterion.outputs, rng)
-    out = checks.as_rows(out, None, DOUBLE, "gradcheck", "out").copy()
-    others = inputs[1:] or (_drawn_targets(criterion, out.shape, rng),)
+    drawn = example(criterion, ROWS, WIDTH, rng)
+    out = checks.as_rows(inputs[0] if inputs else drawn[0], None, DOUBLE, "gradcheck", "out").copy()
+    others = inputs[1:] or (targets_for(criterion, out, rng) if inputs else drawn[1],)
     criterion(out.copy(), *others)
     gradient = np.array(criterion.backward(), np.float64)
     yield "the outputs", out, gradient, lambda: float(criterion(out.copy(), *others))
-
-
-def _drawn_outputs(kind: str, rng: np.random.Generator) -> np.ndarray:
-    out = rng.standard_normal((ROWS, WIDTH))
-    if kind == "probabilities":
-        return 1 / (1 + np.exp(-out))
-    return np.abs(out) + 0.1 if kind == "positive" else out
-
-
-def _drawn_targets(criterion: Criterion, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Targets of the kind that a criterion takes."""
-    kind = criterion.targets[0]
-    if kind == "labels":
-        return rng.integers(shape[1], size=shape[0])
-    if criterion.outputs == "pairs":
-        shape = shape[0], shape[1] // 2
-    if kind == "signs":
-        return rng.choice([-1.0, 1.0], shape)
-    if kind == "counts":
-        return rng.poisson(2.0, shape).astype(np.float64)
-    y = rng.standard_normal(shape)
-    if kind in ("probabilities", "distributions"):
-        y = np.exp(y)
-        return y / (1 + y) if kind == "probabilities" else y / y.sum(axis=1, keepdims=True)
-    return y
 
 
 def _compare(what: str, array: np.ndarray, gradient: np.ndarray, function: Callable[[], float], how: How) -> None:

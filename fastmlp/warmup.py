@@ -12,6 +12,7 @@ from fastmlp.criterion import CrossEntropyLoss
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.op import Op
+from fastmlp.kernels.scan import first_beyond
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.modules import Linear, Sequential
 from fastmlp.optim import SGD
@@ -30,6 +31,7 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
     fit(model, CrossEntropyLoss(), SGD(model.parameters()), X, [0, 1], epochs=1, threads=1, progress=False)
     yield
     model.predict(X, threads=1)
+    first_beyond(X.reshape(-1), 0.0, 1.0, False)  # targets of some losses, and weights of rows
     epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
     yield
 

@@ -59,29 +59,28 @@ def as_reduction(value: Any, *, more: tuple[str, ...] = ()) -> str:
 
 def as_vector(
     value: Any, name: str, *, least: float = -float("inf"), above: float | None = None, below: float = float("inf")
-) -> float | np.ndarray:
-    """A number, or an array (C,) of numbers, which nobody may write to; each in an interval, as for `as_number`."""
-    if np.ndim(value) == 0 and not isinstance(value, np.ma.MaskedArray):
-        return as_number(value, name, least=least, above=above, below=below)
+) -> float | tuple[float, ...]:
+    """A number, or a tuple of numbers, one for each column; each in an interval, as for `as_number`."""
+    interval: dict[str, Any] = {"least": least, "above": above, "below": below}
+    if not isinstance(value, np.ma.MaskedArray) and not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
+        return as_number(value, name, **interval)
     array = as_real(value, name, np.dtype(np.float64))
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a number, or one for each column of the outputs, (C,); got {array.shape}")
-    array = np.array(
-        [as_number(number, f"{name}[{i}]", least=least, above=above, below=below) for i, number in enumerate(array)]
-    )
-    array.flags.writeable = False
-    return array
+    return tuple(as_number(number, f"{name}[{i}]", **interval) for i, number in enumerate(array.tolist()))
 
 
-def as_columns(value: float | np.ndarray, width: int, name: str) -> tuple[float, ...]:
+def as_columns(value: float | tuple[float, ...], width: int, name: str) -> tuple[float, ...]:
     """What :func:`as_vector` gave, for outputs of this width."""
-    if isinstance(value, np.ndarray) and value.shape != (width,):
-        raise ValueError(f"{name} has {value.size} numbers, the outputs have {width} columns: one for each")
-    return tuple(np.broadcast_to(value, width).tolist())
+    if not isinstance(value, tuple):
+        return (value,) * width
+    if len(value) != width:
+        raise ValueError(f"{name} has {len(value)} numbers, the outputs have {width} columns: one for each")
+    return value
 
 
 def argument(name: str, value: Any) -> str:
     """An argument as one writes it."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, tuple):
         return f"{name}=[{', '.join(f'{number:g}' for number in value)}]"
     return f"{name}={value:g}" if type(value) is float else f"{name}={value!r}"

@@ -38,7 +38,7 @@ class BCEWithLogitsLoss(ElementwiseLoss):
 
     Notes
     -----
-    Computed as ``max(x, 0) - x y + log(1 + exp(-|x|))``, so no finite logits overflow.
+    Computed as ``(1 - y) x + max(-x, 0) + log(1 + exp(-|x|))``, so no finite logits overflow.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class BCEWithLogitsLoss(ElementwiseLoss):
 
     @staticmethod
     def value(out, y):
-        return maximum(out, 0) - out * y + log1p(exp(-abs(out)))
+        return (1 - y) * out + maximum(-out, 0) + log1p(exp(-abs(out)))
 
     @staticmethod
     def slope(out, y):

@@ -78,13 +78,13 @@ class CrossEntropyLoss(ClassLoss):
         self.reduction, self.label_smoothing = reduction, label_smoothing
 
     def _check_targets(self, y: Any, width: int, dtype: np.dtype, rows: int, name: str, *, finite: bool) -> np.ndarray:
-        if np.ndim(y) == 2:
+        if type(y) is not np.ndarray or y.ndim != 1:
             array = as_array(y, name)
-            if array.dtype.kind == "f" and array.shape[1] == width:
-                if self.ignore_index >= 0:
+            if array.ndim == 2 and array.dtype.kind == "f" and array.shape[1] == width:
+                if self.ignore_index is not None and self.ignore_index >= 0:
                     raise ValueError(f"ignore_index is for labels; {name} has probabilities of the classes")
                 return checks.as_targets(array, width, dtype, rows, name, finite=finite)
-        return super()._check_targets(y, width, dtype, rows, name, finite=finite)
+        return checks.as_labels(y, width, rows, name, ignored=self.ignore_index)
 
     def _checked(self, name: str, value: Any) -> Any:
         return checks.as_number(value, name, most=1) if name == "label_smoothing" else super()._checked(name, value)

@@ -66,7 +66,7 @@ class QuantileLoss(ElementwiseLoss):
         return checks.as_vector(value, name, above=0, below=1) if name == "quantile" else super()._checked(name, value)
 
     def _check_targets(self, y: Any, width: int, dtype: np.dtype, rows: int, name: str, *, finite: bool) -> np.ndarray:
-        if isinstance(self.quantile, np.ndarray) and width == self.quantile.size > 1:
+        if isinstance(self.quantile, tuple) and width == len(self.quantile) > 1:
             array = as_array(y, name)
             if array.ndim == 1 or array.shape[1:] == (1,):
                 one = checks.as_targets(array, 1, dtype, rows, name, finite=finite)
@@ -74,7 +74,7 @@ class QuantileLoss(ElementwiseLoss):
         return super()._check_targets(y, width, dtype, rows, name, finite=finite)
 
     def _form(self) -> Form:
-        if isinstance(self.quantile, np.ndarray):
+        if isinstance(self.quantile, tuple):
             return Form("-columns", self.value, self.slope, columns=("quantile",))
         return Form("", self.value, self.slope, constants=("quantile",))
 

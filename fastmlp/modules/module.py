@@ -68,6 +68,8 @@ class Module:
 
     #: Rows that a batch of training must have.
     least_rows = 1
+    #: What refuses inputs that are no inputs for it, where it comes first in a network: ``_check_input(x, name)``.
+    _check_input: Callable[..., None] | None = None
     #: Whether what it gives in training mode is drawn anew with each call.
     draws = False
 
@@ -78,7 +80,7 @@ class Module:
         route = self._route if self._version == structure.version() else self._look_again()
         if route is None:
             raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
-        x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
+        x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x", module=self)
         if not self.training:
             return route.predict(x)
         if route.least_rows > len(x):
@@ -121,7 +123,10 @@ class Module:
         route = self._route_as_whole()
         if route is None:
             raise TypeError(f"jacobian needs modules that the engine runs; written in Python: {type(self).__name__}")
-        return route.jacobian(checks.as_rows(X, self._width_in(), self._dtype_for(X), "jacobian"), threads)
+        x = checks.as_rows(X, self._width_in(), self._dtype_for(X), "jacobian", module=self)
+        if route.check_input is not None:
+            route.check_input(x)
+        return route.jacobian(x, threads)
 
     def _route_as_whole(self) -> Route | None:
         """How others run it: as it is built, or by a ``forward`` that its class has; None for one that is all Python."""
@@ -132,7 +137,7 @@ class Module:
     #: The modules that this one runs one after the other: ``_row()``.
     _row: Callable[[], Iterable[Module]] | None = None
     #: Whether these may stand in the row of an outer network instead of this one: it does nothing but run them.
-    _flattens = True
+    _dissolves = True
 
     def _stand_in(self) -> Module:
         """What runs in its place where it stands in a row: itself, but where only Python can run its parts."""
@@ -150,6 +155,10 @@ class Module:
     def _width_out(self, width: int | None) -> int | None:
         """The width of the output for an input of this width, None where unknown."""
         return None
+
+    def _flattens(self) -> bool:
+        """Whether it takes inputs of more than two axes, those behind the first as one."""
+        return False
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.forward(x)

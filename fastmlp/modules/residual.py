@@ -48,15 +48,15 @@ class Residual(Sequential):
     Sequential(
       (0): Linear(2, 8)     24 parameters
       (1): Residual(
-        (0): LayerNorm(8)     16 parameters
-        (1): Linear(8, 8)     72 parameters
+        (0): LayerNorm((8,), eps=1e-05, elementwise_affine=True)     16 parameters
+        (1): Linear(8, 8)                                            72 parameters
         (2): ReLU()
       )  88 parameters, float32
       (2): Linear(8, 1)     9 parameters
     )  121 parameters, float32
     """
 
-    _flattens = False
+    _dissolves = False
 
     def _set_row(self, row: dict[str, Module]) -> None:
         before = self.__dict__.get("_modules")

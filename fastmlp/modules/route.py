@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def runs_in_engine(module: Module) -> bool:
 
 def _flat(module: Module) -> Iterator[Module]:
     """The modules of a row, those of rows within it too."""
-    if module._flattens and runs_compiled(type(module), "_row", *ARITHMETIC):
+    if module._dissolves and runs_compiled(type(module), "_row", *ARITHMETIC):
         for part in module._row():  # type: ignore[misc]
             yield from _flat(part)
     else:
@@ -82,7 +82,7 @@ class Route:
     def __init__(self, module: Module, storage: Storage | None, *, as_whole: bool = False):
         """With `as_whole`, the module is one part, run by the arithmetic of its own class."""
         self.storage = storage
-        self.modules = [module] if as_whole else flat_row(module) if module._flattens else [module._stand_in()]
+        self.modules = [module] if as_whole else flat_row(module) if module._dissolves else [module._stand_in()]
         self._options = options_of(self.modules)
         self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
         for part in self.modules:
@@ -104,7 +104,7 @@ class Route:
 
     def fits(self, module: Module) -> bool:
         """Whether the module still consists of the same parts."""
-        modules = flat_row(module) if module._flattens else [module._stand_in()]
+        modules = flat_row(module) if module._dissolves else [module._stand_in()]
         return self.modules == modules and self._options == options_of(modules)
 
     def refuse(self, rows: int, hint: str = "") -> None:
@@ -168,8 +168,19 @@ class Route:
                 raise ValueError(f"{giver} must return (N, {expected}), as {taker} expects; got (N, {width})")
             storage = self.storage if self.storage is not None else Storage.empty(dtype)
             frozen = spans_of(parameter for module in modules for parameter in _frozen_beside_others(module))
-            found = self._stretches[key] = Stretch(lambda width: ops_of(modules, width), storage, width, dtype, frozen)
+            check = self.check_input if place == 0 else None
+            found = self._stretches[key] = Stretch(lambda width: ops_of(modules, width), storage, width, dtype, frozen, check)
         return found
+
+    @property
+    def check_input(self) -> Callable[..., None] | None:
+        """What refuses inputs: the first module's, of those that do anything."""
+        for module in self.modules:
+            if module._check_input is not None:
+                return module._check_input
+            if not runs_in_engine(module) or module._ops(1):  # type: ignore[misc]
+                break
+        return None
 
     def _whole(self, x: np.ndarray) -> Stretch | None:
         """The stretch that takes `x` all the way, where everything is one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,6 +15,7 @@ from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
 from fastmlp.kernels.layout import zeros
+from fastmlp.optim.ema import averaging
 from fastmlp.parameters import Parameter, Storage, spans_of
 from fastmlp.program import Program
 
@@ -97,6 +99,7 @@ class Optimizer:
     constant_momentum: ClassVar[bool] = False
     rules: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    _ema_decay: float | None = None  # of the average of the parameters, where there is one
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -182,6 +185,77 @@ class Optimizer:
             if name == "lr":  # a schedule that is made now begins from this one
                 group.pop("initial_lr", None)
 
+    # The average of the parameters.
+
+    def average(self, decay: float | None = 0.999) -> None:
+        """Keep an exponential moving average (EMA) of the parameters, from the next step on.
+
+        After each step, by hand and in :func:`fastmlp.fit`, ``ema = ema + (1 - decay) * (param - ema)``, in the same pass over
+        memory. The average begins with the first value that is not zero, as ``torch.optim.swa_utils.AveragedModel`` with
+        ``get_ema_multi_avg_fn(decay)`` does. It is a part of the optimizer's state: saved, loaded and copied with it.
+
+        Parameters
+        ----------
+        decay : float or None, default 0.999
+            At least 0 and below 1; None ends the average.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a decay outside these bounds, and for an optimizer that takes its steps in Python.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> X, y = fm.datasets.make_disc(200, rng=0)
+        >>> model, criterion = fm.Sequential(fm.Linear(2, 9, rng=0), fm.Tanh(), fm.Linear(9, 2, rng=1)), fm.CrossEntropyLoss()
+        >>> optimizer = fm.Adam(model.parameters())
+        >>> optimizer.average(0.9)
+        >>> history = fm.fit(model, criterion, optimizer, X, y, epochs=5, rng=0)
+        >>> with optimizer.averaged():
+        ...     averaged = model.state_dict()
+        """
+        if not self._has_formula():
+            raise TypeError(f"{type(self).__name__} takes its steps in Python: average() needs a formula, update(p, g, ...)")
+        self._ema_decay = None if decay is None else checks.as_number(decay, "decay", below=1.0)
+        if decay is None:
+            for places in self._places.values():
+                places.pop("ema", None)
+        self._forget()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Have the parameters be their averages within a ``with`` block, to predict, to compute a loss, to save the model.
+
+        The trained ones come back at its end; what was written to parameters meanwhile, by a step say, is lost.
+
+        Raises
+        ------
+        RuntimeError
+            Where no average is kept.
+        """
+        if self._ema_decay is None:
+            raise RuntimeError(f"{type(self).__name__} keeps no average: call average(decay) before the first step")
+        trained = [(parameter, parameter.data.copy()) for parameter in self.params]
+        try:
+            for parameter, values in trained:
+                ema = self._kept_of(parameter).get("ema", values)
+                parameter.data = np.where(ema == 0, values, ema)  # an average that is zero has not begun
+            yield
+        finally:
+            for parameter, values in trained:
+                parameter.data = values
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The arrays of state, that of the average included."""
+        return self.state if self._ema_decay is None else (*self.state, "ema")
+
+    @property
+    def _update(self) -> Callable[..., Any]:
+        """The formula, that of the average included."""
+        return self.update if self._ema_decay is None else averaging(self.update, len(self.state))
+
     # Steps, taken one by one. `fit` takes them in the engine's own calls.
 
     def _has_formula(self) -> bool:
@@ -257,7 +331,7 @@ class Optimizer:
 
     def _step_of(self, storage: Storage, spans: list[tuple[Storage, int, int, int]]) -> _OneStep:
         """What takes a step of the parameters in one storage, which lie in `spans`."""
-        key = (self.state, *spans)
+        key = (self._names, *spans)
         found = self._jobs.get(storage)
         if found is not None and found[0] == key:
             return found[1]
@@ -266,7 +340,7 @@ class Optimizer:
         self._state_then = self.state
         counts, starts = self._places_of_scalars()
         updates = [
-            Update(self._formula, self.update, len(self.state), counts[group], starts[group], first, last - first)
+            Update(self._formula, self._update, len(self._names), counts[group], starts[group], first, last - first)
             for _, first, last, group in spans
         ]
         program = Program.of_updates(updates, storage.data.dtype)
@@ -298,7 +372,7 @@ class Optimizer:
     def _updates(self) -> list[Update]:
         """The ops of the groups, for whole steps of the engine."""
         counts, starts = self._places_of_scalars()
-        return [Update(self._formula, self.update, len(self.state), counts[i], starts[i]) for i in range(len(counts))]
+        return [Update(self._formula, self._update, len(self._names), counts[i], starts[i]) for i in range(len(counts))]
 
     def _groups_now(self) -> list[dict[str, Any]]:
         """The hyperparameters of the groups, checked: anything may have been assigned in there."""
@@ -344,7 +418,7 @@ class Optimizer:
             if not isinstance(scalars, tuple):
                 hint = checks.missing_return(scalars)
                 raise TypeError(f"{type(self).__name__}.scalars must return a tuple; got {checks.shown(scalars)}{hint}")
-            result.append(scalars)
+            result.append(scalars if self._ema_decay is None else (*scalars, 1 - self._ema_decay))
         return result
 
     def _fill_scalars(
@@ -371,12 +445,12 @@ class Optimizer:
         The numbers come along where parameters move, and where an option needs other arrays; those of an array that is not
         needed at the moment are kept.
         """
-        names = self.state
+        names = self._names
         had, here = self._arrays.get(storage, (None, None))
-        if here is None or had != names:
+        inside = [parameter for parameter in self.params if parameter.storage is storage]
+        if here is None or had != names or any(parameter not in self._places for parameter in inside):
             here = zeros(len(names) * storage.data.size, storage.data.dtype)
             arrays = dict(zip(names, here.reshape(len(names), -1) if names else ()))
-            inside = [parameter for parameter in self.params if parameter.storage is storage]
             for parameter in inside:
                 for name, before in self._kept_of(parameter).items():
                     parameter.view_of(arrays[name])[...] = before
@@ -394,7 +468,7 @@ class Optimizer:
     def _kept_of(self, parameter: Parameter) -> dict[str, np.ndarray]:
         """The arrays of state of a parameter by name, in its shape; none before the first step."""
         places = self._places.get(parameter, {})
-        return {name: parameter.view_of(*places[name]) for name in self.state if name in places}
+        return {name: parameter.view_of(*places[name]) for name in self._names if name in places}
 
     def state_dict(self) -> dict:
         """The steps done, the groups, and a copy of each parameter's arrays of state, in order (none before the first step)."""
@@ -408,13 +482,14 @@ class Optimizer:
         for i, parameter in enumerate(self.params):
             kept = self._kept_of(parameter)
             if self.steps and kept:  # an option may need one more array since the last step
-                state[i] = {name: np.array(kept.get(name, np.zeros_like(parameter.data)), order="C") for name in self.state}
-        return {"steps": self.steps, "state": state, "param_groups": groups}
+                state[i] = {name: np.array(kept.get(name, np.zeros_like(parameter.data)), order="C") for name in self._names}
+        average = {} if self._ema_decay is None else {"ema_decay": self._ema_decay}
+        return {"steps": self.steps, "state": state, "param_groups": groups} | average
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` gave, from an optimizer of parameters of the same shapes.
 
-        All is checked before anything is changed.
+        All is checked before anything is changed. An average that the other one kept goes on; one that it did not begins.
 
         Raises
         ------
@@ -435,32 +510,35 @@ class Optimizer:
             groups.append({"params": own["params"]} | self.check({name: other[name] for name in self._defaults}))
             if "initial_lr" in other:
                 groups[-1]["initial_lr"] = checks.as_number(other["initial_lr"], "initial_lr")
+        average = checks.as_number(state["ema_decay"], "ema_decay", below=1.0) if "ema_decay" in state else None
         before = self.param_groups
         self.__dict__["param_groups"] = groups  # `state` may depend on them
         try:
-            names = self.state
-            values: list[list[np.ndarray] | None] = []
+            names = self.state if average is None else (*self.state, "ema")
+            values: list[dict[str, np.ndarray]] = []
             for i, parameter in enumerate(self.params):
                 entry = state["state"].get(i)
                 if entry is None:
                     if steps and names and state["state"]:
                         raise KeyError(f"the state_dict has no state of parameter {i}")
-                    values.append(None)
+                    values.append({})
                     continue
                 if entry.keys() != set(names):
                     raise ValueError(f"the state of parameter {i} must hold {sorted(names)}; got {sorted(entry)}")
-                values.append([checks.as_like(entry[name], parameter.data, name) for name in names])
+                values.append({name: checks.as_like(entry[name], parameter.data, name) for name in names})
         except BaseException:
             self.__dict__["param_groups"] = before
             raise
         self.steps = steps
+        self._ema_decay = self._ema_decay if average is None else average
         self._arrays, self._places = {}, {}
         self._forget()
         for storage in dict.fromkeys(parameter.storage for parameter in self.params):
             self._state_of(storage)
         for parameter, arrays in zip(self.params, values):
-            for kept, array in zip(self._kept_of(parameter).values(), arrays or []):
-                kept[...] = array
+            kept = self._kept_of(parameter)
+            for name, array in arrays.items():
+                kept[name][...] = array
 
     def __getstate__(self) -> dict:
         places = [self._places.get(p, {}) for p in self.params]

@@ -450,3 +450,16 @@ def test_update_may_use_the_functions_of_fm_math_and_be_compiled_by_numba(dtype,
         model = make_net([2, 3], dtype=dtype)
         with pytest.raises(TypeError, match=message):
             optimizer_of(formula)(model.parameters(), lr=0.1).step()
+
+
+def test_state_of_parameters_that_are_added_later_is_saved(dtype):
+    """They lie in the storage of others, whose state is there already."""
+    model = make_net([2, 3, 2], dtype=dtype)
+    optimizer = fm.SGD(model[0].parameters(), lr=0.5, momentum=0.5)
+    for parameter in model.parameters():
+        parameter.grad = np.ones(parameter.shape)
+    optimizer.step()
+    optimizer.add_param_group({"params": model[2].parameters()})
+    optimizer.step()
+    velocities = [entry["velocity"] for entry in optimizer.state_dict()["state"].values()]
+    assert [array.flat[0] for array in velocities] == [1.5, 1.5, 1, 1]
