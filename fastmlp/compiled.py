@@ -33,5 +33,7 @@ def check_static(kind: type, names: tuple[str, ...], options: str) -> None:
     `options` says where a formula gets the numbers that are options.
     """
     for name in names:
-        if isinstance(vars(kind).get(name), (FunctionType, classmethod)):
+        found = vars(kind).get(name)
+        by_numba = hasattr(found, "py_func") and not isinstance(found, staticmethod)  # what Numba has compiled binds, too
+        if by_numba or isinstance(found, (FunctionType, classmethod)):
             raise TypeError(f"{name} of {kind.__name__} must be a staticmethod: a formula has no self; {options}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
@@ -33,6 +34,7 @@ from fastmlp.kernels.op import (
     UNIT,
     UNITS,
     UPDATE,
+    WEIGH,
     Fields,
     Memory,
     Op,
@@ -62,7 +64,8 @@ Call = tuple[int, int]
 class Program:
     """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
-    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_loss` and :meth:`of_updates`. Each
+    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`jacobian`, :meth:`of_loss` and
+    :meth:`of_updates`. Each
     lays out memory for `batch` rows; :meth:`job` makes the table, which still lacks the arrays of the caller.
     """
 
@@ -113,6 +116,7 @@ class Program:
                 record.bias_optimizer = update_of[record.bias] if record.has_bias else record.optimizer
         program._plan.update(gathers=1, scalars=sum(op.scalars for op in updates))
         program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._phase_of_weights()
         program._rows(program._forward(FORWARD) + program._backward(BACKWARD), loss)
         program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
         program._pass(once=1)
@@ -136,7 +140,8 @@ class Program:
     @classmethod
     def predicting(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
         """One pass forward in evaluation mode, which keeps nothing; the threads take rows as they come."""
-        layers = fused(chain.from_iterable(op.evaluated() for op in layers))
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
         lanes = REGISTER_BYTES // dtype.itemsize
         costs = [op.costs(lanes) for op in layers]
         row_cost = lane_cost = 0
@@ -145,7 +150,7 @@ class Program:
             lane_cost = int(sum(cost[1] for cost in costs if cost))
         narrow = 0 < lane_cost < row_cost * lanes
         memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=False)
-        program = cls([Input(layers[0].width_in), *layers, Output(layers[-1].width_out)], dtype, memory)
+        program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory)
         program._plan["apart"] = APART
         block = FEATURE_MAJOR_BYTES // dtype.itemsize if narrow else BLOCK_ROWS
         other = program._forward(FORWARD_FEATURE_MAJOR) if narrow else []
@@ -155,10 +160,44 @@ class Program:
         return program
 
     @classmethod
+    def jacobian(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
+        """One pass in evaluation mode: rows forward once, then back for each output, or forward again for each input.
+
+        Whichever are fewer; threads take rows as they come.
+        """
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
+        memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=True)
+        ops = [Input(given[0].width_in), *layers, Jacobian(given[-1].width_out)]
+        program = cls(ops, dtype, memory, input_delta=True)
+        program._plan.update(kept=0, apart=APART)
+        first, last = program.records[0], program.records[-1]
+        tangents = [op.tangent(record) for op, record in zip(layers, program.records[1:])]
+        forward = first.width_out < last.width_in and None not in tangents
+        if not forward:
+            program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._phase(ROWS, program._forward(FORWARD), pool=ALL_POOL, block=BLOCK_ROWS)
+        program._pass()
+        calls = program._backward(BACKWARD, layers)
+        if forward:
+            steps = [(op, r, *step) for op, r, steps in zip(layers, program.records[1:], tangents) for step in steps or ()]
+            calls = [(len(ops) + i, task) for i, (*_, task) in enumerate(steps)]
+            for op, record, changes, _ in steps:
+                program.ops.append(op)
+                program.records.append(record.changed(**changes))
+        ends = (first.dy, first.y_stride), (last.dx, last.x_stride)
+        (last.begin, last.begin_stride), (last.end, last.end_stride) = ends if forward else ends[::-1]
+        last.forward, last.inputs = forward, first.width_out
+        last.first, last.last = len(program.calls), len(program.calls) + len(calls)
+        program.calls += calls  # of no phase: the last op goes through them, again and again
+        return program
+
+    @classmethod
     def of_loss(cls, loss: Op, dtype: np.dtype, *, batch: int) -> Program:
         """Pass 0: the losses of rows, and their sum; pass 1: the gradient by the outputs; pass 2: that gradient once more."""
         memory = Memory(dtype, batch, 1, backward=True)
         program = cls([Input(loss.width_in), loss], dtype, memory, input_delta=True)
+        program._phase_of_weights()
         program._phase(ROWS, program._forward(FORWARD), pool=POOL, sums=1)
         program._pass()
         program._phase(ROWS, program._backward(BACKWARD), pool=POOL)
@@ -192,10 +231,9 @@ class Program:
             record.x, record.x_stride, record.dx = y, stride, dy
             stride = row_stride(op.width_out, self.dtype)
             touched += stride
-            overwrites = op.in_place and not (
-                memory.backward and (op.reads_x_backward or (previous is not None and previous.reads_y_backward))
-            )
-            if op.width_out and not overwrites:
+            read_elsewhere = previous is not None and (previous.keeps_output or (memory.backward and previous.reads_y_backward))
+            overwrites = op.in_place and not (read_elsewhere or (memory.backward and op.reads_x_backward))
+            if op.width_out and not (overwrites or op.keeps_output):
                 y = memory.take(memory.batch * stride)
             wanted = wanted or (memory.backward and op.has_parameters)
             if not wanted:
@@ -223,8 +261,15 @@ class Program:
             and (task not in (UPDATE, ACCUMULATE) or op.has_parameters or not op.places())
         ]
 
-    def _backward(self, task: int) -> list[Call]:
-        return self._forward(task)[::-1]
+    def _backward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
+        return self._forward(task, ops)[::-1]
+
+    def _phase_of_weights(self) -> None:
+        """Where rows have weights: the sum of those of a batch, which the gradient of each row is divided by."""
+        calls = self._forward(WEIGH)
+        if calls:
+            self._plan["weighs"] = 1
+            self._phase(UNITS, calls, pool=POOL)
 
     def _rows(self, calls: Sequence[Call], loss: Op | None = None) -> None:
         """A phase by rows; or several, cut where an op first needs statistics of the whole batch. One completes the losses."""
@@ -266,6 +311,7 @@ class Program:
             integers=np.zeros(max(1, self.memory.integers), np.int64),
             control=np.zeros(CONTROL_SIZE, np.int64),
             sums=np.zeros(1),
+            totals=np.zeros(2),
         )
         job.program = self  # whose blocks hold the machine code
         job.counted = self._counted
@@ -301,6 +347,10 @@ class Program:
     def __str__(self) -> str:
         letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", ACCUMULATE: "A"}
         kinds = {ROWS: "rows", UNITS: "units"}
+
+        def names_of(calls: Sequence[Call]) -> list[str]:
+            return [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
+
         lines = []
         for number, (first, loop, last) in enumerate(self.passes):
             if len(self.passes) > 1:
@@ -308,9 +358,12 @@ class Program:
             for p in range(first, last):
                 phase = self.phases[p]
                 calls = self.calls[phase["first"] : phase["last"]]
-                names = [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
+                names = names_of(calls)
                 once = " once" if p < loop else ""
                 lines.append(f"{kinds[phase['kind']]}{once}: {', '.join(_counted(names))}")
+        inner = self.calls[self.phases[-1]["other_last"] :] if self.phases else []
+        if inner:
+            lines.append(f"again and again: {', '.join(_counted(names_of(inner)))}")
         return "\n".join(lines)
 
 

@@ -29,8 +29,9 @@ def activations() -> dict[str, type]:
 
 
 def layers() -> dict[str, type]:
-    """The modules that are no formula, by name; twins of ``torch.nn``."""
-    return {name: entry for name, entry in _family(LAYERS).items() if name not in activations()}
+    """The modules that are neither a formula nor a container, by name; twins of ``torch.nn``."""
+    others = fastmlp.Activation, fastmlp.Sequential
+    return {name: entry for name, entry in _family(LAYERS).items() if not issubclass(entry, others)}
 
 
 def criteria() -> dict[str, type]:
@@ -54,12 +55,13 @@ def entries() -> dict[str, type]:
 
 
 def filled(case: dict[str, Any], width: int) -> dict[str, Any]:
-    """The arguments of a case for inputs of this width."""
-    return {name: width if isinstance(value, str) and value == "width" else value for name, value in case.items()}
+    """The arguments of a case for this width: the text "width" stands for it, "columns" for a number for each column."""
+    stands_for = {"width": width, "columns": [0.125 * (1 + j % 5) for j in range(width)]}
+    return {name: stands_for.get(value, value) if isinstance(value, str) else value for name, value in case.items()}
 
 
 def made(entry: type, case: dict[str, Any], width: int) -> Any:
-    """An activation or a layer for inputs of this width.
+    """An activation, a layer or a loss for inputs of this width.
 
     Examples
     --------

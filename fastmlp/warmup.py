@@ -9,8 +9,10 @@ import numpy as np
 
 from fastmlp import registry
 from fastmlp.criterion import CrossEntropyLoss
+from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.op import Op
+from fastmlp.kernels.scan import first_beyond
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.modules import Linear, Sequential
 from fastmlp.optim import SGD
@@ -29,6 +31,7 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
     fit(model, CrossEntropyLoss(), SGD(model.parameters()), X, [0, 1], epochs=1, threads=1, progress=False)
     yield
     model.predict(X, threads=1)
+    first_beyond(X.reshape(-1), 0.0, 1.0, False)  # targets of some losses, and weights of rows
     epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
     yield
 
@@ -37,12 +40,16 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
     """An op of each block: of all layers, activations, losses and optimizers, in all their forms."""
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
+    yield Jacobian(2)
     for family in (registry.layers(), registry.activations()):
         for kind in family.values():
             for case in kind.cases:  # type: ignore[attr-defined]
                 yield from registry.made(kind, case, 2)._ops(2)
-    for criterion in _made(registry.criteria()):
-        yield criterion._op(2)
+    for kind in registry.criteria().values():
+        for case in kind.cases:  # type: ignore[attr-defined]
+            criterion = registry.made(kind, case, 2)
+            yield criterion._op(2)
+        yield registry.made(kind, {}, 2)._op(2, weighted=True)
     for optimizer in _made(registry.optimizers(), list(layer.parameters())):
         yield from optimizer._updates()
 

@@ -114,11 +114,37 @@ def make_data(rows, width, outputs, loss="cross_entropy", *, dtype=np.float32, r
     return X, y
 
 
+def share_of(criterion, y, weights=None):
+    """How much the loss of a batch counts in that of an epoch; the criterion is ours or PyTorch's."""
+    if criterion.reduction == "sum":
+        return 1.0
+    counts = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    ignored, of_classes = getattr(criterion, "ignore_index", None), getattr(criterion, "weight", None)
+    if y.ndim == 1 and ignored is not None:
+        counts = counts * (y != ignored)
+        if of_classes is not None:
+            counts = counts * np.asarray(of_classes)[np.where(y == ignored, 0, y)]
+    return float(counts.sum())
+
+
 LOSSES = {"cross_entropy": fm.CrossEntropyLoss, "mse": fm.MSELoss}
 
 
 def eager_train(
-    model, criterion, optimizer, X, y, *, epochs, batch_size, rng=0, shuffle=True, schedule=None, first_epoch=0, steps=None
+    model,
+    criterion,
+    optimizer,
+    X,
+    y,
+    *,
+    epochs,
+    batch_size,
+    rng=0,
+    shuffle=True,
+    schedule=None,
+    first_epoch=0,
+    steps=None,
+    sample_weight=None,
 ):
     """The loop a user would write, with the order of rows that `fit` has for the same `rng`. Returns the epochs' losses."""
     seed = int(np.random.default_rng(rng).integers(2**62))
@@ -126,19 +152,22 @@ def eager_train(
     for epoch in range(first_epoch, epochs):
         if shuffle:
             epoch_order(order, seed, epoch)
-        total = 0.0
+        total = counted = 0.0
         for first in range(0, len(X), batch_size):
             if steps is not None and steps <= 0:
                 return losses
             rows = order[first : first + batch_size]
-            total += criterion(model(X[rows]), y[rows]) * len(rows)
+            weights = () if sample_weight is None else (sample_weight[rows],)
+            loss, share = criterion(model(X[rows]), y[rows], *weights), share_of(criterion, y[rows], *weights)
+            total += loss * share if share else 0.0  # a mean over nothing is NaN
+            counted += share
             optimizer.zero_grad()
             model.backward(criterion.backward())
             optimizer.step()
             steps = None if steps is None else steps - 1
-        losses.append(total / len(X))
+        losses.append(total if criterion.reduction == "sum" else total / counted)
         if schedule is not None:
-            schedule.step()
+            schedule.step(*losses[-1:] * schedule.takes_metric)
     return losses
 
 
@@ -211,7 +240,7 @@ def kept_job(program, dtype, **arrays):
     """The job of a program, with empty arrays where none are given."""
     job = program.job()
     missing = {name: aligned_zeros(0, dtype) for name in ("params", "grads", "state", "scalars") if name not in arrays}
-    whole = {"order": np.zeros(1, np.int64), "labels": np.zeros(1, np.int64)}
+    whole = {"order": np.zeros(1, np.int64), "labels": np.zeros(1, np.int64), "weights": np.ones(1, dtype)}
     job.set(**missing, **(whole | arrays))
     return job
 
@@ -240,11 +269,12 @@ def ran_predicting(ops, x, width_out, params=None, *, threads=1, narrow=None):
     return Ran(program, job, y=y)
 
 
-def ran_loss(op, out, y):
+def ran_loss(op, out, y, weights=None):
     """The `losses` of the rows, their `total`, and the gradient `dout`, asked for twice; `y` are targets, or labels, flat."""
     program = Program.of_loss(op, out.dtype, batch=len(out))
     labels = y.ndim == 1
-    job = kept_job(program, out.dtype, **({"labels": y} if labels else {}))
+    arrays = ({"labels": y} if labels else {}) | ({} if weights is None else {"weights": weights})
+    job = kept_job(program, out.dtype, **arrays)
     dout = np.full_like(out, np.nan)
     run_job(job, out, out if labels else y)
     run_job(job, dout, dout, number=1)

@@ -19,13 +19,13 @@ def sgd(parameters):
     return fm.SGD(parameters, lr=0.1)
 
 
-def made(entry, case):
-    """What makes the entry, in this case."""
-    return lambda: entry(**case)
+def slower(parameters):
+    """For losses that are sums."""
+    return fm.SGD(parameters, lr=0.02)
 
 
 def of_width(entry, case):
-    """What makes the module, in this case, for inputs of a width."""
+    """What makes the module or the loss, in this case, for inputs of a width."""
     return lambda width: registry.made(entry, case, width)
 
 
@@ -33,10 +33,14 @@ def tanh(width):
     return fm.Tanh()
 
 
+def mse(width):
+    return fm.MSELoss()
+
+
 @pytest.mark.parametrize("name", registry.activations())
 def test_activation_matches_golden(name):
     entry, records = registry.activations()[name], load(name)
-    trials = [(of_width(entry, case), fm.MSELoss, lambda: sgd) for case in entry.cases]
+    trials = [(of_width(entry, case), mse, lambda: sgd) for case in entry.cases]
     for dtype in DTYPES:
         np.testing.assert_array_equal(records[dtype.__name__]["x"], values(dtype)[0], err_msg=f"make golden NAME={name}")
         replay.check_activation(entry, entry.cases, records[dtype.__name__])
@@ -52,26 +56,27 @@ def test_layer_matches_golden(name):
         replay.check_layer(entry, entry.cases, records[part])
     for dtype in DTYPES:
         for number, case in enumerate(entry.cases):
-            trials = [(of_width(entry, case), fm.MSELoss, lambda: sgd)]
+            trials = [(of_width(entry, case), mse, lambda: sgd)]
             replay.check_training(trials, records[f"training.{number}"], dtype, **HOW)
 
 
 @pytest.mark.parametrize("name", registry.criteria())
 def test_criterion_matches_golden(name):
     entry, records = registry.criteria()[name], load(name)
-    trials = [(tanh, made(entry, case), lambda: sgd) for case in entry.cases]
-    shapes = [part for part in records if part != "training"]
-    assert len(shapes) == 8
+    trials = [(tanh, of_width(entry, case), lambda: slower) for case in entry.cases]
+    shapes = [part for part in records if not part.startswith("training")]
+    assert len(shapes) == 8 * len(entry.targets)
     for part in shapes:
         replay.check_criterion(entry, entry.cases, records[part])
-    for dtype in DTYPES:
-        replay.check_training(trials, records["training"], dtype, **HOW)
+    for kind in entry.targets:
+        for dtype in DTYPES:
+            replay.check_training(trials, records[f"training.{kind}"], dtype, **HOW)
 
 
 @pytest.mark.parametrize("name", registry.optimizers())
 def test_optimizer_matches_golden(name):
     entry, records = registry.optimizers()[name], load(name)
-    trials = [(tanh, fm.MSELoss, lambda case=case: lambda parameters: entry(parameters, **case)) for case in entry.cases]
+    trials = [(tanh, mse, lambda case=case: lambda parameters: entry(parameters, **case)) for case in entry.cases]
     for dtype in DTYPES:
         replay.check_optimizer(entry, entry.cases, records["steps"], dtype, SHAPES)
         replay.check_training(trials, records["training"], dtype, **HOW)

@@ -47,7 +47,8 @@ X, y = fm.datasets.make_disc(40, rng=0)
 X.flags.writeable = False
 def made(family, *arguments):
     return [kind(*arguments, **case) for kind in family.values() for case in kind.cases]
-activations, criteria = made(registry.activations()), made(registry.criteria())
+activations = made(registry.activations())
+criteria = [registry.made(kind, case, 2) for kind in registry.criteria().values() for case in kind.cases]
 layers = [registry.made(kind, case, 4) for kind in registry.layers().values() for case in kind.cases]
 parts = [part for module in activations + layers for part in (fm.Linear(4, 4), module)]
 model = fm.Sequential(fm.Linear(2, 4), *made(registry.activations()), *parts, fm.Linear(4, 2, bias=False))

@@ -10,12 +10,14 @@ import inspect
 import io
 import pickle
 from dataclasses import dataclass, field
+from inspect import signature
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from golden.inputs import targets
 from helpers import (
     JIT,
     assert_padding_is_zero,
@@ -67,22 +69,38 @@ class Training:
     batch: int = BATCH
     shuffle: bool = True
     modules: Any = None
+    targets: str = ""  # of the kinds that the loss takes; else the first
+    weighted: bool = False  # whether rows have weights, of which some are 0
+
+    def width_out(self):
+        return self.widths[-1] * (1 + (self.criterion[0].outputs == "pairs"))
 
     def data(self):
         rng = np.random.default_rng(self.rows)
         X = normal(rng, (self.rows, self.widths[0]), self.dtype)
-        if self.criterion[0].takes_labels:
-            return X, rng.integers(self.widths[-1], size=self.rows)
-        return X, normal(rng, (self.rows, self.widths[-1]), self.dtype)
+        kind, outputs = self.targets or self.criterion[0].targets[0], self.criterion[0].outputs
+        y = targets(kind, (self.rows, self.width_out()), rng, outputs)
+        return X, y if kind == "labels" else y.astype(self.dtype)
+
+    def weights(self):
+        """Of the rows, if they have any."""
+        if not self.weighted:
+            return {}
+        rng = np.random.default_rng(1 + self.rows)
+        weights = rng.uniform(0, 2, self.rows) * (rng.random(self.rows) < 0.7)
+        weights[0] = 1
+        return {"sample_weight": weights.astype(self.dtype)}
 
     def make(self):
         """Model, criterion, optimizer and schedule."""
         modules = []
-        for i, (width_in, width_out) in enumerate(pairwise(self.widths)):
+        for i, (width_in, width_out) in enumerate(pairwise([*self.widths[:-1], self.width_out()])):
             if i:
                 kind, arguments = self.activations[i % len(self.activations)]
                 modules.append(registry.made(kind, arguments, width_in))
             modules.append(fm.Linear(width_in, width_out, bias=self.bias))
+        if self.criterion[0].outputs in ("probabilities", "positive"):
+            modules.append(fm.Sigmoid())
         model = fm.Sequential(*(self.modules() if self.modules else modules), dtype=self.dtype)
         model.reset_parameters(rng=0)
         kind, arguments = self.optimizer
@@ -95,13 +113,17 @@ class Training:
         if self.schedule:
             schedule = self.schedule[0](optimizer, **self.schedule[1])
             schedule.interval = self.interval
-        return model, self.criterion[0](**self.criterion[1]), optimizer, schedule
+        criterion = registry.made(*self.criterion, self.width_out())
+        if criterion.reduction == "sum":  # the rates are those of means
+            for group in optimizer.param_groups:
+                group["lr"] /= self.batch * self.width_out()
+        return model, criterion, optimizer, schedule
 
     def fit(self, made=None, *, epochs=3, initial_epoch=0, threads=1):
         """What is left of a run through `fit`: the objects and the losses."""
         model, criterion, optimizer, schedule = made = made or self.make()
         keywords = {"epochs": epochs, "initial_epoch": initial_epoch, "schedule": schedule, "threads": threads}
-        keywords |= {"batch_size": self.batch, "shuffle": self.shuffle, "rng": 5, "progress": False}
+        keywords |= {"batch_size": self.batch, "shuffle": self.shuffle, "rng": 5, "progress": False} | self.weights()
         return (*made, fm.fit(model, criterion, optimizer, *self.data(), **keywords).loss)
 
     def by_hand(self, made=None, *, epochs=3, initial_epoch=0):
@@ -109,6 +131,7 @@ class Training:
         model, criterion, optimizer, schedule = made = made or self.make()
         X, y = self.data()
         keywords = {"epochs": epochs, "first_epoch": initial_epoch, "batch_size": self.batch, "shuffle": self.shuffle, "rng": 5}
+        keywords |= self.weights()
         if schedule is None or self.interval == "epoch":
             return (*made, eager_train(model, criterion, optimizer, X, y, schedule=schedule, **keywords))
         stepping = _Stepping(optimizer, schedule)
@@ -139,7 +162,8 @@ def assert_same_training(first, second):
         for name, array in arrays.items():
             assert_same_bits(array, other["state"][i][name])
     if first[3] is not None:
-        assert first[3].state_dict() == second[3].state_dict()
+        one, other = (made[3].state_dict() for made in (first, second))
+        assert one == (pytest.approx(other) if first[3].takes_metric else other)  # losses are summed in another order
     assert_padding_is_zero(second[0])
 
 
@@ -148,6 +172,22 @@ def odd_places():
     inner = fm.Sequential(fm.Linear(3, 9), fm.ReLU(), fm.Sigmoid())
     deep = fm.Sequential(fm.Linear(9, 7, bias=False), fm.Sequential(fm.Linear(7, 4)))
     return fm.Tanh(), inner, fm.Identity(), deep, fm.Tanh(), fm.Sigmoid()
+
+
+def scheduled():
+    """The schedules with what they can count."""
+    schedules = cases(registry.schedules)
+    return [(one, count) for one in schedules for count in ("epoch", "step") if count == "epoch" or not one[0].takes_metric]
+
+
+def with_momentum():
+    """The optimizers whose momentum a schedule may cycle."""
+    optimizers = [(kind, {"lr": 0.01} | case) for kind, case in cases(registry.optimizers) if not kind.constant_momentum]
+    return [(kind, case) for kind, case in optimizers if {"momentum", "betas"} & {*signature(kind).parameters}]
+
+
+#: The momentum changes at each step.
+ONE_CYCLE = fm.OneCycleLR, {"max_lr": 0.05, "total_steps": 50}
 
 
 def surrounded(kind, case):
@@ -182,8 +222,16 @@ ASPECTS: dict[str, list[dict[str, Any]]] = {
     ]
     + [{"modules": surrounded(*layer)} for layer in cases(registry.layers)],
     "losses": [
-        {"criterion": loss, "widths": widths} for loss in cases(registry.criteria) for widths in ([3, 17, 4], [2, 3, 1])
+        {"criterion": loss, "widths": widths, "targets": kind}
+        for loss in cases(registry.criteria)
+        for kind in loss[0].targets
+        for widths in ([3, 17, 4], [2, 3, 1])
     ],
+    "weights of rows": [
+        {"criterion": loss, "targets": kind, "weighted": True} for loss in cases(registry.criteria) for kind in loss[0].targets
+    ]
+    # Batches in which no row counts, too.
+    + [{"criterion": (kind, {}), "weighted": True, "batch": 2} for kind in (fm.CrossEntropyLoss, fm.MSELoss, fm.NLLLoss)],
     "optimizers": [
         {"optimizer": (kind, {"lr": 0.01} | case), "criterion": loss}
         for kind, case in cases(registry.optimizers)
@@ -197,9 +245,8 @@ ASPECTS: dict[str, list[dict[str, Any]]] = {
         for widths in ([3, 17, 4], [16, 33, 16, 3])
         for schedule in (None, (fm.CosineAnnealingLR, {"T_max": 4}))
     ],
-    "schedules": [
-        {"schedule": schedule, "interval": interval} for schedule in cases(registry.schedules) for interval in ("epoch", "step")
-    ],
+    "schedules": [{"schedule": schedule, "interval": interval} for schedule, interval in scheduled()]
+    + [{"schedule": ONE_CYCLE, "interval": "step", "optimizer": optimizer} for optimizer in with_momentum()],
     "batches": [
         {"batch": size, "widths": [3, 9, 2]} for size in small([1, 2, 7, 8, 9, 64, 65, 101, 102, 10**9], [1, 2, 7, 10**9])
     ],
@@ -219,7 +266,7 @@ def test_eager_equals_fused(aspect, dtype):
         assert_within(fused[-1], eager[-1], training.rows * eps(np.float64) * np.abs(eager[-1]))
 
 
-@pytest.mark.parametrize("aspect", ["architectures", "layers", "losses", "optimizers", "groups", "the rest"])
+@pytest.mark.parametrize("aspect", ["architectures", "layers", "losses", "weights of rows", "optimizers", "groups", "the rest"])
 def test_threads_do_not_matter(aspect, dtype):
     for options in ASPECTS[aspect][:: small(1, 3)]:
         training = Training(dtype=dtype, **({"batch": small(64, 32), "rows": small(101, 35)} | options))
@@ -276,20 +323,20 @@ def through_copy(training, made):
 @pytest.mark.parametrize("saved", [through_state_dicts, through_pickle, through_copy])
 @pytest.mark.parametrize("by_hand", [False, True], ids=["fit", "by hand"])
 def test_saved_equals_live(saved, by_hand, dtype):
-    for kind, case in cases(registry.optimizers)[:: small(1, 3)]:
-        for interval in ("epoch", "step"):
-            optimizer = kind, {"lr": 0.01} | case
-            schedule = fm.CosineAnnealingLR, {"T_max": 50}
-            training = Training(dtype=dtype, optimizer=optimizer, schedule=schedule, interval=interval, groups=GROUPS[0])
-            way = training.by_hand if by_hand else training.fit
-            live, made = way(epochs=4), training.make()
-            first = way(made, epochs=2)[-1]
-            again = saved(training, made)
-            second = way(again, epochs=4, initial_epoch=2)[-1]
-            assert_same_training(live, again)
-            assert first + second == live[-1]
-            way(made, epochs=4, initial_epoch=2)  # and the one that was copied goes on alone
-            assert_same_training(live, made)
+    rules, cosine = cases(registry.optimizers), (fm.CosineAnnealingLR, {"T_max": 50})
+    trials = [((kind, {"lr": 0.01} | case), cosine, count) for kind, case in rules for count in ("epoch", "step")]
+    trials += [(Training.optimizer, *schedule) for schedule in scheduled()]
+    for optimizer, schedule, interval in trials[:: small(1, 3)]:
+        training = Training(dtype=dtype, optimizer=optimizer, schedule=schedule, interval=interval, groups=GROUPS[0])
+        way = training.by_hand if by_hand else training.fit
+        live, made = way(epochs=4), training.make()
+        first = way(made, epochs=2)[-1]
+        again = saved(training, made)
+        second = way(again, epochs=4, initial_epoch=2)[-1]
+        assert_same_training(live, again)
+        assert first + second == live[-1]
+        way(made, epochs=4, initial_epoch=2)  # and the one that was copied goes on alone
+        assert_same_training(live, made)
 
 
 def test_state_dict_of_an_optimizer_is_plain_numbers():
@@ -310,7 +357,7 @@ import numpy as np
 from test_promises import ASPECTS, Training
 record = {}
 for dtype in ("float32", "float64"):
-    for aspect in ("activations", "layers", "losses", "optimizers", "groups", "the rest"):
+    for aspect in ("activations", "layers", "losses", "weights of rows", "optimizers", "groups", "the rest"):
         for number, options in enumerate(ASPECTS[aspect]):
             training = Training(dtype=np.dtype(dtype), **({"rows": 11, "batch": 4} | options))
             for threads, way in ((1, training.by_hand), (2, training.fit)):
@@ -351,6 +398,7 @@ architectures = st.fixed_dictionaries(
         "dtype": st.sampled_from([np.float32, np.float64]),
         "criterion": st.sampled_from(cases(registry.criteria)),
         "optimizer": st.sampled_from([(kind, {"lr": 0.01} | case) for kind, case in cases(registry.optimizers)]),
+        "weighted": st.booleans(),
         "rows": st.integers(1, small(80, 5)),
         "batch": st.integers(1, small(90, 6)),
         "shuffle": st.booleans(),

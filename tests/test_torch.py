@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import DTYPES, assert_within, eager_train, eps, make_net, normal, small
+from helpers import DTYPES, assert_within, eager_train, eps, make_net, normal, share_of, small
 
 import fastmlp as fm
 from fastmlp import registry
@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="compares with PyTorch; make test-to
 
 from golden import inputs, make, record, replay, twins  # noqa: E402  (they import torch)
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:reduction. .mean. divides:UserWarning")]  # KLDivLoss
 
 SHAPES = [(1, 1), (2, 16), (7, 17), (9, 65)]
 
@@ -29,26 +29,43 @@ SGD_CASES = [
 
 def of(entry, **case):
     """What makes the entry; an optimizer of parameters still to come."""
-    if issubclass(entry, fm.Module):
+    if issubclass(entry, (fm.Module, fm.Criterion)):
         return lambda width: registry.made(entry, case, width)
     return lambda: (lambda parameters: entry(parameters, **case)) if issubclass(entry, fm.Optimizer) else entry(**case)
 
 
-def check_training(trials, labels, rng):
-    """Train Linear, activation, Linear of random widths, for trials of (entry, case) of activation, loss and optimizer."""
+def check_training(trials, rng, kind="numbers", outputs="numbers"):
+    """Train Linear, activation, Linear of random widths, for trials of (entry, case) of activation, loss and optimizer.
+
+    `kind` is that of the targets, `outputs` that of the outputs.
+    """
     widths = rng.integers(1, 20, 3).tolist()
+    widths[-1] *= 1 + (outputs == "pairs")
     wide, middle, narrow = widths
     rows, batch_size = rng.integers(2, 20, 2).tolist()
     rows += rows % batch_size == 1  # a batch of one row has no variance
     start = 0.5 * inputs.normal(rng, (wide + 1) * middle + (middle + 1) * (narrow + middle))  # enough for any layer between
     how = {"widths": widths, "epochs": 3, "batch_size": batch_size}
-    y = inputs.targets(labels, (rows, narrow), rng)
+    y = inputs.targets(kind, (rows, narrow), rng, outputs)
     names = [[(entry.__name__, case) for entry, case in trial] for trial in trials]
     theirs = twins.training(start, inputs.normal(rng, rows, wide), y, names, **how)
     made = [[of(entry, **case) for entry, case in trial] for trial in trials]
     for dtype in DTYPES:
         replay.check_training(made, theirs, dtype, **how)
 
+
+#: Options that are for labels alone, or for some of the targets.
+MORE_CASES = {
+    "CrossEntropyLoss": [
+        {"ignore_index": 0},
+        {"weight": "columns", "ignore_index": 0, "label_smoothing": 0.2},
+        {"weight": "columns", "ignore_index": 0, "reduction": "sum"},
+    ],
+    "NLLLoss": [{"ignore_index": 0}, {"weight": "columns", "ignore_index": 0, "reduction": "sum"}],
+    "MultiMarginLoss": [{"p": 2, "margin": -0.5}, {"weight": "columns"}],
+    "BCEWithLogitsLoss": [{"weight": "columns"}],
+    "KLDivLoss": [{"reduction": "sum"}, {"log_target": True, "reduction": "batchmean"}],
+}
 
 TANH, MSE, SGD = (fm.Tanh, {}), (fm.MSELoss, {}), (fm.SGD, {"lr": 0.1})
 
@@ -62,7 +79,7 @@ def test_activation_matches_torch(name, rng):
             x[0, 0] = 0  # the rectifier's derivative there is 0
             replay.check_activation(entry, entry.cases, twins.activation(name, entry.cases, x, dy))
     for _ in range(3):
-        check_training([[(entry, case), MSE, SGD] for case in entry.cases], False, rng)
+        check_training([[(entry, case), MSE, SGD] for case in entry.cases], rng)
 
 
 @pytest.mark.parametrize("name", registry.layers())
@@ -74,19 +91,100 @@ def test_layer_matches_torch(name, rng):
         replay.check_layer(entry, entry.cases, twins.layer(name, entry.cases, x.astype(dtype), rng))
     for _ in range(3):
         for case in entry.cases:
-            check_training([[(entry, case), MSE, (fm.SGD, {"lr": 0.01})]], False, rng)
+            check_training([[(entry, case), MSE, (fm.SGD, {"lr": 0.01})]], rng)
+
+
+def test_layer_matches_torch_at_extremes(dtype, rng):
+    """Variance 0, numbers whose squares overflow or underflow, infinity, NaN.
+
+    Where PyTorch overflows on the way to a number that the formula has, and in the gradient of rows of equal numbers so large
+    that its mean is not exact, the formula counts.
+    """
+    inf, nan = np.inf, np.nan
+    rows = [
+        [1e30, -1e30, 0, 1],
+        [1e30] * 4,
+        [0.1] * 4,
+        [0] * 4,
+        [1e-30, 0, 0, 1e-30],
+        [inf, 1, 2, 3],
+        [-inf] * 4,
+        [nan, 1, 2, 3],
+    ]
+    rows += [[inf, -inf, 0, 0], [1e4, -1e4, 1e4, 0], [1e20, 1e20, 1e20, 1.001e20], [88, -104, 710, -745]]
+    x = np.array(rows, dtype)
+    made = [(fm.LayerNorm, {"normalized_shape": 4, "eps": eps}) for eps in (1e-5, 0)]
+    made += [(fm.RMSNorm, {"normalized_shape": 4})]
+    made += [(fm.Softmax, {"dim": 1}), (fm.LogSoftmax, {"dim": -1}), (fm.PReLU, {}), (fm.Scale, {"features": 4})]
+    for kind, case in made:
+        record = twins.layer(kind.__name__, [case], x, rng)
+        model = fm.Sequential(kind(**case), dtype=dtype)
+        model[0].load_state_dict(replay.part_of(record, "0.start."))
+        for name, array in (("y", model(x)), ("dx", model.backward(record["0.dy"]))):
+            for given, one, other in zip(x, array, record[f"0.{name}"]):
+                large = 1e15 < abs(given).max() < inf and "normalized_shape" in case
+                if large and (np.isnan(other).any() or (given == given[0]).all()):
+                    assert np.isfinite(one).all() or case.get("eps") == 0
+                    continue
+                np.testing.assert_array_equal(np.isnan(one), np.isnan(other), err_msg=f"{kind}, {case}, {name} of {given}")
+                finite = np.isfinite(other)
+                np.testing.assert_array_equal(one[~finite], other[~finite])
+                size = np.abs(other[finite]).max(initial=0) + 4
+                assert_within(one[finite], other[finite], 100 * eps(dtype) * size)
 
 
 @pytest.mark.parametrize("name", registry.criteria())
 def test_criterion_matches_torch(name, rng):
     entry = registry.criteria()[name]
-    for dtype, shape in itertools.product(DTYPES, SHAPES):
-        for scale in (0.1, 5, 100):
-            out, y = (scale * normal(rng, shape, dtype)).astype(dtype), inputs.targets(entry.takes_labels, shape, rng)
-            y = y if entry.takes_labels else y.astype(dtype)
-            replay.check_criterion(entry, entry.cases, twins.criterion(name, entry.cases, out, y))
-    for _ in range(3):
-        check_training([[TANH, (entry, case), SGD] for case in entry.cases], entry.takes_labels, rng)
+    cases = [*entry.cases, *MORE_CASES.get(name, ())]
+    for dtype, (rows, width), kind in itertools.product(DTYPES, SHAPES, entry.targets):
+        shape = rows, width * (1 + (entry.outputs == "pairs"))
+        chosen = [case for case in cases if kind == "labels" or case.get("ignore_index", -1) < 0]
+        for scale in (0.1, 5, 100 if entry.outputs != "pairs" else 20):  # PyTorch takes the exponential of a variance
+            out, y = drawn(entry, kind, shape, dtype, rng, scale)
+            replay.check_criterion(entry, chosen, twins.criterion(name, chosen, out, y))
+    for kind in entry.targets:
+        for _ in range(3):
+            trials = [[TANH, (entry, case), (fm.SGD, {"lr": 1e-3})] for case in entry.cases]
+            check_training(trials, rng, kind, entry.outputs)
+
+
+def drawn(entry, kind, shape, dtype, rng, scale=3):
+    """Outputs and targets of a loss."""
+    out = inputs.of_kind(entry.outputs, (scale * normal(rng, shape, dtype)).astype(dtype)).astype(dtype)
+    y = inputs.targets(kind, shape, rng, entry.outputs)
+    return out, y if kind == "labels" else y.astype(dtype)
+
+
+@pytest.mark.parametrize("name", registry.criteria())
+def test_weights_of_rows_match_torch(name, rng):
+    """PyTorch's losses of single rows, weighted by hand; the mean over classes with weights is over theirs, too."""
+    entry = registry.criteria()[name]
+    cases = [*entry.cases, *MORE_CASES.get(name, ())]
+    for dtype, kind, case, shape in itertools.product(DTYPES, entry.targets, cases, [(1, 2), (9, 6), (70, 18)]):
+        if kind != "labels" and case.get("ignore_index", -1) >= 0:
+            continue
+        out, y = drawn(entry, kind, shape, dtype, rng)
+        weights = rng.uniform(0, 2, shape[0]).astype(dtype) * (rng.random(shape[0]) < 0.7)
+        weights[-1] = 1.5
+        if kind == "labels":
+            y[-1] = 1
+        given, w = torch.tensor(out, requires_grad=True), torch.tensor(weights)
+        twin = twins.loss_of(name, case, shape[1], given.dtype, reduction="none")
+        losses = twin(given, torch.tensor(y)).reshape(len(out), -1)
+        reduction = case.get("reduction", "mean")
+        per_row = losses.mean(1) if reduction == "mean" else losses.sum(1)
+        total = (w * per_row).sum()
+        loss = total if reduction == "sum" else total / share_of(twin, y, weights)
+        loss.backward()
+        criterion = registry.made(entry, case, shape[1])
+        bound = 2 * (sum(shape) + 8) * eps(dtype) * (1 if reduction != "sum" else 2 * out.size)
+        size = np.abs(out).max() * max(1, np.abs(y).max())
+        assert_within(criterion(out, y, weights), loss.item(), bound * (abs(loss.item()) + size))
+        gradient = given.grad.numpy()
+        ours = criterion.backward()
+        assert_within(ours, gradient, bound * (np.abs(gradient) + size))
+        assert not ours[weights == 0].any()
 
 
 @pytest.mark.parametrize("name", registry.optimizers())
@@ -101,7 +199,7 @@ def test_optimizer_matches_torch(name, rng):
         for dtype in DTYPES:
             replay.check_optimizer(entry, cases, theirs, dtype, shapes)
     for _ in range(3):
-        check_training([[TANH, MSE, (entry, case)] for case in cases], False, rng)
+        check_training([[TANH, MSE, (entry, case)] for case in cases], rng)
 
 
 @pytest.mark.parametrize("name", registry.optimizers())
@@ -131,7 +229,33 @@ def test_200_steps_of_groups_match_torch(name, rng):
 def test_schedule_matches_torch(name, rng):
     entry = registry.schedules()[name]
     for lr in rng.uniform(1e-4, 1, 3).tolist():
-        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, 100))
+        replay.check_schedule(entry, entry.cases, twins.schedule(name, entry.cases, lr, inputs.metrics(100)))
+
+
+def test_schedules_of_groups_match_torch():
+    """Options of their own for each group; rates and momenta of both."""
+    trials = [
+        ("OneCycleLR", {"max_lr": [0.1, 0.2], "total_steps": 50, "base_momentum": [0.5, 0.6], "max_momentum": [0.8, 0.9]}),
+        ("CyclicLR", {"base_lr": [0.01, 0.02], "max_lr": [0.1, 0.2], "step_size_up": 4, "base_momentum": [0.5, 0.6]}),
+        ("LambdaLR", {"lr_lambda": [lambda t: 0.9**t, lambda t: 1 / (1 + t)]}),
+        ("MultiplicativeLR", {"lr_lambda": [lambda _: 0.9, lambda t: 1 - 1 / (1 + t)]}),
+        ("ReduceLROnPlateau", {"patience": 0, "factor": 0.5, "min_lr": [0.01, 0.04]}),
+        ("CosineAnnealingLR", {"T_max": 9, "eta_min": 0.05}),
+    ]
+    for name, case in trials:
+        for kind, momentum in (("SGD", {"momentum": 0.9}), ("Adam", {"betas": (0.7, 0.99)})):
+            theirs = getattr(torch.optim, kind)(
+                [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.3, 0.1)], **momentum
+            )
+            ours = getattr(fm, kind)([{"params": fm.Parameter((1,)), "lr": lr} for lr in (0.3, 0.1)], **momentum)
+            twin, schedule = getattr(torch.optim.lr_scheduler, name)(theirs, **case), getattr(fm, name)(ours, **case)
+            for metric in inputs.metrics(40).tolist():
+                for one, other in zip(ours.param_groups, theirs.param_groups):
+                    for key in ("lr", *momentum):
+                        np.testing.assert_allclose(one[key], other[key], rtol=1e-12, atol=1e-15, err_msg=f"{name}: {key}")
+                theirs.step()
+                for made in (twin, schedule):
+                    made.step(*[metric] * schedule.takes_metric)
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
@@ -146,13 +270,15 @@ def test_linear_matches_torch(bias, rng):
 
 @pytest.mark.parametrize("loss", registry.criteria())
 def test_network_matches_torch(loss, dtype, rng):
-    labels = registry.criteria()[loss].takes_labels
+    entry = registry.criteria()[loss]
     for seed in range(3):
         rows, wide, *middle, narrow = rng.integers(1, 20, 5).tolist()
         layers = [("Linear", (wide, middle[0])), ("Sigmoid", ()), ("Identity", ()), ("Linear", (*middle, False)), ("Tanh", ())]
+        narrow *= 1 + (entry.outputs == "pairs")
         layers += [("Linear", (middle[1], narrow))]
-        x, y = normal(rng, (rows, wide), dtype), inputs.targets(labels, (rows, narrow), rng)
-        y = y if labels else y.astype(dtype)
+        layers += [("Sigmoid", ())] if entry.outputs in ("probabilities", "positive") else []
+        x, y = normal(rng, (rows, wide), dtype), inputs.targets(entry.targets[0], (rows, narrow), rng, entry.outputs)
+        y = y if y.ndim == 1 else y.astype(dtype)
         replay.check_network(layers, loss, twins.network(layers, loss, x, y, lr=0.1, steps=5, seed=seed))
 
 

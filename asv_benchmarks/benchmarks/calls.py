@@ -50,5 +50,7 @@ def times_of(job: Any, x: np.ndarray, y: np.ndarray) -> Callable[[int], None]:
 
     job.run.batches = 1  # every step takes the same rows
     job.set(sums=np.zeros(10_001))  # a step is an epoch, and has a place for its loss
+    if hasattr(job, "totals"):
+        job.set(totals=np.zeros(10_002))  # and for its weight
     go(1)
     return go

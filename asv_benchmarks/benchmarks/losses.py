@@ -18,16 +18,21 @@ SHAPES = {"100x2": 4000, "128x10": 2000, "1000x100": 40}
 
 
 @cache
-def looping(entry: str, shape: str, dtype: str, *tasks: str):
+def looping(entry: str, shape: str, dtype: str, *tasks: str, weighted: bool = False):
     """A function that has these tasks done as often as it is told."""
-    engine, criterion = engine_of(), entries.make(entry)
+    engine = engine_of()
     rows, width = map(int, shape.split("x"))
+    criterion = entries.make(entry.replace("'columns'", str([0.125 * (1 + j % 5) for j in range(width)])))
+    labels = "labels" in getattr(criterion, "targets", ["labels"] * getattr(criterion, "takes_labels", False))
     rng = np.random.default_rng(0)
     # Outputs and targets that are probabilities, too: any loss takes them.
     out, targets = (rng.uniform(0.1, 0.9, (rows, width)).astype(dtype) for _ in range(2))
-    job = engine.Program.of_loss(criterion._op(width), np.dtype(dtype), batch=rows).job()
+    op = criterion._op(width, weighted=True) if weighted else criterion._op(width)
+    job = engine.Program.of_loss(op, np.dtype(dtype), batch=rows).job()
     job.set(labels=rng.integers(0, width, rows))
-    y = out if criterion.takes_labels else targets
+    if weighted:
+        job.set(weights=rng.uniform(0.1, 0.9, rows).astype(dtype))
+    y = out if labels else targets
     engine.run(job.handle, 0, out, y, 0, 1)
     only(job, 1, *map(task, tasks))
     return times_of(job, out, y)
@@ -60,4 +65,19 @@ class ForwardAndBackward(Timed):
         self.run, self.times = looping(entry, shape, dtype, "FORWARD", "BACKWARD"), SHAPES[shape]
 
     def time_losses_and_gradients(self, entry, shape, dtype):
+        self.run(self.times)
+
+
+class Weighted(Timed):
+    """As `ForwardAndBackward`, with weights of rows, and their sum."""
+
+    params = (entries.criteria(), list(SHAPES), DTYPES)
+    param_names = ("loss", "rows x outputs", "dtype")
+    covers = ("blocks.gaussian_nll", "blocks.multi_margin", "blocks.nll", "blocks.reduction", "blocks.soft_cross_entropy")
+
+    def setup(self, entry, shape, dtype):
+        pin(1)
+        self.run, self.times = looping(entry, shape, dtype, "WEIGH", "FORWARD", "BACKWARD", weighted=True), SHAPES[shape]
+
+    def time_weighted_losses_and_gradients(self, entry, shape, dtype):
         self.run(self.times)

@@ -148,3 +148,28 @@ class FirstOutside(Timed):
     def time_100_calls(self):
         for _ in range(100):
             self.run(self.labels, 10)
+
+
+@cache
+def first_beyond(dtype: str):
+    """The kernel and probabilities to look at; called once."""
+    run = kernel("scan.first_beyond", "values", "low", "high", "ends")
+    values = np.random.default_rng(0).random(60_000).astype(dtype)
+    run(values, 0.0, 1.0, False)
+    return run, values
+
+
+class FirstBeyond(Timed):
+    """100 looks at 60,000 probabilities."""
+
+    params = (DTYPES,)
+    param_names = ("dtype",)
+    covers = ("scan.first_beyond",)
+
+    def setup(self, dtype):
+        pin(1)
+        self.run, self.values = first_beyond(dtype)
+
+    def time_100_calls(self, dtype):
+        for _ in range(100):
+            self.run(self.values, 0.0, 1.0, False)

@@ -16,13 +16,17 @@ from fastmlp.checks.arrays import (
     check_same_length,
     overlaps,
 )
+from fastmlp.checks.formulas import as_constants, check_formulas, first_argument
+from fastmlp.checks.losses import argument, as_columns, as_reduction, as_vector, as_weights, check_kind
 from fastmlp.checks.messages import describe, full_name, missing_return, shown
 from fastmlp.checks.scalars import (
+    LARGEST_COUNT,
     as_flag,
     as_float_dtype,
     as_float_dtype_of,
     as_generator,
     as_loss,
+    as_metric,
     as_number,
     as_pair,
     as_rate,
@@ -32,6 +36,10 @@ from fastmlp.checks.scalars import (
 from fastmlp.checks.targets import as_labels, as_targets
 
 __all__ = [
+    "LARGEST_COUNT",
+    "argument",
+    "as_columns",
+    "as_constants",
     "as_delta",
     "as_flag",
     "as_float_dtype",
@@ -41,18 +49,25 @@ __all__ = [
     "as_like",
     "as_loss",
     "as_matrix",
+    "as_metric",
     "as_number",
     "as_output",
     "as_padded",
     "as_pair",
     "as_rate",
+    "as_reduction",
     "as_returned",
     "as_rows",
     "as_size",
     "as_targets",
+    "as_vector",
+    "as_weights",
+    "check_formulas",
+    "check_kind",
     "check_mapping",
     "check_same_length",
     "describe",
+    "first_argument",
     "full_name",
     "missing_return",
     "overlaps",

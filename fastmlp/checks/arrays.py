@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from typing import Any
 
@@ -129,13 +130,23 @@ def as_plain(array: np.ndarray) -> np.ndarray:
 
 
 def as_matrix(
-    values: Any, width: int | None, dtype: np.dtype, owner: Any, name: str = "x", *, column: bool | None = None
+    values: Any,
+    width: int | None,
+    dtype: np.dtype,
+    owner: Any,
+    name: str = "x",
+    *,
+    column: bool | None = None,
+    module: Any = None,
 ) -> np.ndarray:
     """An array of shape (N, `width`), N at least 1, any strides. `owner` is what expects it.
 
     `column` says what an array of one axis most likely is, where the width does not: one column (True) or one row (False).
+    `module` is whose input it is: one that flattens it takes further axes.
     """
     array = as_real(values, name, dtype)
+    if array.ndim > 2 and module is not None and module._flattens():
+        array = array.reshape(array.shape[0], math.prod(array.shape[1:]))
     if array.ndim != 2 or (width is not None and array.shape[1] != width):
         expected = "width" if width is None else width
         what = "" if name in ("x", "X") else f"{name} of shape "
@@ -155,13 +166,14 @@ def as_rows(
     *,
     finite: bool = False,
     column: bool | None = None,
+    module: Any = None,
 ) -> np.ndarray:
     """As :func:`as_matrix`, laid out for the kernels; with `finite`, NaN and infinity are refused."""
     if type(values) is np.ndarray and values.dtype is dtype and values.ndim == 2 and values.flags.carray:
         shape = values.shape  # what most callers bring, and a prediction of one row has no time for more
         if shape[0] and shape[1] and (width is None or shape[1] == width) and not finite:
             return values
-    array = as_plain(as_matrix(values, width, dtype, owner, name, column=column))
+    array = as_plain(as_matrix(values, width, dtype, owner, name, column=column, module=module))
     if finite:
         check_finite(array, name)
     return array

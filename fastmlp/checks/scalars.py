@@ -12,11 +12,13 @@ import numpy as np
 from fastmlp.checks.messages import class_name, missing_return, shown
 
 __all__ = [
+    "LARGEST_COUNT",
     "as_flag",
     "as_float_dtype",
     "as_float_dtype_of",
     "as_generator",
     "as_loss",
+    "as_metric",
     "as_number",
     "as_pair",
     "as_rate",
@@ -137,6 +139,16 @@ def as_loss(value: Any, owner: Any) -> float:
     if isinstance(value, (tuple, list)):
         raise TypeError(f"{rule}; got a {type(value).__name__} of {len(value)}")
     raise TypeError(f"{rule}; got {shown(value)}{missing_return(value)}")
+
+
+def as_metric(value: Any) -> float:
+    """What a schedule is told about an epoch: a real number, NaN and infinity too, or an array of one."""
+    if isinstance(value, np.ndarray) and value.size == 1 and not np.ma.is_masked(value):
+        value = np.asarray(value).reshape(())[()]
+    number = _real_scalar(value)
+    if number is None:
+        raise TypeError(f"metrics must be a number, a loss for instance; got {shown(value)}")
+    return number
 
 
 def as_rate(value: Any, owner: Any, epoch: int) -> float:

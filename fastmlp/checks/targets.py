@@ -16,8 +16,8 @@ __all__ = ["as_labels", "as_targets"]
 INTEGER = np.dtype(np.int64)
 
 
-def as_labels(values: Any, classes: int, rows: int | None = None, name: str = "y") -> np.ndarray:
-    """Labels 0 .. classes - 1, int64, shape (N,)."""
+def as_labels(values: Any, classes: int, rows: int | None = None, name: str = "y", *, ignored: int | None = None) -> np.ndarray:
+    """Labels 0 .. classes - 1, int64, shape (N,); rows may be `ignored`. A new array, or a new view, if there are such."""
     plain = type(values) is np.ndarray and values.dtype is INTEGER and values.ndim == 1 and values.flags.carray
     if plain and (rows is None or len(values) == rows) and first_outside(values, classes) < 0:
         return values  # what most callers bring, and the loss of a small network has no time for more
@@ -34,13 +34,18 @@ def as_labels(values: Any, classes: int, rows: int | None = None, name: str = "y
         check_same_length(rows, array.shape[0], "X", name)
     if array.dtype.kind == "f":
         with np.errstate(all="ignore"):
-            wrong = np.flatnonzero(~((array >= 0) & (array < classes) & (np.floor(array) == array)))
+            wrong = np.flatnonzero(~((array >= 0) & (array < classes) & (np.floor(array) == array)) & (array != ignored))
         if wrong.size:
             raise ValueError(f"{name} must hold {rule}; {name}[{wrong[0]}] is {array[wrong[0]]}")
     elif array.dtype.kind == "u" and array.dtype.itemsize == 8:
-        array = np.minimum(array, classes)  # too large stays too large, and fits int64
+        array = np.minimum(array, max(classes, (ignored or 0) + 1))  # too large stays too large, and fits int64
     converted = as_plain(array.astype(np.int64, copy=False))
     outside = first_outside(converted, classes)
+    if outside >= 0 and ignored is not None:
+        wrong = np.flatnonzero(((converted < 0) | (converted >= classes)) & (converted != ignored))
+        if not wrong.size:
+            return converted[:]
+        outside = wrong[0]
     if outside >= 0:
         raise ValueError(f"{name} must hold {rule} (the model has {classes} outputs); {name}[{outside}] is {given[outside]}")
     return converted

@@ -18,6 +18,8 @@ class HuberLoss(ElementwiseLoss):
 
     Parameters
     ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Over all elements.
     delta : float, default 1
         Where the two meet, above 0. It may be assigned later, which compiles nothing.
 
@@ -45,13 +47,14 @@ class HuberLoss(ElementwiseLoss):
     """
 
     constants = ("delta",)
-    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"delta": 0.3})
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"delta": 0.3, "reduction": "sum"})
 
-    def __init__(self, *, delta: float = 1.0):
+    def __init__(self, *, reduction: str = "mean", delta: float = 1.0):
+        super().__init__(reduction=reduction)
         self.delta = delta
 
-    def _checked(self, name: str, value: Any) -> float:
-        return checks.as_number(value, name, above=0)
+    def _checked(self, name: str, value: Any) -> Any:
+        return checks.as_number(value, name, above=0) if name == "delta" else super()._checked(name, value)
 
     @staticmethod
     def value(out, y, delta):

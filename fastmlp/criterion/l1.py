@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from fastmlp.criterion.criterion import ElementwiseLoss
 
 __all__ = ["L1Loss"]
@@ -11,6 +13,11 @@ class L1Loss(ElementwiseLoss):
     """The absolute error, averaged over all elements; its derivative is 0 where outputs and targets agree.
 
     ``loss = mean over n, j of |out[n, j] - y[n, j]|``
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Over all elements.
 
     Shape: `out` ``(N, O)``, `y` the same, or ``(N,)`` where O is 1.
 
@@ -30,6 +37,8 @@ class L1Loss(ElementwiseLoss):
     >>> criterion.backward()
     array([[ 0.5, -0.5]], dtype=float32)
     """
+
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"reduction": "sum"})
 
     @staticmethod
     def value(out, y):

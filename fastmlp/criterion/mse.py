@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from fastmlp.criterion.criterion import ElementwiseLoss
 
 __all__ = ["MSELoss"]
@@ -11,6 +13,11 @@ class MSELoss(ElementwiseLoss):
     """The squared error, averaged over all elements.
 
     ``loss = mean over n, j of (out[n, j] - y[n, j])^2``
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}, default "mean"
+        Over all elements.
 
     Shape: `out` ``(N, O)``, `y` the same, or ``(N,)`` where O is 1.
 
@@ -32,6 +39,8 @@ class MSELoss(ElementwiseLoss):
     """
 
     squares = True
+
+    cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"reduction": "sum"})
 
     @staticmethod
     def value(out, y):

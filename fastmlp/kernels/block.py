@@ -34,6 +34,9 @@ class Block:
     #: In plain Python an address is a number in here.
     known: ClassVar[weakref.WeakValueDictionary[int, Block]] = weakref.WeakValueDictionary()
 
+    #: Machine code by the source of a block and the instructions of its formulas: of two that are the same, one is compiled.
+    of_formulas: ClassVar[dict[tuple, MachineCode]] = {}
+
     def __init__(self, function: Callable, name: str, record: np.dtype, passes: tuple[Callable, ...] = ()):
         self.function, self.name, self.record, self.passes = function, name, record, passes
         self._compiled: dict[np.dtype, MachineCode] = {}
@@ -47,8 +50,16 @@ class Block:
             signature = types.void(*_arguments(record_type(self.record), JobType(from_dtype(dtype))))
             # A formula may be anybody's, and two may have one name.
             depends = "".join(one.instructions(dtype) for one in self.passes)  # type: ignore[attr-defined]
-            self._compiled[dtype] = compile_block(self.function, signature, self.name, depends)
+            key = self._source(), signature, depends
+            if key not in self.of_formulas:
+                self.of_formulas[key] = compile_block(self.function, signature, self.name, depends)
+            self._compiled[dtype] = self.of_formulas[key]
         return self._compiled[dtype].address
+
+    def _source(self) -> tuple:
+        """What the machine code depends on but for the formulas, which their instructions tell apart."""
+        held = [cell.cell_contents for cell in self.function.__closure__ or ()]
+        return self.function.__code__, tuple(x for x in held if not any(x is one for one in self.passes))
 
     def __repr__(self) -> str:
         return f"<block {self.name}>"

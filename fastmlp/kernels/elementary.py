@@ -1,4 +1,4 @@
-"""exp, expm1, log, log1p, tanh, sigmoid, erf and the normal distribution without branches: vectors compute them like numbers.
+"""exp, expm1, log, log1p, tanh, sigmoid, softplus, erf, the normal distribution, without branches: vectors compute them too.
 
 Called in a loop they are vectorised by LLVM, in a formula (compiler/lines.py) they are emitted as vectors. Numba has no vector
 math library: ``np.exp`` in a compiled loop is a scalar call of libm, many times slower.
@@ -16,6 +16,7 @@ log       0.9      0.9
 log1p     1.4      1.4
 tanh      1.9      2.0
 sigmoid   1.7      1.8
+softplus  1.9      2.0
 erf       1.2      1.2
 ========  =======  =======
 
@@ -49,7 +50,7 @@ from fastmlp.kernels.compiler.expression import (
     sqrt,
 )
 
-__all__ = ["erf", "exp", "expm1", "log", "log1p", "normal_cdf", "normal_pdf", "sigmoid", "sqrt", "tanh"]
+__all__ = ["erf", "exp", "expm1", "log", "log1p", "normal_cdf", "normal_pdf", "sigmoid", "softplus", "sqrt", "tanh"]
 
 
 def _both(single, double):
@@ -213,6 +214,28 @@ def log1p(x):
     y = select(x < -one, number(np.nan), y)
     y = select(x < number(np.inf), y, x)
     return select(abs(x) > number(0), y, x)
+
+
+# softplus(x) = max(x, 0) + log(1 + f) with f = e^-|x| in (0, 1], where log(1 + f) = f + f^2 P(f): log1p takes that apart by the
+# exponent of 1 + f and divides, for more numbers than this one needs.
+
+LOG1P = _both(
+    [-0.4999993, 0.33330464, -0.24958019, 0.19692102, -0.1534488, 0.106611274, -0.0574572, 0.020086203, -0.0032904518],
+    [
+        *[-0.4999999999999946, 0.33333333333235254, -0.2499999999368594, 0.19999999791548434, -0.1666666250189354],
+        *[0.14285658931688577, -0.12499479861995756, 0.11107507320134918, -0.09981020199778752, 0.09013169643032608],
+        *[-0.0808124865508014, 0.07035608527205553, -0.05750292096195717, 0.04230103454796475, -0.026744618086268077],
+        *[0.013838872776874176, -0.005543137995437472, 0.0015956984059341964, -0.00029173705647218736],
+        2.532558518951093e-05,
+    ],
+)
+
+
+@expression(slope=sigmoid)
+def softplus(x):
+    """``log(1 + e^x)``, whether ``e^x`` is small or large."""
+    f = _exp(-abs(x))
+    return select(x > 0, x, 0) + muladd(f * f, _polynomial(f, LOG1P[x.dtype]), f)
 
 
 # tanh(a) = (2^n (1 + t) - (1 - t)) / (2^n (1 + t) + (1 - t)) for a = n ln(2) / 2 + s and t = tanh(s), an odd polynomial. With d

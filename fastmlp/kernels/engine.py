@@ -108,7 +108,8 @@ def run(table, number, x, y, thread, threads):
     """Go through pass `number` of a program as one of `threads` threads; each calls this with the same arrays.
 
     ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. Thread 0 writes the steps done and the
-    sums of the losses. A run ends early, before the update, at a batch whose loss is not finite (`not_finite` becomes 1).
+    sums of the losses, and of the weights where rows have weights. A run ends early, before the update, at a batch whose loss
+    is not finite (`not_finite` becomes 1).
     """
     job = begin(table, x, y, thread)
     plan, chosen = job.run, job.passes[number]
@@ -126,7 +127,7 @@ def run(table, number, x, y, thread, threads):
         job.step, job.epoch = step, plan.first_epoch + epoch
         job.start = batch * size
         job.rows = least(size, total - batch * size)
-        loss = 0.0
+        loss = weight = 0.0
         for p in range(chosen.first if step == 0 else chosen.loop, chosen.last):
             phase = job.phases[p]
             asked = take_part(job, phase, threads, asked)
@@ -135,12 +136,15 @@ def run(table, number, x, y, thread, threads):
                 if not barrier(job.control, meeting, threads):
                     return
             if phase.sums:
+                weight = job.totals[0]  # now: later, who is ahead may have written that of the next batch
                 loss = row_sum(vector(job.work, plan.losses, job.rows))
                 if not abs(loss) < np.inf and p + 1 < chosen.last:
                     plan.not_finite = 1
                     return
         if thread == 0:
             job.sums[epoch] += loss
+            if plan.weighs:
+                job.totals[1 + epoch] += weight
             plan.steps_done += 1
         batch += 1
         if batch == plan.batches:

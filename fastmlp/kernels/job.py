@@ -62,7 +62,9 @@ class Job:
     integers  int64, workspace
     order     int64 (rows), in/out: the rows of an epoch in order
     labels    int64 (rows), in
+    weights   T (rows), in: how much each row counts, where the program weighs
     sums      float64 (epochs touched), in/out: the losses of their rows, summed
+    totals    float64 (1 + epochs touched), in/out: the weights of a batch, summed; and those of the epochs
     control   int64 (CONTROL_SIZE), zero on entry
     """
 
@@ -74,7 +76,9 @@ class Job:
     integers: np.ndarray
     order: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray
     sums: np.ndarray
+    totals: np.ndarray
     control: np.ndarray
     batch = 0  # rows that there is room for
     program: Any  # whose table this is
@@ -165,7 +169,7 @@ def _type_of(job: JobType, name: str) -> types.Type | None:
     if name in INTEGERS:
         return types.Array(types.int64, 1, "C")
     if name in ARRAYS:
-        return types.Array(types.float64 if name == "sums" else job.dtype, 1, "C")
+        return types.Array(types.float64 if name in ("sums", "totals") else job.dtype, 1, "C")
     return None
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "UNIT",
     "UNITS",
     "UPDATE",
+    "WEIGH",
     "Fields",
     "Memory",
     "Op",
@@ -53,12 +54,13 @@ __all__ = [
 #: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
 #: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies
 #: in the workspace, in STEP in `grads`. In STATISTICS and GRADIENT_STATISTICS, which come before FORWARD and BACKWARD of the
-#: ops that have them, units are features, each over the whole batch.
+#: ops that have them, units are features, each over the whole batch. A loss whose rows have weights is one unit in WEIGH: it
+#: sums those of the batch.
 TASKS = (
     *("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE"),
-    *("STATISTICS", "GRADIENT_STATISTICS"),
+    *("STATISTICS", "GRADIENT_STATISTICS", "WEIGH"),
 )
-(FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, STATISTICS, GRADIENT_STATISTICS) = range(
+(FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, STATISTICS, GRADIENT_STATISTICS, WEIGH) = range(
     len(TASKS)
 )
 
@@ -74,7 +76,20 @@ def _record(*names: str) -> np.dtype:
 
 
 #: The arrays of a job whose addresses lie at the beginning of its table, in this order.
-ADDRESSES = ("params", "grads", "state", "scalars", "work", "integers", "order", "labels", "sums", "control")
+ADDRESSES = (
+    "params",
+    "grads",
+    "state",
+    "scalars",
+    "work",
+    "integers",
+    "order",
+    "labels",
+    "weights",
+    "sums",
+    "totals",
+    "control",
+)
 
 RUN = _record(
     "steps",  # to take
@@ -91,6 +106,7 @@ RUN = _record(
     "kept",  # 1 where every row has a place of its own in the workspace, 0 where every thread has one for the rows at hand
     "apart",  # rows from the place of one thread to that of the next
     "losses",  # offset of the losses of the rows, -1 where there is no loss
+    "weighs",  # 1 where the rows have weights: `totals` takes their sums
     "params",  # how many there are, padding included: from one array of the optimizer's state to the next
     "scalars",  # of the optimizers, for each step
     "zero",  # offset of a row of zeros, as wide as the widest layer
@@ -168,6 +184,12 @@ class Fields:
     def __init__(self, record: np.dtype):
         self.__dict__.update(_blank(record))
 
+    def changed(self, **values: int) -> Fields:
+        """Another one with the same values but for these."""
+        other = object.__new__(Fields)
+        other.__dict__.update(self.__dict__ | values)
+        return other
+
     def integers(self, record: np.dtype) -> list[int]:
         """The record as integers, as wide as all ops are."""
         values = list(self.__dict__.values())
@@ -231,6 +253,8 @@ class Op:
     reads_y_backward = False
     #: Whether the output may lie where the input lay, and the delta of the input where that of the output lies.
     in_place = False
+    #: Whether its output is its input, untouched, which somebody else reads, too: so the next op may not overwrite it.
+    keeps_output = False
     has_parameters = False  # that are trained
     #: Where they begin; -1: there is none.
     weight = bias = -1
@@ -240,6 +264,8 @@ class Op:
     gives_losses = False
     #: Of an optimizer: how many scalars it reads for each step, and the first of them.
     scalars = first_scalar = 0
+    #: Whether the matrix of its derivatives is: then the way back of a delta is the way forward of a derivative, too.
+    symmetric = False
     #: Flops for each row on the way forward, where they count.
     flops = 0
     #: Where it is max(x, floor) of each number: what an op before it may absorb.
@@ -259,6 +285,13 @@ class Op:
     def evaluated(self) -> list[Op]:
         """What stands in its place in evaluation mode."""
         return [self]
+
+    def tangent(self, record: Any) -> list[tuple[dict[str, int], int]] | None:
+        """How derivatives go forward, from where the delta of the input lies to where that of the output does.
+
+        Calls of its block: a task each, and what is different in the record. None: not possible.
+        """
+        return [({"dx": record.dy, "dy": record.dx}, BACKWARD)] if self.symmetric else None
 
     def costs(self, lanes: int) -> tuple[int, float] | None:
         """Vectors of multiply-adds: of a row, features along the vectors, and of a vector of rows. None: not possible."""

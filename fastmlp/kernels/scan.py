@@ -6,7 +6,7 @@ import numpy as np
 
 from fastmlp.kernels.compiler.jit import inner, kernel
 
-__all__ = ["all_finite", "first_outside", "row_sum"]
+__all__ = ["all_finite", "first_beyond", "first_outside", "row_sum"]
 
 
 @kernel
@@ -24,6 +24,16 @@ def first_outside(labels, classes):
     """The first index whose label is not in 0 .. classes - 1, or -1."""
     for i in range(labels.size):
         if labels[i] < 0 or labels[i] >= classes:
+            return i
+    return -1
+
+
+@kernel
+def first_beyond(values, low, high, ends):
+    """The first index of a flat array whose number is not in low .. high, or with `ends` is neither of the two; or -1."""
+    for i in range(values.size):
+        x = values[i]
+        if not (low <= x <= high) or (ends and x != low and x != high):
             return i
     return -1
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
 
 from fastmlp import checks, structure
 from fastmlp.compiled import check_static
@@ -11,43 +11,110 @@ from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
 
-__all__ = ["Activation"]
+__all__ = ["Activation", "Formulas"]
+
+#: A value, a slope that is written or None, and what that reads.
+Formulas: TypeAlias = "tuple[Callable[..., Any], Callable[..., Any] | None, str]"
+
+
+#: What belongs to the formula, and stays.
+FORMULA = ("value", "slope", "saves", "constants", "floor")
 
 
 class Activation(Module):
-    """The base of the elementwise functions: ``y = value(x, *constants)``.
+    """An elementwise function: ``y = value(x, *constants)``, a formula in plain Python on numbers.
 
-    A subclass is one formula in plain Python on numbers, ``value``; the engine's loops and, where `slope` is not written, the
-    derivative are made of it.
+    The engine's loops and, where `slope` is not written, the derivative are made of it. What a formula may use: operators, and
+    the functions of :mod:`fastmlp.math`.
+
+    Parameters
+    ----------
+    value : callable
+        ``value(x, *constants)``. A function that Numba has compiled is taken as the Python function that it was made of.
+    slope : callable, optional
+        The derivative, ``slope(x, *constants)`` of the input or ``slope(y, *constants)`` of the output. Derived where it is not
+        given.
+    saves : {"x", "y"}, optional
+        What `slope` reads, where its first argument is called neither x nor y.
+    constants : dict of str to float, optional
+        Numbers of the formula, under the names that its arguments have. They become attributes that may be assigned; they are
+        values in the program: to change one compiles nothing.
+
+    A subclass says the same of a whole class: it has the formulas as static methods, and `constants` is a tuple of names.
 
     Attributes
     ----------
     value : callable
-        Static: ``value(x, *constants)``.
+        Static in a subclass: ``value(x, *constants)``.
     slope : callable, optional
-        Static: the derivative, ``slope(saved, *constants)``.
+        Static in a subclass: the derivative, ``slope(saved, *constants)``.
     saves : {"y", "x"}
         What `slope` reads: the output or the input. A derived slope reads x.
     constants : tuple of str
-        Names of attributes that are numbers of the formula. They are values in the program: to change one compiles nothing.
+        Names of attributes that are numbers of the formula.
     cases : tuple of dict
         Arguments that tests, golden numbers and benchmarks go through.
+
+    Shape: ``(N, W)`` to ``(N, W)``.
+
+    Raises
+    ------
+    TypeError
+        For a formula that cannot be compiled (the message names what it must not use), and arguments that do not fit.
+    ValueError
+        For constants that are not finite.
+
+    Notes
+    -----
+    A module can be pickled where its functions can: those of a module, not a lambda.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> ramp = fm.Activation(lambda x, a: fm.math.maximum(a * x, x * x), constants={"a": 0.5})
+    >>> ramp([[-1.0, 0.25, 2.0]])
+    array([[1.   , 0.125, 4.   ]], dtype=float32)
+    >>> ramp.a = 1.0
+    >>> ramp([[-1.0, 0.25, 2.0]])
+    array([[1.  , 0.25, 4.  ]], dtype=float32)
     """
 
     value: Callable[..., Any]
     slope: Callable[..., Any] | None = None
     saves = "y"
-    constants: ClassVar[tuple[str, ...]] = ()
+    constants: tuple[str, ...] = ()
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     #: Where the function is max(x, floor): the product before it can do that too.
     floor: float | None = None
 
+    def __init__(
+        self,
+        value: Callable[..., Any] | None = None,
+        slope: Callable[..., Any] | None = None,
+        *,
+        saves: str | None = None,
+        constants: Mapping[str, float] | None = None,
+    ):
+        kind = type(self).__name__
+        if value is None:
+            if type(self) is Activation or slope is not None or saves is not None or constants is not None:
+                raise TypeError(f"{kind} needs a formula: {kind}(lambda x: ...)")
+            return  # a subclass has its formula
+        if slope is not None:
+            saves = _reads(slope, kind) if saves is None else _as_saves(saves, kind)
+        numbers = checks.as_constants(constants, self)
+        names = checks.check_formulas(kind, value, slope, ("x",), (saves or "x",), numbers)
+        self.__dict__.update(value=value, slope=slope, saves=saves or "x", constants=names, floor=None)
+        for name, number in numbers.items():
+            setattr(self, name, number)
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if cls.__init__ is Activation.__init__:  # a class that has a formula takes none
+            cls.__init__ = Module.__init__  # type: ignore[assignment]
         if cls.forward is Module.forward:
             check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
-        if cls.saves not in ("x", "y"):
-            raise ValueError(f'{cls.__name__}.saves must be "x" or "y"; got {cls.saves!r}')
+        _as_saves(cls.saves, cls.__name__)
         own = vars(cls)  # what a base says about another formula does not hold for this one
         if "value" in own or "slope" in own:
             for name, default in (("floor", None),) + (("slope", None), ("saves", "y")) * ("value" in own):
@@ -58,23 +125,24 @@ class Activation(Module):
         return width
 
     def _ops(self, width: int) -> list[Op]:
-        saves = self.saves if self.slope is not None else "x"
-        formula, name = self._formula(), type(self).__name__.lower()
-        if formula is not self.value:
-            name += f"-{formula.__name__}"
-        return [Elementwise(width, name, formula, self.slope, saves, self._numbers(), self.floor)]
+        name, (value, slope, saves) = type(self).__name__.lower(), self._formulas()
+        if value is not self.value or "value" in self.__dict__:
+            name += f"-{_name_of(value)}"
+        return [Elementwise(width, name, value, slope, saves, self._numbers(), self.floor)]
 
-    def _formula(self) -> Callable[..., Any]:
-        """The formula: `value`, unless the options of a class choose between several."""
-        return self.value
+    def _formulas(self) -> Formulas:
+        """What is computed: `value` and `slope`, unless the options of a class choose between several."""
+        return self.value, self.slope, self.saves
 
     def _numbers(self) -> tuple[float, ...]:
         return tuple(getattr(self, name) for name in self.constants)
 
     def _options(self) -> tuple[Any, ...]:
-        return self._formula(), self._numbers()
+        return self._formulas(), self._numbers()
 
     def _checked(self, name: str, value: Any) -> Any:
+        if name in FORMULA and type(self) is Activation:
+            raise AttributeError(f"{name} of an Activation stays as it is: make another one, Activation(value, ...)")
         return checks.as_number(value, name, least=-float("inf")) if name in self.constants else value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -83,4 +151,27 @@ class Activation(Module):
             structure.changed()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name):g}' for name in self.constants)})"
+        formula = [_name_of(self.value)] if "value" in self.__dict__ else []
+        numbers = [f"{name}={getattr(self, name):g}" for name in self.constants]
+        return f"{type(self).__name__}({', '.join(formula + numbers)})"
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _as_saves(saves: Any, kind: str) -> str:
+    if saves not in ("x", "y"):
+        raise ValueError(f'{kind}.saves must be "x" or "y"; got {saves!r}')
+    return saves
+
+
+def _reads(slope: Callable[..., Any], kind: str) -> str:
+    """What a slope reads by the name of its first argument."""
+    first = checks.first_argument(slope)
+    if first not in ("x", "y"):
+        raise TypeError(
+            f"the first argument of slope of {kind} must be called x (it reads the input) or y (the output), or saves= says "
+            f"which; got {first}"
+        )
+    return first

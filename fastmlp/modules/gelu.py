@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from fastmlp.kernels.compiler.expression import muladd
 from fastmlp.kernels.elementary import normal_cdf, tanh
-from fastmlp.modules.activation import Activation
+from fastmlp.modules.activation import Activation, Formulas
 
 __all__ = ["GELU"]
 
@@ -58,8 +58,8 @@ class GELU(Activation):
             raise ValueError(f'approximate must be "none" or "tanh"; got {value!r}')
         return value
 
-    def _formula(self):
-        return self.approximation if self.approximate == "tanh" else self.value
+    def _formulas(self) -> Formulas:
+        return super()._formulas() if self.approximate == "none" else (self.approximation, None, "x")
 
     def __repr__(self) -> str:
         return f"GELU(approximate={self.approximate!r})"

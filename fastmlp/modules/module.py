@@ -18,7 +18,7 @@ from fastmlp.parameters import Buffer, Parameter, Storage, gather, spans_of
 __all__ = ["Module"]
 
 #: Attributes that belong to a moment, not to the module: left behind by pickle and copy.
-TRANSIENT = ("_trace", "_route", "_version", "_stored", "_spans", "_parent", "_outdated")
+TRANSIENT = ("_trace", "_route", "_version", "_stored", "_spans", "_parent", "_outdated", "_adapter")
 
 #: Containers that nobody changes: they are replaced.
 SETTLED = (*TRANSIENT, "_modules")
@@ -68,6 +68,8 @@ class Module:
 
     #: Rows that a batch of training must have.
     least_rows = 1
+    #: Whether what it gives in training mode is drawn anew with each call.
+    draws = False
 
     # What a subclass gives: `forward` and `backward`, in Python; or `_ops`, for the engine.
 
@@ -76,7 +78,7 @@ class Module:
         route = self._route if self._version == structure.version() else self._look_again()
         if route is None:
             raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
-        x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x")
+        x = checks.as_rows(x, self._width_in(), self._dtype_for(x), self, "x", module=self)
         if not self.training:
             return route.predict(x)
         if route.least_rows > len(x):
@@ -114,10 +116,27 @@ class Module:
             )
         return trace.backward(checks.as_delta(dy, trace.shape, trace.dtype, self))
 
+    def _jacobian(self, X: Any, threads: int | None) -> np.ndarray:
+        """The derivatives of the outputs by the inputs: see :func:`fastmlp.jacobian`."""
+        route = self._route_as_whole()
+        if route is None:
+            raise TypeError(f"jacobian needs modules that the engine runs; written in Python: {type(self).__name__}")
+        return route.jacobian(checks.as_rows(X, self._width_in(), self._dtype_for(X), "jacobian"), threads)
+
+    def _route_as_whole(self) -> Route | None:
+        """How others run it: as it is built, or by a ``forward`` that its class has; None for one that is all Python."""
+        return self._route_now()
+
     #: What the engine is to do, for inputs of this width: ``_ops(width)``.
     _ops: Callable[[int], list[Op]] | None = None
     #: The modules that this one runs one after the other: ``_row()``.
     _row: Callable[[], Iterable[Module]] | None = None
+    #: Whether these may stand in the row of an outer network instead of this one: it does nothing but run them.
+    _dissolves = True
+
+    def _stand_in(self) -> Module:
+        """What runs in its place where it stands in a row: itself, but where only Python can run its parts."""
+        return self
 
     @classmethod
     def _has_ops(cls) -> bool:
@@ -131,6 +150,10 @@ class Module:
     def _width_out(self, width: int | None) -> int | None:
         """The width of the output for an input of this width, None where unknown."""
         return None
+
+    def _flattens(self) -> bool:
+        """Whether it takes inputs of more than two axes, those behind the first as one."""
+        return False
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return self.forward(x)
@@ -211,6 +234,13 @@ class Module:
         for name, module in self.named_modules():
             for count in module.counts:
                 yield (f"{name}.{count}" if name else count), module, count
+
+    def apply(self, function: Callable[[Module], Any]) -> Module:
+        """Call `function` on all parts, then on the module itself, as in PyTorch; returns the module."""
+        for _, child in self.named_children():
+            child.apply(function)
+        function(self)
+        return self
 
     def __setattr__(self, name: str, value: Any) -> None:
         present = self.__dict__.get(name)
@@ -467,9 +497,11 @@ def _named(attributes: dict[str, Any], kind: type | tuple[type, ...]) -> list[tu
     """The attributes of this kind, and those within lists, tuples and dictionaries, with their names."""
     found: list[tuple[str, Any]] = []
     for name, value in attributes.items():
+        if name in TRANSIENT:
+            continue
         if isinstance(value, kind):
             found.append((name, value))
-        elif isinstance(value, CONTAINERS) and name not in TRANSIENT:
+        elif isinstance(value, CONTAINERS):
             _add_named(found, name, value, kind)
     return found
 

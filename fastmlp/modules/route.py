@@ -17,7 +17,7 @@ from fastmlp.program import Program
 if TYPE_CHECKING:
     from fastmlp.modules.module import Module
 
-__all__ = ["ARITHMETIC", "Route", "Trace", "runs_in_engine"]
+__all__ = ["ARITHMETIC", "Route", "Trace", "flat_row", "ops_of", "options_of", "runs_in_engine"]
 
 #: What a subclass of a built-in module brings to run in Python.
 ARITHMETIC = ("forward", "backward", "__call__")
@@ -36,14 +36,14 @@ def runs_in_engine(module: Module) -> bool:
 
 def _flat(module: Module) -> Iterator[Module]:
     """The modules of a row, those of rows within it too."""
-    if runs_compiled(type(module), "_row", *ARITHMETIC):
+    if module._dissolves and runs_compiled(type(module), "_row", *ARITHMETIC):
         for part in module._row():  # type: ignore[misc]
             yield from _flat(part)
     else:
-        yield module
+        yield module._stand_in()
 
 
-def _row_of(module: Module) -> list[Module]:
+def flat_row(module: Module) -> list[Module]:
     """The modules that `module` runs by the arithmetic of its built-in class, whatever its own class adds to that."""
     if module._row is None:
         return [module]
@@ -82,8 +82,8 @@ class Route:
     def __init__(self, module: Module, storage: Storage | None, *, as_whole: bool = False):
         """With `as_whole`, the module is one part, run by the arithmetic of its own class."""
         self.storage = storage
-        self.modules = [module] if as_whole else _row_of(module)
-        self._options = _options_of(self.modules)
+        self.modules = [module] if as_whole else flat_row(module) if module._dissolves else [module._stand_in()]
+        self._options = options_of(self.modules)
         self._parts: list[Module | list[Module]] = []  # a module in Python, or some that the engine takes together
         for part in self.modules:
             if (as_whole or part is not module) and not runs_in_engine(part):
@@ -104,8 +104,8 @@ class Route:
 
     def fits(self, module: Module) -> bool:
         """Whether the module still consists of the same parts."""
-        modules = _row_of(module)
-        return self.modules == modules and self._options == _options_of(modules)
+        modules = flat_row(module) if module._dissolves else [module._stand_in()]
+        return self.modules == modules and self._options == options_of(modules)
 
     def refuse(self, rows: int, hint: str = "") -> None:
         """Say that a batch has too few rows to train on."""
@@ -121,7 +121,7 @@ class Route:
 
     def ops(self, width: int) -> list[Op]:
         """All ops, of a route that the engine can take as a whole."""
-        return _ops_of(self.modules, width)
+        return ops_of(self.modules, width)
 
     def work(self, width: int) -> tuple[int, int]:
         """Flops of a row on the way forward, and into how many units the largest weight is shared out."""
@@ -168,7 +168,7 @@ class Route:
                 raise ValueError(f"{giver} must return (N, {expected}), as {taker} expects; got (N, {width})")
             storage = self.storage if self.storage is not None else Storage.empty(dtype)
             frozen = spans_of(parameter for module in modules for parameter in _frozen_beside_others(module))
-            found = self._stretches[key] = Stretch(lambda width: _ops_of(modules, width), storage, width, dtype, frozen)
+            found = self._stretches[key] = Stretch(lambda width: ops_of(modules, width), storage, width, dtype, frozen)
         return found
 
     def _whole(self, x: np.ndarray) -> Stretch | None:
@@ -216,6 +216,16 @@ class Route:
         out[...] = y
         return out
 
+    def jacobian(self, x: np.ndarray, threads: int | None) -> np.ndarray:
+        """The derivatives of the outputs for `x` by the inputs, (N, O, I)."""
+        own = ", ".join(type(part).__name__ for part in self.python_modules())
+        if own:
+            raise TypeError(f"jacobian needs modules that the engine runs; written in Python: {own}")
+        stretch = self._whole(x)
+        if stretch is None:  # nothing is computed
+            return np.repeat(np.eye(x.shape[1], dtype=x.dtype)[None], len(x), axis=0)
+        return stretch.jacobian(x, threads)
+
     def _predict_in_turns(self, x: np.ndarray, threads: int | None) -> np.ndarray:
         copies = {part: _detached(part) for part in self._parts if not isinstance(part, list)}
         results = []
@@ -251,7 +261,7 @@ def _frozen_beside_others(module: Module) -> list[Parameter]:
     return frozen if len(frozen) < len(parameters) else []
 
 
-def _options_of(modules: Sequence[Module]) -> list[tuple[Any, ...]]:
+def options_of(modules: Sequence[Module]) -> list[tuple[Any, ...]]:
     """What the ops of modules depend on: which parameters are trained, too."""
     return [(part._options(), *(parameter.requires_grad for parameter in part.parameters())) for part in modules]
 
@@ -261,7 +271,8 @@ def _described(op: Op) -> tuple:
     return (op.block, *vars(op).values())
 
 
-def _ops_of(modules: Sequence[Module], width: int) -> list[Op]:
+def ops_of(modules: Sequence[Module], width: int) -> list[Op]:
+    """What the engine is to do for modules in a row, on inputs of this width."""
     ops: list[Op] = []
     for module in modules:
         described = module._ops(width)  # type: ignore[misc]

@@ -202,6 +202,9 @@ class Sequential(Module):
             width = module._width_out(width)
         return width
 
+    def _flattens(self) -> bool:
+        return next(iter(self._modules.values()))._flattens()
+
     def predict(self, X, *, out: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
         """The outputs for all rows of `X`, in evaluation mode: one compiled call, a block of rows at a time.
 
@@ -238,7 +241,7 @@ class Sequential(Module):
         if self._version == structure.version() and self._as_built:  # a prediction of one row has no time for more
             stretch = self._route.last  # type: ignore[union-attr]
             if stretch is not None and stretch.dtype is self._dtype:
-                x = checks.as_rows(X, self._width, self._dtype, "predict")
+                x = checks.as_rows(X, self._width, self._dtype, "predict", module=self)
                 if x.shape[1] == stretch.width_in:
                     shape = x.shape[0], stretch.width_out
                     y = np.empty(shape, self._dtype) if out is None else checks.as_output(out, shape, self._dtype, apart_from=x)
@@ -251,7 +254,7 @@ class Sequential(Module):
                         out[...] = y
                     return out
         route = self._route_as_whole()
-        x = checks.as_rows(X, self._width_in(), self._dtype, "predict")
+        x = checks.as_rows(X, self._width_in(), self._dtype, "predict", module=self)
         if threads is not None:
             threads = checks.as_size(threads, "threads")
         if out is None:

@@ -10,6 +10,7 @@ from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.products.tile import TILE_ROWS
+from fastmlp.kernels.threads import ABORT
 from fastmlp.parameters import Storage
 from fastmlp.program import BLOCK_ROWS, Program
 from fastmlp.team import run_together, team_size
@@ -75,6 +76,7 @@ class Stretch:
         self.spare: list[Job] = []  # for passes that keep
         self._alone: list[Job] = []  # for predictions on one thread
         self._together: dict[int, list[Job]] = {}  # on several, by their number
+        self._jacobians: dict[int, list[Job]] = {}  # by the number of threads, too
         self._rows_for_two = 2 * FLOPS_PER_THREAD // max(1, self.flops_per_row)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Kept]:
@@ -107,6 +109,29 @@ class Stretch:
             job = self._predicting(1)
         run(job.handle, 0, x, out, 0, 1)
         self._alone.append(job)
+
+    def jacobian(self, x: np.ndarray, threads: int | None) -> np.ndarray:
+        """The derivatives of the outputs by the inputs, (N, O, I), for `x`, C-contiguous."""
+        rows = len(x)
+        out = np.empty((rows, self.width_out, self.width_in), self.dtype)
+        flops = rows * self.flops_per_row * (1 + min(self.width_in, self.width_out))
+        team = team_size(threads, flops, FLOPS_PER_THREAD, -(-rows // TILE_ROWS))
+        jobs = self._jacobians.setdefault(team, [])
+        try:
+            job = jobs.pop()
+        except IndexError:
+            job = self._with_parameters(Program.jacobian(self._ops(self.width_in), self.dtype, threads=team), 0)
+        job.control[:] = 0
+
+        def call_off() -> None:
+            job.control[ABORT] = 1  # whoever waits at a barrier leaves
+
+        def take_part(thread: int, threads: int) -> None:
+            run(job.handle, 0, x, out.reshape(rows, -1), thread, threads)
+
+        run_together(take_part, team, call_off, threads is None)
+        jobs.append(job)
+        return out
 
     def _predicting(self, threads: int) -> Job:
         return self._with_parameters(Program.predicting(self._ops(self.width_in), self.dtype, threads=threads), 0)

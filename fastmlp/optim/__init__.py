@@ -11,7 +11,23 @@ from fastmlp.optim.optimizer import Optimizer
 from fastmlp.optim.radam import RAdam
 from fastmlp.optim.rmsprop import RMSprop
 from fastmlp.optim.rprop import Rprop
-from fastmlp.optim.schedule import CosineAnnealingLR, LRScheduler
+from fastmlp.optim.schedules import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiplicativeLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 from fastmlp.optim.sgd import SGD
 
 __all__ = [
@@ -21,12 +37,25 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
     "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
     "Lion",
+    "MultiStepLR",
+    "MultiplicativeLR",
     "NAdam",
+    "OneCycleLR",
     "Optimizer",
+    "PolynomialLR",
     "RAdam",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Rprop",
+    "SequentialLR",
+    "StepLR",
 ]

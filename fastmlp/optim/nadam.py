@@ -60,7 +60,8 @@ class NAdam(Optimizer):
     Notes
     -----
     The product of the mu is a function of t and the hyperparameters in force: one that is changed later counts as if it had
-    been so from the start. PyTorch keeps the product in its default dtype, float32 mostly, and so to seven digits.
+    been so from the start, and no schedule may cycle beta1. PyTorch keeps the product in its default dtype, float32 mostly, and
+    so to seven digits.
 
     References
     ----------
@@ -75,6 +76,7 @@ class NAdam(Optimizer):
     """
 
     state = ("exp_avg", "exp_avg_sq")
+    constant_momentum = True  # the product of the mu is that of one beta1
     rules: ClassVar = {
         "betas": rules.betas,
         "eps": rules.number,

@@ -95,6 +95,8 @@ class Optimizer:
 
     update: Callable[..., Any]
     state: tuple[str, ...] = ()
+    #: Whether the formula holds only while the momentum, or beta1, stays as it is: no schedule may cycle it then.
+    constant_momentum: ClassVar[bool] = False
     rules: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     _ema_decay: float | None = None  # of the average of the parameters, where there is one
@@ -162,7 +164,7 @@ class Optimizer:
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
         """What `update` gets behind the state, for steps number `t` (from 1) with learning rates `lr`.
 
-        Each is a number, or an array like `t`.
+        Each is a number, or an array like `t`. So is a momentum in `group`, or beta1: a schedule may set it for each step.
         """
         raise NotImplementedError(LACKING.format(type(self).__name__))
 
@@ -385,23 +387,47 @@ class Optimizer:
             result.append(self.check({name: group[name] for name in self._defaults}))
         return result
 
-    def _scalars_of_groups(self, t: np.ndarray, rates: np.ndarray | None) -> list[tuple[Any, ...]]:
-        """For each group what `update` gets; `rates` (groups, steps) are the learning rates, None for those in force."""
+    def _momentum_of(self, group: dict[str, Any]) -> float:
+        """A group's momentum, or its beta1."""
+        return group["betas"][0] if "betas" in self._defaults else group["momentum"]
+
+    def _has_momentum(self) -> bool:
+        """Whether the state is that of a step with momentum, whatever a schedule makes of it."""
+        return "betas" in self._defaults or all(group["momentum"] for group in self.param_groups)
+
+    def _with_momentum(self, group: dict[str, Any], momentum: Any) -> dict[str, Any]:
+        """What of a group holds its momentum, with another one: a number, or an array with one for each step."""
+        if self.constant_momentum:
+            raise ValueError(f"the momentum of {type(self).__name__} must stay as it is: cycle_momentum=False leaves it alone")
+        if "betas" in self._defaults:
+            return {"betas": (momentum, *group["betas"][1:])}
+        if "momentum" in self._defaults:
+            return {"momentum": momentum}
+        raise ValueError(f"the optimizer must have momentum or betas for a schedule to cycle; {type(self).__name__} has none")
+
+    def _scalars_of_groups(
+        self, t: np.ndarray, rates: np.ndarray | None, momenta: np.ndarray | None = None
+    ) -> list[tuple[Any, ...]]:
+        """For each group what `update` gets; `rates` and `momenta` are (groups, steps), None for those in force."""
         result = []
-        for i, checked in enumerate(self._groups_now()):
-            lr = np.full(len(t), checked["lr"]) if rates is None else rates[i]
-            scalars = self.scalars(checked, t, lr)
+        for i, group in enumerate(self._groups_now()):
+            lr = np.full(len(t), group["lr"]) if rates is None else rates[i]
+            if momenta is not None:
+                group.update(self._with_momentum(group, momenta[i]))
+            scalars = self.scalars(group, t, lr)
             if not isinstance(scalars, tuple):
                 hint = checks.missing_return(scalars)
                 raise TypeError(f"{type(self).__name__}.scalars must return a tuple; got {checks.shown(scalars)}{hint}")
             result.append(scalars if self._ema_decay is None else (*scalars, 1 - self._ema_decay))
         return result
 
-    def _fill_scalars(self, rows: np.ndarray, t: np.ndarray, rates: np.ndarray | None) -> None:
+    def _fill_scalars(
+        self, rows: np.ndarray, t: np.ndarray, rates: np.ndarray | None, momenta: np.ndarray | None = None
+    ) -> None:
         """Write a row of scalars for each step of `t`. A number beyond the dtype becomes inf, and the step's result says so."""
         with np.errstate(all="ignore"):
             place = 0
-            for scalars in self._scalars_of_groups(t, rates):
+            for scalars in self._scalars_of_groups(t, rates, momenta):
                 for value in scalars:
                     given = np.asarray(value)
                     if given.dtype.kind not in "buif" or given.shape not in ((), t.shape):

@@ -112,7 +112,7 @@ class SGD(Optimizer):
         if not self.state:
             return -lr, group["weight_decay"], sign(group)
         momentum = group["momentum"]  # 0 in one of several groups, perhaps; then there is no dampening either
-        keep = np.where(t == 1, 1, 1 - group["dampening"]) if momentum else 1
+        keep = np.where(t == 1, 1, 1 - group["dampening"]) if np.any(momentum) else 1
         return -lr, group["weight_decay"], sign(group), momentum, keep, float(group["nesterov"])
 
     @property

@@ -50,13 +50,14 @@ class CompiledRun(Run):
         width_out = model._width_out(data.x.shape[1])
         assert width_out is not None
         batch = min(data.batch_size, len(data.x))
-        loss, updates, dtype = criterion._op(width_out), optimizer._updates(), self.storage.data.dtype  # type: ignore[misc]
+        labels, weights = data.y.ndim == 1, data.weights
+        loss = criterion._op(width_out, labels=labels, weighted=weights is not None)  # type: ignore[misc]
+        updates, dtype = optimizer._updates(), self.storage.data.dtype
         group_at = {
             p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"] if p.requires_grad
         }
         self.program = route.training(data.x.shape[1], loss, updates, group_at, dtype, batch, threads)
         self.job = job = self.program.job()
-        labels = criterion.takes_labels
         self._y = data.x if labels else data.y
         job.set(
             params=self.storage.data,
@@ -64,6 +65,7 @@ class CompiledRun(Run):
             state=self.state,
             order=np.arange(len(data.x)),
             labels=data.y if labels else np.zeros(1, np.int64),
+            weights=np.zeros(1, dtype) if weights is None else weights,
         )
         job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle)
         job.put(rows=data.rows, batch=batch, batches=data.batches)
@@ -85,13 +87,13 @@ class CompiledRun(Run):
                 self._restore(before)
                 raise
             seconds = time.perf_counter() - began
-            done, sums = self._outcome()
+            done, sums, totals = self._outcome()
             if self.job.run.not_finite or not all_finite(self.storage.data):
-                done, sums = self._last_finite(before, done)
+                done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
             self.job.counted_on(done)
-            self._count(done, sums)
+            self._count(done, sums, totals)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
 
@@ -102,10 +104,13 @@ class CompiledRun(Run):
         scalars = np.zeros((steps, job.run.scalars), self.storage.data.dtype)
         if steps:
             t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
-            self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(self.epoch, self.batch, steps))
+            place = self.epoch, self.batch, steps
+            self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(*place), self.rates.momenta_of_steps(*place))
         sums = np.zeros(touched)
         sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
-        job.set(scalars=scalars.reshape(-1), sums=sums)
+        totals = np.zeros(1 + touched)
+        totals[1] = self._partial_total
+        job.set(scalars=scalars.reshape(-1), sums=sums, totals=totals)
         job.put(first_epoch=self.epoch, first_batch=self.batch, steps=steps, steps_done=0, not_finite=0)
         job.control[:] = 0
         job.count()
@@ -119,11 +124,12 @@ class CompiledRun(Run):
         # A call that takes no step compiles, and helpers would only wait for Numba's lock.
         run_together(take_part, self.threads if steps else 1, call_off, self._shared)
 
-    def _outcome(self) -> tuple[int, list[float]]:
-        """How many steps the last call has done, and the sums of their losses by epoch."""
-        return int(self.job.run.steps_done), self.job.sums.tolist()
+    def _outcome(self) -> tuple[int, list[float], list[float] | None]:
+        """How many steps the last call has done, and the sums of their losses by epoch, and of their weights."""
+        totals = None if self.data.weights is None else self.job.totals[1:].tolist()
+        return int(self.job.run.steps_done), self.job.sums.tolist(), totals
 
-    def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float]]:
+    def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float], list[float] | None]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.
 
         Training is deterministic and a parameter that is not finite stays so: bisect, training again from `before`.
@@ -140,7 +146,7 @@ class CompiledRun(Run):
                     bad = tried
             self._restore(before)
             if good == 0:
-                return 0, [0.0]
+                return 0, [0.0], None
             self._call(good)
             return self._outcome()
         except BaseException:

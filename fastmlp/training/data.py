@@ -20,3 +20,4 @@ class Data:
     rows: int  # of an epoch that are trained on
     shuffle: bool
     seed: int
+    weights: np.ndarray | None = None  # of the rows

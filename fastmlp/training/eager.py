@@ -37,6 +37,7 @@ class EagerRun(Run):
         super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.order = np.arange(len(data.x))
+        self._terms = int(criterion.reduction != "sum")
 
     def advance(self, last_epoch: int) -> None:
         deadline = time.perf_counter() + SLICE_SECONDS
@@ -50,10 +51,19 @@ class EagerRun(Run):
     def _step(self) -> None:
         first = self.batch * self.data.batch_size
         rows = self.order[first : min(first + self.data.batch_size, self.data.rows)]
-        for group, rate in zip(self.optimizer.param_groups, self.rates.of_steps(self.epoch, self.batch, 1)[:, 0].tolist()):
-            group["lr"] = rate
+        place = self.epoch, self.batch, 1
+        rates, momenta = self.rates.of_steps(*place), self.rates.momenta_of_steps(*place)
+        for i, group in enumerate(self.optimizer.param_groups):
+            group["lr"] = rates[i].item()
+            if momenta is not None:
+                group.update(self.optimizer._with_momentum(group, momenta[i].item()))
         out = self.model(self.data.x[rows])
-        loss = checks.as_loss(self.criterion(out, self.data.y[rows]), self.criterion)
+        weights = None if self.data.weights is None else self.data.weights[rows]
+        given = () if weights is None else (weights,)
+        loss = checks.as_loss(self.criterion(out, self.data.y[rows], *given), self.criterion)
+        share = self.criterion._share(len(rows), weights)
+        if not share:  # no row of the batch counts: there is nothing to learn from it
+            loss = 0.0
         if not np.isfinite(loss):
             self.failed = True
             return
@@ -72,7 +82,7 @@ class EagerRun(Run):
                 self._restore(arrays, before, steps)
                 raise
             if finite:
-                self._count(1, [self._partial + loss * len(rows)])
+                self._count(1, [self._partial + loss * share], [self._partial_total + share])
             else:
                 self._restore(arrays, before, steps)
                 self.failed = True

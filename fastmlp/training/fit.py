@@ -47,7 +47,8 @@ def fit(
     drop_last: bool = False,
     rng: int | np.random.Generator | None = None,
     schedule: LRScheduler | None = None,
-    validation: tuple[Any, Any] | None = None,
+    validation: tuple[Any, ...] | None = None,
+    sample_weight: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
     check_finite: bool = True,
@@ -82,9 +83,13 @@ def fit(
     rng : None, int or Generator
         For the shuffles. A Generator gives one number, from which all epochs' orders follow.
     schedule : LRScheduler, optional
-        Sets the learning rate of each epoch, and takes a step after it.
-    validation : (X, y), optional
+        Sets the learning rate of each epoch (or of each step, if its ``interval`` is "step"), and takes a step after it. A
+        :class:`ReduceLROnPlateau` is told the loss on `validation` after each epoch, or, without that, the loss in training.
+    validation : (X, y) or (X, y, sample_weight), optional
         Data to compute a loss on after each epoch, in evaluation mode.
+    sample_weight : array_like, (N,), optional
+        How much each row counts, at least 0: the loss of a batch, and that of an epoch, is a weighted mean. A batch in which no
+        row counts has the gradient 0.
     threads : int, optional
         How many threads to train on; by default as many as the work of a step is worth.
     progress : bool, optional
@@ -149,17 +154,18 @@ def fit(
     optimizer._groups_now()
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
-    x, y = _check_data(model, criterion, X, y, "X", "y", check_finite)
+    x, y, weights = _check_data(model, criterion, X, y, sample_weight, "", check_finite)
     held_out = None
     if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise TypeError("validation must be a pair (X, y)")
-        held_out = _check_data(model, criterion, *validation, "validation X", "validation y", check_finite)
+        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+            raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight)")
+        held_x, held_y, *rest = validation
+        held_out = _check_data(model, criterion, held_x, held_y, rest[0] if rest else None, "validation ", check_finite)
     rows = len(x) // batch_size * batch_size if drop_last and len(x) >= batch_size else len(x)
     if drop_last and len(x) < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
     seed = int(checks.as_generator(rng).integers(2**62))
-    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed)
+    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed, weights)
 
     batches = data.batches
     rates = Rates(optimizer, schedule, initial_epoch, batches)
@@ -192,15 +198,21 @@ def _first_wrong(model: Sequential) -> str:
     return next(wrong, "the padding of the parameters")
 
 
-def _check_data(model, criterion, X, y, x_name, y_name, finite):
-    """X and y as the kernels take them."""
-    x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite)
+def _check_data(model, criterion, X, y, sample_weight, where, finite):
+    """X, y and the weights of the rows as the kernels take them."""
+    x_name, y_name, w_name = f"{where}X", f"{where}y", f"{where}sample_weight"
+    x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite, module=model)
     width = model._width_out(x.shape[1])
     if criterion.runs_in_engine() and width is not None:
-        return x, criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
-    y = as_array(y, y_name)  # only the criterion knows what it takes
-    checks.check_same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
-    return x, y
+        y = criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
+        weights = criterion._check_weights(sample_weight, y, model.dtype, w_name)
+    else:
+        y = as_array(y, y_name)  # only the criterion knows what it takes
+        checks.check_same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
+        weights = None if sample_weight is None else checks.as_weights(sample_weight, model.dtype, len(x), w_name)
+    if weights is not None and not weights.any():
+        raise ValueError(f"no row of {x_name} counts: each has the weight 0, or is ignored")
+    return x, y, weights
 
 
 def _check_parameters(model: Sequential, optimizer: Optimizer) -> None:
@@ -229,10 +241,12 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     return EagerRun(model, criterion, optimizer, data, initial_epoch, rates)
 
 
-def _loss_of(model, criterion, x: np.ndarray, y: np.ndarray, threads: int | None) -> float:
+def _loss_of(model, criterion, held_out: tuple, threads: int | None) -> float:
     """The loss of the network as it is; a criterion in Python gets targets that it may write to."""
+    x, y, weights = held_out
     y = y if criterion.runs_in_engine() else y.copy()
-    return checks.as_loss(criterion(model.predict(x, threads=threads), y), criterion)
+    given = () if weights is None else (weights.copy(),)
+    return checks.as_loss(criterion(model.predict(x, threads=threads), y, *given), criterion)
 
 
 def _train(run: Run, history: History, model, criterion, held_out, epochs, initial_epoch, progress, threads) -> None:
@@ -240,23 +254,33 @@ def _train(run: Run, history: History, model, criterion, held_out, epochs, initi
     bar = Progress(progress, epochs, initial_epoch, run.data.rows)
     began = time.perf_counter()
 
-    def validate() -> None:
-        """Compute the loss on what was held out, if an epoch has ended since: the losses of one epoch belong together."""
-        if held_out is not None and len(history.validation_loss) < len(run.losses):
-            with interrupts_held():
-                history.validation_loss.append(_loss_of(model, criterion, held_out[0], held_out[1], threads))
+    judged = 0
+    told = run.rates.schedule is not None and run.rates.schedule.takes_metric
+
+    def judge() -> None:
+        """Judge an epoch that has ended since: the loss on what was held out and what the schedule makes of it belong to it."""
+        nonlocal judged
+        if (held_out is None and not told) or judged == len(run.losses):
+            return
+        with interrupts_held():
+            loss = run.losses[-1]
+            if held_out is not None:
+                loss = _loss_of(model, criterion, held_out, threads)
+                history.validation_loss.append(loss)
+            judged = len(run.losses)
+            run.rates.tell(loss)
 
     try:
         while run.epoch < epochs and not run.failed:
-            run.advance(run.epoch + 1 if held_out is not None else epochs)
+            run.advance(run.epoch + 1 if held_out is not None or told else epochs)
             history.loss = run.losses
-            validate()
+            judge()
             steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
             loss = history.loss[-1] if history.loss else None
             bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
     except KeyboardInterrupt:
         history.loss = run.losses
-        validate()
+        judge()
         raise
     finally:
         bar.close()

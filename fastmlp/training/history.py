@@ -16,7 +16,8 @@ class History:
     Attributes
     ----------
     loss : list of float
-        For each finished epoch, the mean over its rows of the loss at the step that trained on them.
+        For each finished epoch, the mean over its rows of the loss at the step that trained on them, weighted where they have
+        weights; the sum, of a criterion with ``reduction="sum"``.
     validation_loss : list of float
         For each finished epoch, the loss on the validation data after it; empty where there is none.
     seconds : float

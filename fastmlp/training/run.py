@@ -16,6 +16,9 @@ class Rates:
     def __init__(self, optimizer: Optimizer, schedule: LRScheduler | None, first_epoch: int, batches: int):
         self.optimizer, self.schedule = optimizer, schedule
         self._first_epoch, self._batches = first_epoch, batches
+        # What a schedule has said when it was checked.
+        self._rates: dict[int, list[float]] = {}
+        self._momenta: dict[int, list[float] | None] = {}
         # A schedule that has begun goes on from where it is; a fresh one begins where the run does.
         self._first = 0
         if schedule is not None:
@@ -29,27 +32,48 @@ class Rates:
 
     def of_steps(self, epoch: int, batch: int, steps: int) -> np.ndarray:
         """Learning rates (groups, steps) of the steps from a place of the run on."""
+        groups = self.optimizer.param_groups
         if self.schedule is None:
-            return np.repeat([[group["lr"]] for group in self.optimizer.param_groups], steps, axis=1)
+            return np.repeat([[group["lr"]] for group in groups], steps, axis=1)
+        units, places = self._units(epoch, batch, steps)
+        rates = [self._rates.get(unit) or self.schedule._rates(unit) for unit in units]
+        return np.array(rates)[places].T if steps else np.zeros((len(groups), 0))
+
+    def momenta_of_steps(self, epoch: int, batch: int, steps: int) -> np.ndarray | None:
+        """The momenta, as :meth:`of_steps`; None where the schedule leaves them alone."""
+        if self.schedule is None or type(self.schedule).momentum is LRScheduler.momentum:
+            return None
+        units, places = self._units(epoch, batch, steps)
+        momenta = [self._momenta.get(unit) or self.schedule._momenta(unit) for unit in units]
+        if not any(momenta):
+            return None
+        now = [self.optimizer._momentum_of(group) for group in self.optimizer.param_groups]  # until the schedule's first
+        return np.array([some or now for some in momenta])[places].T
+
+    def _units(self, epoch: int, batch: int, steps: int) -> tuple[range, np.ndarray]:
+        """The epochs, or the steps, that the schedule is asked for; and which of them each step is in."""
+        assert self.schedule is not None
+        places = (batch + np.arange(steps)) // self._batches if self.schedule.interval == "epoch" else np.arange(steps)
         first = self._unit(epoch, batch)
-        places = batch + np.arange(steps)
-        units = places // self._batches if self.schedule.interval == "epoch" else np.arange(steps)
-        table = np.array([self.schedule._rates(first + unit) for unit in range(int(units[-1]) + 1 if steps else 0)])
-        return table[units].T if steps else np.zeros((len(self.optimizer.param_groups), 0))
+        return range(first, first + int(places[-1]) + 1 if steps else first), places
 
     def check(self, epochs: int, most: int) -> None:
         """Ask for the rates that come, `most` at most, so that a schedule's mistake shows before anything is trained."""
-        if self.schedule is not None:
-            count = epochs if self.schedule.interval == "epoch" else epochs * self._batches
-            for unit in range(min(count, most)):
-                self.schedule._rates(self._first + unit)
+        if self.schedule is None or self.schedule.takes_metric:
+            return
+        count = epochs if self.schedule.interval == "epoch" else epochs * self._batches
+        for unit in range(self._first, self._first + min(count, most)):
+            self._rates[unit], self._momenta[unit] = self.schedule._rates(unit), self.schedule._momenta(unit)
+        if any(self._momenta.values()) and not self.optimizer._has_momentum():
+            raise ValueError("the schedule changes the momentum, which is 0 at the moment: begin with one above 0")
 
     def follow(self, epoch: int, batch: int) -> None:
         """Have the schedule count what has been trained, and put the rate of what comes next into force.
 
-        A schedule that has no rate there, as one that ends with the run, leaves the last one in force.
+        A schedule that has no rate there, as one that ends with the run, leaves the last one in force. One that is told a
+        metric counts by itself (:meth:`tell`).
         """
-        if self.schedule is None:
+        if self.schedule is None or self.schedule.takes_metric:
             return
         unit = self._unit(epoch, batch)
         if unit != self.schedule.last_epoch:
@@ -57,8 +81,12 @@ class Rates:
             try:
                 self.schedule._put_into_force()
             except Exception:
-                for group, rate in zip(self.optimizer.param_groups, self.schedule._rates(unit - 1)):
-                    group["lr"] = rate
+                self.schedule._put_into_force(unit - 1)
+
+    def tell(self, metric: float) -> None:
+        """Tell a schedule that wants to know it how well an epoch went."""
+        if self.schedule is not None and self.schedule.takes_metric:
+            self.schedule.step(metric)  # type: ignore[arg-type]
 
 
 class Run:
@@ -73,19 +101,26 @@ class Run:
         self.losses: list[float] = []
         self.failed = False  # the step that comes next has a loss that is not finite
         self._partial = 0.0  # sum of the losses of the rows of this epoch so far
-        self._terms = 1  # that the loss of a row is the mean of
+        self._partial_total = 0.0  # and of the weights
+        self._terms = 1  # that the loss of a row is the mean of; 0: losses are sums
 
     def advance(self, last_epoch: int) -> None:
         """Train for a while, at most up to the end of epoch `last_epoch` - 1."""
         raise NotImplementedError
 
-    def _count(self, steps: int, sums: list[float]) -> None:
-        """Note that `steps` steps are done; `sums` are the summed losses of each epoch touched, from its first row on."""
+    def _count(self, steps: int, sums: list[float], totals: list[float] | None = None) -> None:
+        """Note that `steps` steps are done; `sums` are the summed losses of each epoch touched, from its first row on.
+
+        `totals` are the sums of the weights of rows, where they have weights.
+        """
         if steps == 0:
             return
         total = self.batch + steps
         finished, self.batch = divmod(total, self.data.batches)
         self.epoch += finished
-        self.losses += [loss / (self.data.rows * self._terms) for loss in sums[:finished]]
+        for epoch, loss in enumerate(sums[:finished]):
+            divisor = (self.data.rows if totals is None else totals[epoch]) * self._terms
+            self.losses.append(loss / divisor if divisor else float("nan") if self._terms else loss)
         self._partial = sums[finished] if finished < len(sums) else 0.0
+        self._partial_total = totals[finished] if totals is not None and finished < len(totals) else 0.0
         self.rates.follow(self.epoch, self.batch)

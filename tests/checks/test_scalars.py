@@ -144,6 +144,14 @@ def test_loss_rejects_what_is_not_one_number(message_of):
         assert text == rule + came
 
 
+def test_metric_is_any_real_number(message_of):
+    for kind in (float, np.float16, np.longdouble, np.array, lambda v: np.array([[v]])):
+        assert type(checks.as_metric(kind(0.25))) is float
+    assert math.isnan(checks.as_metric(np.float32(np.nan)))
+    for value, came in ((None, "None"), ("1", "'1'"), (np.zeros(2), "array([0., 0.])"), (np.ma.masked, "masked")):
+        assert message_of(TypeError, checks.as_metric, value) == f"metrics must be a number, a loss for instance; got {came}"
+
+
 def test_rate_is_finite_and_not_negative(message_of):
     for value in (0, 0.1, np.float32(0.5), np.array(0.5)):
         assert checks.as_rate(value, Table(), 3) == float(value)

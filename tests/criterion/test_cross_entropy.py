@@ -60,7 +60,7 @@ def test_cross_entropy_of_large_logits_is_finite(dtype):
         ([0, -1, 2], ValueError, r"y\[1\] is -1"),
         ([0, 0.5, 2], ValueError, r"y\[1\] is 0.5"),
         ([0, 1], ValueError, "as many rows as each other; got 3 and 2"),
-        (np.eye(3), ValueError, r"not one-hot: y.argmax\(axis=1\)"),
+        (np.eye(3, dtype=int), ValueError, r"not one-hot: y.argmax\(axis=1\)"),
         (["a", "b", "c"], TypeError, "must hold labels"),
     ],
 )

@@ -21,7 +21,7 @@ def test_programs_run(capsys):
         exec(compile(block, "README.md", "exec"), names)
     assert "777 parameters" in capsys.readouterr().out
     X, y = names["X"], names["X"][:, :1]
-    model = fm.Sequential(fm.Linear(2, 9, rng=0), names["Softsign"](), fm.Linear(9, 1, rng=1))
+    model = fm.Sequential(fm.Linear(2, 9, rng=0), names["bump"], fm.Linear(9, 1, rng=1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing runs in Python
         history = fm.fit(model, names["LogCosh"](), fm.Adam(model.parameters(), lr=0.01), X, y, epochs=20, rng=0)

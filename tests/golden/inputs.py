@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = ["BATCH_SIZE", "EPOCHS", "LAYERS", "RATE", "RATES", "SHAPES", "WIDTHS"]
-__all__ += ["layer", "normal", "outputs", "steps", "targets", "training", "values"]
+__all__ += ["layer", "metrics", "normal", "of_kind", "outputs", "steps", "targets", "training", "values"]
 
 #: Kinks of piecewise functions (1/2, 1, 3, 6, 20), where exponentials saturate (20, 88, 105, 750), and what lies between.
 BENDS = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 50, 88, 105, 750)
@@ -50,16 +50,45 @@ def layer() -> list[np.ndarray]:
     return [normal(rng, 1, 1), normal(rng, 4, 7), normal(rng, 3, 17), rows]
 
 
-def outputs() -> list[np.ndarray]:
-    """Outputs of networks, which losses are made of: three shapes, then logits of extreme sizes and equal ones."""
+def outputs(kind: str) -> list[np.ndarray]:
+    """Outputs of networks, which losses are made of: three shapes, then logits of extreme sizes and equal ones.
+
+    `kind` is what the loss says of its outputs; of probabilities, 0 and 1 are the extremes.
+    """
     rng = np.random.default_rng(2)
     large = [[1e30, 0, -1e30], [-1e30, -1e30, 1e30], [1e4, -1e4, 1e4], [0, 0, 0], [-0.0, 1e-30, -1e-8], [50, 100, -700]]
-    return [3 * normal(rng, 1, 1), 3 * normal(rng, 5, 3), 3 * normal(rng, 3, 17), np.float32(large).astype(np.float64)]
+    if kind == "pairs":  # of the variances, those whose logarithm is beyond 88 have no float32
+        large = [[1e10, 0, -30, 30], [0, 0, 0, -80], [-1e4, 1e-30, 80, 0]]
+    drawn = [3 * normal(rng, *shape) for shape in ([1, 1], [5, 3], [3, 17])]
+    if kind == "pairs":
+        drawn = [np.hstack([array, array / 2]) for array in drawn]
+    return [of_kind(kind, array) for array in (*drawn, np.float32(large).astype(np.float64))]
 
 
-def targets(labels: bool, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Labels, or real numbers."""
-    return rng.integers(shape[1], size=shape[0]) if labels else normal(rng, *shape)
+def of_kind(kind: str, out: np.ndarray) -> np.ndarray:
+    """Outputs as a loss takes them, made of any numbers."""
+    if kind == "positive":
+        return np.abs(out)
+    if kind == "probabilities":
+        return np.where(np.abs(out) > 9, out > 0, np.float32(1 / (1 + np.exp(-np.clip(out, -9, 9))))).astype(np.float64)
+    return out
+
+
+def targets(kind: str, shape: tuple[int, int], rng: np.random.Generator, outputs: str = "numbers") -> np.ndarray:
+    """Targets of a kind, for outputs of a shape and kind."""
+    if kind == "labels":
+        return rng.integers(shape[1], size=shape[0])
+    if outputs == "pairs":
+        shape = shape[0], shape[1] // 2
+    if kind == "signs":
+        return rng.choice([-1.0, 1.0], shape)
+    if kind == "counts":
+        return rng.poisson(2, shape).astype(np.float64)
+    if kind in ("probabilities", "distributions"):
+        drawn = np.float32(np.round(rng.uniform(0, 1, shape), 1))  # with 0 and 1 among them
+        drawn[:, 0] += np.float32(1e-3) * (drawn.sum(axis=1) == 0)
+        return (drawn if kind == "probabilities" else drawn / drawn.sum(axis=1, keepdims=True)).astype(np.float64)
+    return normal(rng, *shape)
 
 
 def steps() -> dict[str, np.ndarray]:
@@ -72,10 +101,16 @@ def steps() -> dict[str, np.ndarray]:
     return {"start": normal(rng, size), "gradients": gradients, "factors": factors, "kept": KEPT}
 
 
-def training(labels: bool, between: bool = False) -> dict[str, np.ndarray]:
-    """First parameters of the small network, inputs, labels or targets; `between`: with those of any layer in the middle."""
+def metrics(epochs: int) -> np.ndarray:
+    """How well epochs went, for schedules that want to know: better for a while, then not, again and again, either way."""
+    rng, t = np.random.default_rng(9), np.arange(epochs)
+    return np.round(1 + np.sin(t / 6) * np.exp(-t / 80) + 0.05 * normal(rng, epochs), 2)
+
+
+def training(kind: str = "numbers", outputs: str = "numbers", between: bool = False) -> dict[str, np.ndarray]:
+    """First parameters of the small network, inputs, targets; `between`: with those of any layer in the middle."""
     rng, (wide, middle, narrow) = np.random.default_rng(4), WIDTHS
     start = 0.5 * normal(rng, (wide + 1) * middle + (middle + 1) * narrow)
-    data = {"x": normal(rng, ROWS, wide), "y": targets(labels, (ROWS, narrow), rng)}
+    data = {"x": normal(rng, ROWS, wide), "y": targets(kind, (ROWS, narrow), rng, outputs)}
     more = 0.5 * normal(rng, (middle + 1) * middle) if between else np.zeros(0)
     return {"start": np.concatenate([start, more])} | data

@@ -23,9 +23,9 @@ DTYPES = {"float32": np.float32, "float64": np.float64}
 TANH, MSE, SGD = ("Tanh", {}), ("MSELoss", {}), ("SGD", {"lr": 0.1})
 
 
-def trained(trials: list, labels: bool = False, between: bool = False) -> Record:
+def trained(trials: list, kind: str = "numbers", outputs: str = "numbers", between: bool = False) -> Record:
     how = {"widths": inputs.WIDTHS, "epochs": inputs.EPOCHS, "batch_size": inputs.BATCH_SIZE}
-    return twins.training(**inputs.training(labels, between), trials=trials, **how)
+    return twins.training(**inputs.training(kind, outputs, between), trials=trials, **how)
 
 
 def activation(name: str, cases) -> dict[str, Record]:
@@ -47,14 +47,17 @@ def layer(name: str, cases) -> dict[str, Record]:
     }
 
 
-def criterion(name: str, cases, labels: bool) -> dict[str, Record]:
-    records = {}
-    for number, out in enumerate(inputs.outputs()):
-        y = inputs.targets(labels, out.shape, np.random.default_rng(5))
-        for kind, dtype in DTYPES.items():
-            target = y if labels else y.astype(dtype)
-            records[f"{kind}.{number}"] = twins.criterion(name, cases, out.astype(dtype), target)
-    return records | {"training": trained([(TANH, (name, case), SGD) for case in cases], labels)}
+def criterion(name: str, cases) -> dict[str, Record]:
+    records, entry = {}, registry.criteria()[name]
+    for kind in entry.targets:
+        for number, out in enumerate(inputs.outputs(entry.outputs)):
+            y = inputs.targets(kind, out.shape, np.random.default_rng(5), entry.outputs)
+            for precision, dtype in DTYPES.items():
+                target = y if kind == "labels" else y.astype(dtype)
+                records[f"{kind}.{precision}.{number}"] = twins.criterion(name, cases, out.astype(dtype), target)
+        trials = [(TANH, (name, case), ("SGD", {"lr": 0.02})) for case in cases]
+        records[f"training.{kind}"] = trained(trials, kind, entry.outputs)
+    return records
 
 
 def optimizer(name: str, cases) -> dict[str, Record]:
@@ -63,7 +66,7 @@ def optimizer(name: str, cases) -> dict[str, Record]:
 
 
 def schedule(name: str, cases) -> dict[str, Record]:
-    return {"epochs": twins.schedule(name, cases, inputs.RATE, inputs.RATES)}
+    return {"epochs": twins.schedule(name, cases, inputs.RATE, inputs.metrics(inputs.RATES))}
 
 
 def network() -> dict[str, Record]:
@@ -71,7 +74,7 @@ def network() -> dict[str, Record]:
     for loss in ("MSELoss", "CrossEntropyLoss"):
         rng, labels = np.random.default_rng(7), loss == "CrossEntropyLoss"
         x = inputs.normal(rng, 9, 3)
-        y = inputs.targets(labels, (9, 4), rng)
+        y = inputs.targets("labels" if labels else "numbers", (9, 4), rng)
         for kind, dtype in DTYPES.items():
             target = y if labels else y.astype(dtype)
             records[f"{loss}.{kind}"] = twins.network(inputs.LAYERS, loss, x.astype(dtype), target, lr=0.1, steps=5, seed=8)
@@ -83,9 +86,8 @@ def golden(name: str) -> dict[str, Record]:
     if name in NETWORKS:
         return network()
     entry = registry.entries()[name]
-    if name in registry.criteria():
-        return criterion(name, entry.cases, entry.takes_labels)
-    families = {activation: registry.activations, layer: registry.layers, optimizer: registry.optimizers}
+    families = {activation: registry.activations, layer: registry.layers, criterion: registry.criteria}
+    families[optimizer] = registry.optimizers
     record = next((make for make, family in families.items() if name in family()), schedule)
     return record(name, entry.cases)
 

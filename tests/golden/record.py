@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ Record = dict[str, np.ndarray]
 
 
 def _cases(name: str) -> list[dict[str, Any]]:
-    """The cases of an entry as JSON has them, where a tuple is a list."""
+    """The cases of an entry as JSON has them, where a tuple is a list, and a function its name."""
     entry = registry.entries().get(name)
-    return [] if entry is None else json.loads(json.dumps(entry.cases))
+    return [] if entry is None else json.loads(json.dumps(entry.cases, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(value.func), value.keywords] if isinstance(value, partial) else value.__name__
 
 
 def save(name: str, records: dict[str, Record], torch: str) -> Path:

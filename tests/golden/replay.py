@@ -30,6 +30,10 @@ __all__ = [
 SATURATED = 32
 
 
+#: PyTorch's slope of it is float32's 1/6, in float64 too.
+ROUNDED = (fm.Hardsigmoid,)
+
+
 def assert_agrees(actual, expected, bound):
     """Within the bound where PyTorch has a finite number, the same infinity where it has one."""
     actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
@@ -46,6 +50,7 @@ def check_activation(entry, cases, record):
     NaN stays NaN. What is left open: its gradient, and what comes of a number of which PyTorch makes NaN.
     """
     x, dy = record["x"], record["dy"]
+    back = eps(np.float32 if entry in ROUNDED else x.dtype)
     for case, y, dx in zip(cases, record["y"], record["dx"]):
         module = entry(**case)
         ours = module(x)
@@ -55,7 +60,7 @@ def check_activation(entry, cases, record):
         size = np.minimum(np.abs(x), SATURATED, where=number, out=np.zeros_like(x))
         with np.errstate(invalid="ignore"):
             assert_agrees(ours, y, 8 * eps(x.dtype) * np.maximum(np.abs(y), size) + tiny(x.dtype))
-            bound = 8 * eps(x.dtype) * np.maximum(np.abs(dx), np.abs(dy) * np.maximum(1, size)) + tiny(x.dtype)
+            bound = 8 * back * np.maximum(np.abs(dx), np.abs(dy) * np.maximum(1, size)) + tiny(x.dtype)
         assert_agrees(module.backward(dy)[number], dx[number], bound[number])
 
 
@@ -68,13 +73,17 @@ def check_criterion(entry, cases, record):
     """Losses, and gradients by the outputs."""
     out, y = record["out"], record["y"]
     rows, width = out.shape
+    # Logarithms of what is large, and products with targets, may cancel; a mean of distances does not.
+    largest = 1 if y.ndim == 1 else max(1, np.abs(y).max())
+    cancels = np.abs(out).max() * largest * (entry.targets != ("numbers",) or entry.outputs == "pairs")
     for case, loss, dout in zip(cases, record["loss"], record["dout"]):
-        criterion = entry(**case)
+        criterion = registry.made(entry, case, width)
         terms = (rows + width + 8) * eps(out.dtype)
-        assert_agrees(criterion(out, y), loss, terms * (np.abs(loss) + np.abs(out).max() * entry.takes_labels))
+        of_sum = 1 if criterion.reduction == "mean" else out.size
+        assert_agrees(criterion(out, y), loss, terms * (np.abs(loss) + cancels * of_sum))
         ours = criterion.backward()
         assert ours.dtype == out.dtype
-        assert_agrees(ours, dout, terms * (np.abs(dout) + 1 / (rows if entry.takes_labels else out.size)))
+        assert_agrees(ours, dout, terms * (np.abs(dout) + largest * of_sum / (rows if y.ndim == 1 else out.size)))
 
 
 def check_layer(entry, cases, record):
@@ -154,28 +163,31 @@ def check_optimizer(entry, cases, record, dtype, shapes):
 
 
 def check_schedule(entry, cases, record):
-    """The rates of all epochs, by hand, by number, and as `fit` leaves them."""
+    """The rates and momenta of all epochs, by hand, and as `fit` leaves them where it needs no metric."""
     lr, X = record["lr"].item(), np.ones((1, 1), np.float32)
-    for case, rates in zip(cases, record["rates"]):
-        by_hand, fitted = (entry(fm.SGD(fm.Linear(1, 1).parameters(), lr=lr), **case) for _ in range(2))
-        ours = []
-        for _ in rates:
-            ours += [by_hand.get_last_lr()[0]]
-            by_hand.step()
-        # PyTorch gets a rate from the one before it, so its roundings add up.
-        bound = 4 * len(rates) * eps(np.float64) * lr
-        assert_agrees(ours, rates, bound)
+    for case, rates, momenta in zip(cases, record["rates"], record["momenta"]):
         model = fm.Sequential(fm.Linear(1, 1))
-        optimizer = fm.SGD(model.parameters(), lr=lr)
-        fitted = entry(optimizer, **case)
-        fm.fit(model, fm.MSELoss(), optimizer, X, X, epochs=len(rates) - 1, schedule=fitted)
-        assert_agrees(optimizer.lr, rates[-1], bound)
+        optimizer = fm.SGD(model.parameters(), lr=lr, momentum=0.9)
+        by_hand = entry(optimizer, **case)
+        ours = [(optimizer.lr, optimizer.momentum)]
+        for metric in record["metrics"]:
+            by_hand.step(*[metric] * entry.takes_metric)
+            ours.append((optimizer.lr, optimizer.momentum))
+        # PyTorch gets a rate from the one before it, so its roundings add up.
+        expected = np.stack([rates, momenta], 1)
+        bound = 4 * len(rates) * eps(np.float64) * np.maximum(lr, expected.max(0))
+        assert_agrees(ours, expected, bound)
+        if not entry.takes_metric:
+            optimizer.lr, optimizer.momentum = lr, 0.9
+            fitted = entry(optimizer, **case)
+            fm.fit(model, fm.MSELoss(), optimizer, X, X, epochs=len(rates) - 1, schedule=fitted)
+            assert_agrees((optimizer.lr, optimizer.momentum), expected[-1], bound)
 
 
 def check_training(trials, record, dtype, *, widths, epochs, batch_size):
     """The parameters and losses of `fit`, and of the loop by hand.
 
-    A trial is three functions: one makes the activation or layer of a width, one the loss, one what makes the optimizer of
+    A trial is three functions: two make the activation or layer, and the loss, of a width, one what makes the optimizer of
     given parameters.
     """
     x, y = record["x"].astype(dtype), record["y"]
@@ -183,13 +195,15 @@ def check_training(trials, record, dtype, *, widths, epochs, batch_size):
     for trial, trained, losses in zip(trials, record["trained"], record["losses"], strict=True):
         for train in (lambda *given, **how: fm.fit(*given, **how).loss, eager_train):
             (wide, middle), (_, narrow) = pairwise(widths)
-            activation, criterion, optimizer_of = trial[0](middle), trial[1](), trial[2]()
-            model = fm.Sequential(fm.Linear(wide, middle), activation, fm.Linear(middle, narrow), dtype=dtype)
+            activation, criterion, optimizer_of = trial[0](middle), trial[1](narrow), trial[2]()
+            last = [fm.Sigmoid()] if criterion.outputs in ("probabilities", "positive") else []
+            model = fm.Sequential(fm.Linear(wide, middle), activation, fm.Linear(middle, narrow), *last, dtype=dtype)
             for parameter, part in zip(model.parameters(), split(record["start"], list(model.parameters()))):
                 parameter.data = part
             ours = train(model, criterion, optimizer_of(model.parameters()), x, y, **keywords)
             # Each step adds the roundings of a pass forth and back.
-            terms = 4 * epochs * -(-len(x) // batch_size) * (sum(widths) + batch_size) * eps(dtype)
+            terms = 4 * epochs * -(-len(x) // batch_size) * (sum(widths) + batch_size)
+            terms *= eps(np.float32 if type(activation) in ROUNDED else dtype)
             assert_agrees(joined(p.data for p in model.parameters()), trained, terms * np.maximum(1, np.abs(trained)))
             assert_agrees(ours, losses, terms * (1 + np.abs(losses)))
 

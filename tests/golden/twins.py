@@ -1,20 +1,22 @@
 """What PyTorch answers: for inputs in NumPy's arrays, a record of inputs and outputs. The other side is replay.py.
 
-Nothing here knows an entry of the registry by name, but those in OWN: a twin is PyTorch's class of the same name, made with the
-same arguments.
+A twin is PyTorch's class of the same name, made with the same arguments; the few that PyTorch has not stand in `OWN`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
+from helpers import share_of
 
 from fastmlp import registry
 
-__all__ = ["activation", "criterion", "grouped", "layer", "linear", "network", "optimizer", "schedule", "training"]
+__all__ = ["activation", "criterion", "grouped", "layer", "linear", "loss_of", "network", "optimizer", "schedule", "training"]
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
@@ -29,6 +31,51 @@ class Scale(torch.nn.Module):
 
     def forward(self, x):
         return x * self.weight
+
+
+MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def _mixed(key: int, counter: int) -> int:
+    """SplitMix64, the `counter`-th number of stream `key`."""
+    z = (key + (counter + 1) * 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def _scrambled(x: np.ndarray) -> np.ndarray:
+    x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0xD35A2D97) & 0xFFFFFFFF
+    return x ^ (x >> 15)
+
+
+class _Draws(torch.nn.Module):
+    """Dropout with the masks of the package; PyTorch's own formula for what is done with them."""
+
+    def __init__(self, p: float = 0.5, *, rng: int):
+        super().__init__()
+        self.p, self.calls, self.seed = p, 0, int(np.random.default_rng(rng).integers(2**62))
+
+    def mask(self, x: torch.Tensor) -> torch.Tensor:
+        key = _mixed(_mixed(self.seed, 1), self.calls) >> 1
+        self.calls += 1
+        rows, columns = (np.arange(extent, dtype=np.uint64) for extent in x.shape)
+        number = (rows[:, None] * 0x9E3779B1 + columns) & 0xFFFFFFFF
+        bits = _scrambled(_scrambled(number ^ (key >> 32)) ^ (key & 0xFFFFFFFF))
+        return torch.from_numpy((bits < round((1 - self.p) * 2**32)).astype(np.float64)).to(x.dtype)
+
+
+class Dropout(_Draws):
+    def forward(self, x):
+        return x * self.mask(x) / (1 - self.p)
+
+
+class AlphaDropout(_Draws):
+    def forward(self, x):
+        alpha, mask = 1.7580993408473766, self.mask(x)
+        a = 1 / ((alpha**2 * self.p + 1) * (1 - self.p)) ** 0.5
+        return x * mask * a + (mask - 1) * alpha * a + alpha * a * self.p
 
 
 class Lion(torch.optim.Optimizer):
@@ -49,8 +96,55 @@ class Lion(torch.optim.Optimizer):
                 m.mul_(beta2).add_((1 - beta2) * g)
 
 
-#: Twins that are not in PyTorch.
-OWN = {"Lion": Lion, "Scale": Scale}
+class GaussianNLLLoss(torch.nn.GaussianNLLLoss):
+    """Of outputs that are means, then logarithms of variances."""
+
+    def forward(self, out, y):
+        width = out.shape[1] // 2
+        return super().forward(out[:, :width], y, out[:, width:].exp())
+
+
+class _Reduced(torch.nn.Module):
+    """A loss that PyTorch does not have."""
+
+    def __init__(self, *, reduction="mean", **options):
+        super().__init__()
+        self.reduction = reduction
+        self.options = options
+
+    def forward(self, out, y):
+        losses = self.losses(out, y, **self.options)
+        return {"mean": losses.mean, "sum": losses.sum, "none": lambda: losses}[self.reduction]()
+
+
+class HingeLoss(_Reduced):
+    """By autograd."""
+
+    def losses(self, out, y, squared=False):
+        below = torch.relu(1 - y * out)
+        return below**2 if squared else below
+
+
+class QuantileLoss(_Reduced):
+    """By autograd."""
+
+    def losses(self, out, y, quantile=0.5):
+        d = y - out
+        return torch.relu(d) * torch.as_tensor(quantile, dtype=out.dtype) + torch.relu(-d) * (
+            1 - torch.as_tensor(quantile, dtype=out.dtype)
+        )
+
+
+#: What stands in for PyTorch's class of the same name.
+OWN = {kind.__name__: kind for kind in (AlphaDropout, Dropout, GaussianNLLLoss, HingeLoss, Lion, QuantileLoss, Scale)}
+
+
+def loss_of(name: str, case: dict, width: int, dtype: torch.dtype, **options) -> torch.nn.Module:
+    """The twin of a loss, for outputs of this width and dtype."""
+    arguments = registry.filled(case, width) | options
+    for key in arguments.keys() & {"weight", "pos_weight"}:
+        arguments[key] = torch.tensor(arguments[key])
+    return (OWN.get(name) or getattr(torch.nn, name))(**arguments).to(dtype)
 
 
 def _module(name: str, case: dict, width: int) -> torch.nn.Module:
@@ -130,7 +224,7 @@ def criterion(name: str, cases, out: np.ndarray, y: np.ndarray) -> dict[str, np.
     record = {"out": out, "y": y, "loss": [], "dout": []}
     for case in cases:
         given = _tensor(out).requires_grad_()
-        loss = getattr(torch.nn, name)(**case)(given, _tensor(y))
+        loss = loss_of(name, case, out.shape[1], given.dtype)(given, _tensor(y))
         loss.backward()
         record["loss"].append(loss.item())
         record["dout"].append(given.grad.numpy())
@@ -166,33 +260,43 @@ def optimizer(
     return record | {"params": np.stack(record["params"])}
 
 
-def schedule(name: str, cases, lr: float, steps: int) -> dict[str, np.ndarray]:
-    """The learning rates of epochs 0 .. steps, for each case."""
-    rates = []
+def schedule(name: str, cases, lr: float, metrics: np.ndarray) -> dict[str, np.ndarray]:
+    """Learning rates and momenta of epoch 0 and after each of the `metrics`, which some schedules are told; for each case."""
+    record = {"lr": np.array(lr), "metrics": metrics, "rates": [], "momenta": []}
     for case in cases:
-        sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
-        twin = getattr(torch.optim.lr_scheduler, name)(sgd, **case)
-        rates.append([lr_now := sgd.param_groups[0]["lr"]])
-        for _ in range(steps):
+        sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+        twin = _schedule(name, sgd, case)
+        groups = [dict(sgd.param_groups[0])]
+        for metric in metrics.tolist():
             sgd.step()
-            twin.step()
-            lr_now = sgd.param_groups[0]["lr"]
-            rates[-1].append(float(lr_now))
-    return {"lr": np.array(lr), "rates": np.array(rates)}
+            twin.step(*[metric] * ("metrics" in inspect.signature(twin.step).parameters))
+            groups.append(dict(sgd.param_groups[0]))
+        record["rates"].append([float(group["lr"]) for group in groups])
+        record["momenta"].append([float(group["momentum"]) for group in groups])
+    return record | {key: np.array(record[key]) for key in ("rates", "momenta")}
+
+
+def _schedule(name: str, sgd: torch.optim.SGD, case):
+    """A schedule; where the case lists what makes schedules of an optimizer, their twins."""
+    parts = {key: value for key, value in case.items() if isinstance(value, list) and isinstance(value[0], partial)}
+    twins = {key: [_schedule(part.func.__name__, sgd, part.keywords) for part in value] for key, value in parts.items()}
+    return getattr(torch.optim.lr_scheduler, name)(sgd, **case | twins)
 
 
 def _steps(model, loss, sgd, x, y, *, epochs: int, batch_size: int) -> list[float]:
-    """Train on batches in the order of the rows; the loss of each epoch, a mean over its rows."""
+    """Train on batches in the order of the rows; the loss of each epoch, a mean over its rows, or a sum."""
     x, y, losses = _tensor(x), _tensor(y), []
     for _ in range(epochs):
-        total = 0.0
+        total, counted = 0.0, 0.0
         for rows in torch.arange(len(x)).split(batch_size):
             value = loss(model(x[rows]), y[rows])
-            total += value.item() * len(rows)
+            share = share_of(loss, y[rows].numpy())
+            total += value.item() * share if share else 0.0
+            counted += share
             sgd.zero_grad()
             value.backward()
             sgd.step()
-        losses.append(total / len(x))
+        losses.append(total if loss.reduction == "sum" else total / counted)
     return losses
 
 
@@ -204,10 +308,12 @@ def training(start: np.ndarray, x: np.ndarray, y: np.ndarray, trials, *, widths,
     for (act, act_case), (loss, loss_case), (opt, opt_case) in trials:
         nn = torch.nn
         model = nn.Sequential(nn.Linear(wide, middle), _module(act, act_case, middle), nn.Linear(middle, narrow)).double()
+        if registry.criteria()[loss].outputs in ("probabilities", "positive"):
+            model.append(nn.Sigmoid())
         _load(model, start)
         steps = _optimizer(opt)(model.parameters(), **opt_case)
         record["losses"].append(
-            _steps(model, getattr(nn, loss)(**loss_case), steps, x, y, epochs=epochs, batch_size=batch_size)
+            _steps(model, loss_of(loss, loss_case, narrow, torch.double), steps, x, y, epochs=epochs, batch_size=batch_size)
         )
         record["trained"].append(_vector(model.parameters()))
     return record | {"trained": np.stack(record["trained"]), "losses": np.array(record["losses"])}
@@ -252,8 +358,9 @@ def network(layers, loss: str, x: np.ndarray, y: np.ndarray, *, lr: float, steps
     model = model.to(_tensor(x).dtype)
     record = {"x": x, "y": y, "lr": np.array(lr)}
     record |= {f"start.{name}": array.numpy().copy() for name, array in model.state_dict().items()}
-    criterion, sgd = getattr(torch.nn, loss)(), torch.optim.SGD(model.parameters(), lr=lr)
     given = _tensor(x).requires_grad_()
+    criterion = loss_of(loss, {}, model(given).shape[1], given.dtype)
+    sgd = torch.optim.SGD(model.parameters(), lr=lr)
     out = model(given)
     criterion(out, _tensor(y)).backward()
     record |= {"out": out.detach().numpy(), "dx": given.grad.numpy()}

@@ -11,6 +11,7 @@ import fastmlp as fm
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.linear import Linear
 from fastmlp.kernels.compiler.cache import cache_folder
+from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.compiler.numba_private import AVAILABLE
 from fastmlp.kernels.op import FORWARD, HEADER, ROWS, Memory, Op
 from fastmlp.program import Program
@@ -153,3 +154,20 @@ print(fm.Sequential(Own())(np.ones((1, 1))).item())
 def test_a_formula_that_has_changed_is_not_taken_from_the_cache():
     """Of one name, in two programs, or in one whose author has edited it between two runs."""
     assert [float(run_python(OWN.format(factor=factor))) for factor in (3, 5, 3)] == [3, 5, 3]
+
+
+@jit_only
+def test_blocks_of_the_same_formulas_share_their_machine_code(dtype):
+    def made(formula, fixed):
+        run = lines_pass(formula, inputs=1)
+
+        @block(f"of-a-test-{fixed}", run)
+        def apply(task, op, job, row, rows, at):
+            run(rows * fixed, job.work, at, job.work, at, job.work, at)
+
+        return apply.address(dtype)
+
+    first = made(lambda x: x * x + 3, 16)
+    assert made(lambda x: x * x + 3, 16) == first
+    assert made(lambda x: x * x + 4, 16) != first, "another formula"
+    assert made(lambda x: x * x + 3, 32) != first, "another constant of the block"

@@ -21,6 +21,7 @@ BOUNDS = {
     "log1p": (1.4, 1.4),
     "tanh": (1.9, 2.0),
     "sigmoid": (1.7, 1.8),
+    "softplus": (1.9, 2.0),
     "erf": (1.2, 1.2),
     "sqrt": (0.5, 0.5),
     "normal_pdf": (2.2, 2.2),
@@ -55,6 +56,8 @@ def reference(name, x):
     x = mpmath.mpf(float(x))
     if name == "sigmoid":
         return 1 / (1 + mpmath.exp(-x))
+    if name == "softplus":
+        return max(x, 0) + mpmath.log1p(mpmath.exp(-abs(x)))
     if name == "normal_cdf":
         return mpmath.erfc(-x / mpmath.sqrt(2)) / 2 if abs(x) < 100 else mpmath.mpf(x > 0)
     if name == "normal_pdf":
@@ -127,6 +130,7 @@ SPECIAL = {
     "log1p": ([0, -0.0, -1, INF, -2, -INF, NAN], [0, -0.0, -INF, INF, NAN, NAN, NAN]),
     "tanh": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0, -0.0, 1, -1, NAN, 1, -1]),
     "sigmoid": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0.5, 0.5, 1, 0, NAN, 1, 0]),
+    "softplus": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [np.log(2), np.log(2), INF, 0, NAN, 1e4, 0]),
     "erf": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0, -0.0, 1, -1, NAN, 1, -1]),
     "sqrt": ([0, -0.0, INF, -INF, NAN, 4, -1], [0, -0.0, INF, NAN, NAN, 2, NAN]),
     "normal_cdf": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0.5, 0.5, 1, 0, NAN, 1, 0]),
@@ -179,7 +183,7 @@ def test_functions_of_a_number_do_not_depend_on_its_place(dtype, rng):
 
 @jit
 def all_functions(y, x):
-    """All of BOUNDS, in one function, which is compiled faster than ten."""
+    """All of BOUNDS, in one function, which is compiled faster than one for each."""
     for i in range(x.size):
         y[0, i] = elementary.exp(x[i])
     for i in range(x.size):
@@ -200,6 +204,8 @@ def all_functions(y, x):
         y[8, i] = elementary.normal_pdf(x[i])
     for i in range(x.size):
         y[9, i] = elementary.normal_cdf(x[i])
+    for i in range(x.size):
+        y[10, i] = elementary.softplus(x[i])
 
 
 def bits_of_all_functions():

@@ -65,13 +65,15 @@ def first_entries(handle, x, y, thread, found, at):
     found[5] = job.integers[at]
     found[6] = job.order[at]
     found[7] = job.labels[at]
-    found[8] = job.sums[at]
-    found[9] = job.control[at]
-    found[10] = job.x[at + 1]
-    found[11] = job.y[at + 1]
-    found[12] = job.thread
+    found[8] = job.weights[at]
+    found[9] = job.sums[at]
+    found[10] = job.totals[at]
+    found[11] = job.control[at]
+    found[12] = job.x[at + 1]
+    found[13] = job.y[at + 1]
+    found[14] = job.thread
     job.start, job.rows, job.step, job.epoch = 5, 6, 7, 8
-    found[13] = job.start + 10 * job.rows + 100 * job.step + 1000 * job.epoch
+    found[15] = job.start + 10 * job.rows + 100 * job.step + 1000 * job.epoch
     job.work[at] = 77
     job.sums[at] += 2
     job.labels[at] = 3
@@ -83,10 +85,10 @@ def test_arrays_are_those_of_python(dtype):
     assert set(names) == set(ADDRESSES)
     for number, name in enumerate(ADDRESSES):
         getattr(job, name)[0] = 100 + number
-    found = np.zeros(14)
+    found = np.zeros(16)
     first_entries(job.handle, job.x, job.y, np.int64(3), found, 0)
-    assert found.tolist() == [*range(100, 110), 1, 1, 3, 5 + 60 + 700 + 8000]
-    assert (job.work[0], job.sums[0], job.labels[0]) == (77, 110, 3)
+    assert found.tolist() == [*range(100, 112), 1, 1, 3, 5 + 60 + 700 + 8000]
+    assert (job.work[0], job.sums[0], job.labels[0]) == (77, 111, 3)
     assert job.thread == 0, "a thread's own numbers are its own"
 
 
@@ -94,7 +96,7 @@ def test_an_array_that_is_put_in_place_later_counts(dtype):
     job = example(dtype)
     other = np.full(9, 4, dtype)
     job.set(state=other)
-    found = np.zeros(14)
+    found = np.zeros(16)
     first_entries(job.handle, job.x, job.y, np.int64(0), found, 0)
     assert found[2] == 4
     assert job.table[ADDRESSES.index("state")] == other.ctypes.data

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from helpers import (
@@ -9,11 +12,18 @@ from helpers import (
     assert_same_bits,
     assert_within,
     central_differences,
+    eager_train,
     eps,
+    flat,
+    jit_only,
+    make_data,
     normal,
 )
 
 import fastmlp as fm
+from fastmlp import registry
+from fastmlp.kernels.compiler import jit
+from fastmlp.kernels.compiler.derivative import derivative
 from fastmlp.kernels.compiler.expression import maximum, minimum
 
 
@@ -186,3 +196,196 @@ def test_formula_of_a_subclass_has_neither_the_slope_nor_the_floor_of_its_base(d
             assert_same_bits(module(x)[:, 0], np.array(y, dtype))
             assert_same_bits(module.backward(np.ones_like(x))[:, 0], np.array(dx, dtype))
         del network, module
+
+
+def test_written_slopes_are_the_derived_ones(dtype, rng):
+    """To a few units in the last place of the slope, or of 1 (one that reads y knows no more than y does), or of x."""
+    x = np.concatenate([scale * normal(rng, (1000,), dtype) for scale in (1e-3, 1, 10)] + [[-1e30, -750, 750, 1e30]])
+    x, written = x.astype(dtype), 0
+    for kind in registry.activations().values():
+        for case in kind.cases:
+            module = kind(**case)
+            (value, slope, saves), numbers = module._formulas(), module._numbers()
+            if slope is None:
+                continue
+            written += 1
+            with np.errstate(all="ignore"):
+                expected = derivative(value)(x, *numbers)
+                given = slope(x if saves == "x" else value(x, *numbers), *numbers)
+            assert_within(given, expected, 4 * eps(dtype) * np.clip(np.abs(x), 1, 32))
+    assert written > 10
+
+
+def test_activations_of_infinite_numbers(dtype):
+    """The limits; NaN where the formula of PyTorch has one."""
+    inf, nan = np.inf, np.nan
+    limits = {
+        "ELU": ([-1, inf], [0, 1]),
+        "SELU": ([-1.7580993408473766, inf], [0, 1.0507009873554805]),
+        "CELU": ([-1, inf], [0, 1]),
+        "SiLU": ([nan, inf], [nan, nan]),
+        "Mish": ([nan, inf], [nan, 1]),
+        "Softplus": ([0, inf], [0, 1]),
+        "Softsign": ([nan, nan], [nan, nan]),
+        "Hardtanh": ([-1, 1], [0, 0]),
+        "ReLU6": ([0, 6], [0, 0]),
+        "Hardswish": ([0, inf], [0, 1]),
+        "Hardsigmoid": ([0, 1], [0, 0]),
+        "LogSigmoid": ([-inf, 0], [1, 0]),
+    }
+    for name, (y, dx) in limits.items():
+        module = getattr(fm, name)()
+        np.testing.assert_array_equal(module(np.array([[-inf, inf]], dtype)), np.array([y], dtype), name)
+        np.testing.assert_allclose(module.backward(np.ones((1, 2))), np.array([dx], dtype), eps(dtype), err_msg=name)
+        finite = module(np.array([[-1e30, 1e30]], dtype)), module.backward(np.ones((1, 2)))
+        assert np.isfinite(finite).all(), name
+
+
+def test_activations_reject_bad_options():
+    for make, message in (
+        (lambda: fm.ELU("1"), "alpha must be a number; got '1'"),
+        (lambda: fm.ELU(np.inf), "alpha must be finite"),
+        (lambda: fm.CELU(0), "alpha must not be 0"),
+        (lambda: fm.Softplus(0), "beta must not be 0"),
+        (lambda: fm.Softplus(threshold=np.nan), "threshold must be finite"),
+        (lambda: fm.Hardtanh(1, 1), "max_val must be above min_val; got min_val=1, max_val=1"),
+        (lambda: setattr(fm.Hardtanh(), "min_val", 2), "max_val must be above min_val; got min_val=2, max_val=1"),
+        (lambda: setattr(fm.CELU(), "alpha", 0), "alpha must not be 0"),
+        (lambda: fm.SELU(inplace=True), "SELU.* takes no|unexpected keyword"),
+        (lambda: fm.ELU(1.0, True), "takes from 1 to 2 positional arguments"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            make()
+
+
+def test_options_of_an_activation_may_be_assigned(dtype):
+    """Also where another slope is taken from then on: an ELU below 0."""
+    x = np.array([[-1, 2]], dtype)
+    module = fm.ELU()
+    for alpha in (1, -0.5, 2):
+        module.alpha = alpha
+        assert_within(module(x), [[alpha * np.expm1(-1), 2]], 4 * eps(dtype))
+        assert_within(module.backward(np.ones((1, 2))), [[alpha * np.exp(-1), 1]], 8 * eps(dtype))
+    assert repr(module) == "ELU(alpha=2)"
+    assert repr(fm.Softplus(2)) == "Softplus(beta=2, threshold=20)"
+    assert repr(fm.ReLU6()) == "ReLU6()"
+
+
+# Formulas that are handed over as plain functions.
+
+
+def bump(x, height):
+    return height * fm.math.exp(-x * x)
+
+
+def swish_of_mine(x):
+    return x * fm.math.sigmoid(x)
+
+
+def trained(activation, threads=None):
+    """The parameters after two epochs of `fit`, or by hand."""
+    X, y = make_data(67, 3, 4)
+    model = fm.Sequential(fm.Linear(3, 17, rng=0), activation, fm.Linear(17, 4, rng=1))
+    keywords = {"epochs": 2, "batch_size": 32, "rng": 3}
+    made = model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    if threads is None:
+        eager_train(*made, X, y, **keywords)
+    else:
+        fm.fit(*made, X, y, **keywords, threads=threads)
+    assert np.isfinite(flat(model)).all()
+    return flat(model)
+
+
+def test_formula_of_a_user_trains_as_a_built_in_does():
+    expected = trained(fm.SiLU(), threads=1)
+    for threads in (None, 1, 2):
+        assert_same_bits(trained(fm.Activation(swish_of_mine), threads), expected)
+    lines = fm.Activation(lambda x, a: fm.math.select(x > 0, x, a * x), constants={"a": 0.01})
+    assert_same_bits(trained(lines, threads=2), trained(fm.LeakyReLU(), threads=1))
+    assert_same_bits(trained(fm.Activation(fm.math.tanh, slope=lambda y: 1 - y * y), threads=2), trained(fm.Tanh(), threads=1))
+
+
+def test_formula_of_a_user_keeps_its_promises(dtype, rng):
+    x = normal(rng, (3, 5), dtype)
+    module = fm.Activation(bump, constants={"height": 2})
+    assert repr(module) == "Activation(bump, height=2)"
+    assert repr(fm.Activation(lambda x: x)) == "Activation(<lambda>)"
+    for height in (2, 0.5):
+        module.height = height
+        for same in (module, pickle.loads(pickle.dumps(module)), copy.deepcopy(module), copy.copy(module)):
+            assert repr(same) == f"Activation(bump, height={height:g})"
+            y = same(x)
+            assert_within(y, height * np.exp(-(x.astype(float) ** 2)), 8 * eps(dtype))
+            assert_within(same.backward(np.ones_like(x)), -2 * x * y, 16 * eps(dtype))
+    with pytest.raises(TypeError, match="height must be a number"):
+        module.height = "2"
+    for name in ("value", "slope", "saves", "constants"):
+        with pytest.raises(AttributeError, match=f"{name} of an Activation stays as it is: make another one"):
+            setattr(module, name, None)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(fm.Activation(lambda x: x))
+
+
+def test_slope_of_a_user_reads_what_its_argument_is_called(dtype):
+    x, ones = np.array([[-2, 0.5, 3]], dtype), np.ones((1, 3))
+    by_name = {"x": fm.Activation(abs, lambda x: 2 * x), "y": fm.Activation(abs, lambda y: 2 * y)}
+    by_name |= {saves: fm.Activation(abs, lambda v: 2 * v, saves=saves) for saves in "xy"}
+    for saves, module in by_name.items():
+        assert_same_bits(module(x), abs(x))
+        assert_same_bits(module.backward(ones), 2 * (x if saves == "x" else abs(x)))
+    with pytest.raises(TypeError, match=r"must be called x .* or y .*, or saves= says which; got v"):
+        fm.Activation(abs, lambda v: 2 * v)
+    with pytest.raises(ValueError, match="""saves must be "x" or "y"; got 'z'"""):
+        fm.Activation(abs, lambda v: 2 * v, saves="z")
+
+
+def test_activation_without_a_formula_is_refused():
+    for make in (fm.Activation, lambda: fm.Activation(None, abs), lambda: Ramp.__base__(constants={"a": 1})):
+        with pytest.raises(TypeError, match="Activation needs a formula: "):
+            make()
+    for make in (lambda: fm.Tanh(abs), lambda: fm.Tanh(value=abs)):
+        with pytest.raises(TypeError, match="takes no arguments"):
+            make()
+
+
+def test_subclass_may_have_a_constructor_that_calls_that_of_its_base(dtype):
+    class Power(fm.Activation):
+        def __init__(self, exponent):
+            super().__init__(lambda x: x**exponent)
+
+    class Scaled(fm.Activation):
+        constants = ("factor",)
+
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        @staticmethod
+        def value(x, factor):
+            return factor * x
+
+    x = np.array([[1, 2, -3]], dtype)
+    assert_same_bits(Power(3)(x), x**3)
+    assert_same_bits(Power(2)(x), x**2)
+    assert_same_bits(Scaled(4)(x), 4 * x)
+
+
+@jit_only
+def test_formula_of_a_user_compiles_its_own_block_and_nothing_else():
+    def quartic(x, a):
+        return a * x**4 - 0.12345 * x
+
+    trained(fm.Tanh(), threads=1)
+    done = len(jit.history)
+    for a in (0.1, -0.1):
+        trained(fm.Activation(quartic, constants={"a": a}), threads=1)
+    assert [entry.name for entry in jit.history[done:]] == ["elementwise-activation-quartic"]
+    trained(fm.Activation(lambda x, b: b * x**4 - 0.12345 * x, constants={"b": 1}), threads=1)  # the same formula once more
+    assert len(jit.history) == done + 1
+
+
+@jit_only
+def test_formula_of_a_user_is_the_machine_code_of_a_built_in(dtype):
+    mine, theirs = (module._ops(3)[0].block for module in (fm.Activation(swish_of_mine), fm.SiLU()))
+    assert mine is not theirs
+    assert mine.address(dtype) == theirs.address(dtype)

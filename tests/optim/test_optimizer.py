@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+
+import numba
 import numpy as np
 import pytest
 from helpers import assert_same_bits, assert_within, eager_train, eps, flat, make_data, make_net
@@ -405,6 +408,49 @@ def test_attributes_that_scalars_read_count_from_the_next_step():
     optimizer.step()
     optimizer.step()
     assert layer.weight.data.item() == -4.5
+
+
+def test_update_may_use_the_functions_of_fm_math_and_be_compiled_by_numba(dtype, rng):
+    def rms(p, g, square, lr):
+        square = 0.9 * square + 0.1 * g * g
+        return p - lr * fm.math.clip(g / (fm.math.sqrt(square) + 1e-8), -1, 1), square
+
+    def optimizer_of(formula):
+        class Mine(fm.Optimizer):
+            state = ("square",)
+
+            def __init__(self, params, lr):
+                super().__init__(params, lr=lr)
+
+            def scalars(self, group, t, lr):
+                return (lr,)
+
+            update = staticmethod(formula)
+
+        return Mine
+
+    X, y = make_data(20, 2, 3, dtype=dtype)
+    trained = []
+    for formula, threads in ((rms, 1), (rms, 2), (numba.njit(rms), 1)):
+        model = make_net([2, 5, 3], dtype=dtype)
+        fm.fit(
+            model, fm.CrossEntropyLoss(), optimizer_of(formula)(model.parameters(), lr=0.01), X, y, epochs=3, threads=threads
+        )
+        trained.append(flat(model))
+    assert_same_bits(trained[0], trained[1])
+    assert_same_bits(trained[0], trained[2])
+    for formula, message in (
+        (
+            lambda p, g, v, lr: (p - lr * g / math.sqrt(v), v),
+            r"^update cannot be compiled: `.*math.sqrt\(v\).*fm.math",
+        ),
+        (lambda p, g, v, lr: (p - lr * g / np.sqrt(v), v), r"^update cannot be compiled: `.*np.sqrt\(v\).*fm.math"),
+        (lambda p, g, v, lr: p, "gives a tuple of 2 numbers; got one number"),
+        (lambda p, g, v, lr: None, "gives a tuple of 2 numbers; got None: a return is missing"),
+    ):
+        model = make_net([2, 3], dtype=dtype)
+        with pytest.raises(TypeError, match=message):
+            optimizer_of(formula)(model.parameters(), lr=0.1).step()
 
 
 def test_state_of_parameters_that_are_added_later_is_saved(dtype):

@@ -244,12 +244,13 @@ class BatchNorm(VectorOp):
         super().__init__(width, weight, bias)
         self.running_mean, self.running_var, self.eps, self.momentum = running_mean, running_var, eps, momentum
         self.counter = counter  # None in evaluation mode
+        self.symmetric = counter is None
 
     def evaluated(self) -> list[Op]:
         if self.counter is None:
             return [self]
         past = copy(self)
-        past.counter = None
+        past.counter, past.symmetric = None, True
         return [past]
 
     def tasks(self, record: Any) -> set[int]:

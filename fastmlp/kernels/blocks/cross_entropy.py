@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
+from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, scale_of
 from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.elementary import exp, log
 from fastmlp.kernels.layout import LINE_BYTES
-from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
+from fastmlp.kernels.op import BACKWARD, FORWARD, Memory
 
 __all__ = ["CrossEntropy", "cross_entropy_backward", "cross_entropy_forward"]
 
@@ -75,7 +76,7 @@ def cross_entropy_backward(dlogits, labels, scale):
         dlogits[n, labels[n]] -= scale
 
 
-@block("cross_entropy", labels=np.int64)  # offset in the workspace of integers
+@block("cross_entropy", **LOSS_FIELDS, labels=np.int64)  # offset in the workspace of integers
 def _cross_entropy(task, op, job, row, rows, at):
     delta = matrix(job.work, op.dx + at * op.x_stride, rows, op.x_stride)
     labels = vector(job.integers, op.labels + at, rows)
@@ -88,20 +89,19 @@ def _cross_entropy(task, op, job, row, rows, at):
         columns = matrix(job.work, scratch_at, op.width_in + SPARE_ROWS, LOSS_ROWS)
         cross_entropy_forward(losses, delta, output, labels, columns, op.width_in)
     elif task == BACKWARD:
-        one = job.work.dtype.type(1)
-        cross_entropy_backward(delta, labels, one / job.work.dtype.type(job.rows))
+        cross_entropy_backward(delta, labels, scale_of(op, job))
 
 
-class CrossEntropy(Op):
-    """Of logits; leaves their softmax where the delta will be."""
+class CrossEntropy(Loss):
+    """Of logits and labels, all of which count alike; leaves their softmax where the delta will be."""
 
     block: Block = _cross_entropy
     name = "cross_entropy"
-    gives_losses = True
 
-    def __init__(self, width: int):
-        super().__init__(width, width)
+    def __init__(self, width: int, *, terms: int = 1):
+        super().__init__(width, terms=terms, weighted=False)
 
     def lay_out(self, record: Any, memory: Memory) -> None:
+        super().lay_out(record, memory)
         record.labels = memory.take_integers(memory.batch)
         memory.want_scratch((self.width_in + SPARE_ROWS) * LOSS_ROWS)

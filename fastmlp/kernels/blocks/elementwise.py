@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.compiler.derivative import derivative, scaled
-from fastmlp.kernels.compiler.expression import select
+from fastmlp.kernels.compiler.expression import plain, select
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, LINE_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD_FEATURE_MAJOR, Memory, Op
@@ -21,7 +21,8 @@ __all__ = ["Elementwise"]
 @cache
 def elementwise_block(name: str, value: Callable, slope: Callable | None, constants: int) -> Block:
     """The block of ``value(x, *constants)``; `slope` reads x or y, and is derived, by x, where it is None."""
-    slope = slope or derivative(value)
+    value = plain(value)
+    slope = plain(slope or derivative(value))
 
     def gradient(dy: Any, saved: Any, *constants: Any) -> Any:
         # Where there is no delta there is none to pass on, be the slope infinite: in the padding, say.
@@ -50,6 +51,7 @@ class Elementwise(Op):
     """``y = value(x, *constants)`` for each number; beyond the width, too, where nobody reads it."""
 
     in_place = True
+    symmetric = True
 
     def __init__(
         self,

@@ -248,6 +248,11 @@ class Linear(Op):
             {BACKWARD, PREPARE} if wants_dx else {BACKWARD} if self.fused_relu else set()
         )
 
+    def tangent(self, record: Any) -> list[tuple[dict[str, int], int]]:
+        product = {"x": record.dx, "y": record.dy, "has_bias": 0, "units": 0, "fused_relu": 0}
+        relu = {"dx": -1}  # the way back of the ReLU alone
+        return [(product, FORWARD), *([(relu, BACKWARD)] if self.fused_relu else [])]
+
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.weight, record.bias, record.has_bias = self.weight, max(self.bias, 0), self.bias >= 0
         record.fused_relu = self.fused_relu

@@ -23,35 +23,42 @@ KEPT = 4
 
 
 def shifted(x, shift):
+    """What the mean is a mean of."""
     return x - shift
 
 
 def square(x, mean):
+    """What the variance is a mean of."""
     return (x - mean) * (x - mean)
 
 
 def normal(x, mean, factor):
+    """The normal form."""
     return (x - mean) * factor
 
 
 def value(x, weight, bias, mean, factor):
+    """The output."""
     return muladd(normal(x, mean, factor), weight, bias)
 
 
 def products(dy, weight, x, mean, factor):
+    """What the means of the way back are means of."""
     return dy * weight, dy * weight * normal(x, mean, factor)
 
 
 def gradient(dy, weight, x, mean, factor, mean_dy, mean_product):
+    """The gradient by x."""
     return factor * (dy * weight - mean_dy - normal(x, mean, factor) * mean_product)
 
 
 def summed(dy, x, dweight, dbias, mean, factor):
+    """The gradients by weight and bias, with one more row."""
     return muladd(dy, normal(x, mean, factor), dweight), dbias + dy
 
 
 _sum_shifted, _sum_squares = row_pass(shifted, inputs=1, constants=1), row_pass(square, inputs=1, constants=1)
-_value = lines_pass(value, inputs=3, constants=2)
+_normalize = lines_pass(value, inputs=3, constants=2)
 _sum_products = row_pass(products, inputs=3, constants=2, totals=2)
 _gradient = row_pass(gradient, inputs=3, outputs=1, constants=KEPT, totals=0)
 _add = lines_pass(summed, inputs=4, outputs=2, constants=2)
@@ -84,7 +91,7 @@ def norm_forward(op, job, rows, at):
         factor = kept + n * KEPT + FACTOR
         w[factor] = one / sqrt(w[factor] / size + eps)
     for n in range(rows):
-        _value(op.y_stride, w, x + n * op.x_stride, weight, 0, bias, 0, w, y + n * op.y_stride, w, kept + n * KEPT)
+        _normalize(op.y_stride, w, x + n * op.x_stride, weight, 0, bias, 0, w, y + n * op.y_stride, w, kept + n * KEPT)
 
 
 @inner

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.compiler.expression import select
+from fastmlp.kernels.compiler.expression import plain, select
 from fastmlp.kernels.compiler.lines import update_pass
+from fastmlp.kernels.compiler.trial import try_out
 from fastmlp.kernels.op import STEP, UPDATE, Memory, Op
 
 __all__ = ["Frozen", "Update"]
@@ -24,7 +25,9 @@ def update_block(name: str, update: Callable, states: int, scalars: int) -> Bloc
     span that the op has, whose gradient lies in `grads` as the parameters do. The arrays of state lie one behind the other, as
     long as the parameters.
     """
-    apply = update_pass(_kept_finite(update, states, scalars), states, scalars)
+    if not getattr(update, "__module__", "").startswith("fastmlp."):  # a user's
+        try_out("update", update, 2 + states + scalars, 1 + states)
+    apply = update_pass(_kept_finite(plain(update), states, scalars), states, scalars)
 
     @block(name, apply, first=np.int64, scalars=np.int64)  # of its span; of its scalars in the row of a step
     def optimizer(task, op, job, row, rows, at):

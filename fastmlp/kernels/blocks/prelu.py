@@ -20,25 +20,29 @@ __all__ = ["PReLU"]
 
 
 def value(x, weight):
+    """The output."""
     return select(x > 0, x, weight * x)
 
 
 def gradient(dy, x, weight):
+    """The gradient by x."""
     return select(x > 0, dy, weight * dy)
 
 
 def summed(dy, x, dweight):
+    """The gradient by the weight, with one more row."""
     return select(x > 0, dweight, muladd(dy, x, dweight))
 
 
 def same(x):
+    """The number itself."""
     return x
 
 
 # Each with a slope for each feature, an input, and with one for all, a constant.
-_value, _value_of_one = lines_pass(value, inputs=2), lines_pass(value, inputs=1, constants=1)
-_gradient, _gradient_of_one = lines_pass(gradient, inputs=3), lines_pass(gradient, inputs=2, constants=1)
-_add, _sum = lines_pass(summed, inputs=3), row_pass(same, inputs=1)
+_rectify, _rectify_by_one = lines_pass(value, inputs=2), lines_pass(value, inputs=1, constants=1)
+_gradient, _gradient_by_one = lines_pass(gradient, inputs=3), lines_pass(gradient, inputs=2, constants=1)
+_add, _sum_features = lines_pass(summed, inputs=3), row_pass(same, inputs=1)
 
 
 @inner
@@ -46,10 +50,10 @@ def prelu_forward(op, job, rows, at):
     """``y = x where x > 0, else weight * x``."""
     x, y, w = op.x + at * op.x_stride, op.y + at * op.y_stride, job.work
     if op.shared:
-        _value_of_one(rows * op.y_stride, w, x, w, y, job.params, op.weight)
+        _rectify_by_one(rows * op.y_stride, w, x, w, y, job.params, op.weight)
     else:
         for n in range(rows):
-            _value(op.y_stride, w, x + n * op.x_stride, job.params, op.weight, w, y + n * op.y_stride, w, 0)
+            _rectify(op.y_stride, w, x + n * op.x_stride, job.params, op.weight, w, y + n * op.y_stride, w, 0)
 
 
 @inner
@@ -70,7 +74,7 @@ def prelu_backward_input(op, job, rows, at):
     """``dx = dy where x > 0, else weight * dy``."""
     x, dx, dy, w = op.x + at * op.x_stride, op.dx + at * op.x_stride, op.dy + at * op.y_stride, job.work
     if op.shared:
-        _gradient_of_one(rows * op.y_stride, w, dy, w, x, w, dx, job.params, op.weight)
+        _gradient_by_one(rows * op.y_stride, w, dy, w, x, w, dx, job.params, op.weight)
     else:
         for n in range(rows):
             shift = n * op.y_stride
@@ -88,7 +92,7 @@ def prelu_backward_params(task, op, job, first, size):
     for n in range(job.rows):
         _add(size, w, op.dy + n * op.y_stride + first, w, op.x + n * op.x_stride + first, w, dweight, w, dweight, w, 0)
     if op.shared:
-        _sum(op.width_in, w, dweight, w, dweight, w, dweight)
+        _sum_features(op.width_in, w, dweight, w, dweight, w, dweight)
         hand_over(task, job, op.optimizer, op.weight, 0, op.slopes, 1, dweight)
     else:
         hand_over(task, job, op.optimizer, op.weight, first, size, op.width_in, dweight)
@@ -113,6 +117,7 @@ class PReLU(VectorOp):
 
     block: Block = _prelu
     name = "prelu"
+    symmetric = True
 
     def __init__(self, width: int, weight: int, shared: bool):
         super().__init__(width, weight)

@@ -15,7 +15,7 @@ __all__ = ["Scale"]
 
 
 def product(x, weight):
-    """What the pass computes."""
+    """Output and gradient by x."""
     return x * weight
 
 
@@ -75,3 +75,4 @@ class Scale(VectorOp):
 
     block: Block = _scale
     name = "scale"
+    symmetric = True

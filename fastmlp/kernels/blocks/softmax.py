@@ -20,39 +20,47 @@ KEPT = 2
 
 
 def same(x):
+    """The number itself."""
     return x
 
 
 def raised(x, largest):
+    """What the sum is a sum of."""
     return exp(x - largest)
 
 
 def raised_and_kept(x, largest):
+    """The same, kept."""
     y = raised(x, largest)
     return y, y
 
 
 def scaled(y, _, factor):
+    """Softmax."""
     return y * factor
 
 
 def softmax_gradient(dy, y, total):
+    """The gradient of softmax."""
     return y * (dy - total)
 
 
 def product(dy, y):
+    """What the sum of the way back is a sum of."""
     return dy * y
 
 
 def shifted(x, largest, logarithm):
+    """The logarithm of softmax."""
     return x - largest - logarithm
 
 
 def log_softmax_gradient(dy, y, total):
+    """The gradient of the logarithm."""
     return dy - exp(y) * total
 
 
-_largest, _sum = row_pass(same, inputs=1, total=LARGEST), row_pass(same, inputs=1)
+_largest, _sum_numbers = row_pass(same, inputs=1, total=LARGEST), row_pass(same, inputs=1)
 _raise, _scale = row_pass(raised_and_kept, inputs=1, outputs=1, constants=1), lines_pass(scaled, inputs=1, constants=KEPT)
 _sum_raised, _shift = row_pass(raised, inputs=1, constants=1), lines_pass(shifted, inputs=1, constants=KEPT)
 _sum_products = row_pass(product, inputs=2)
@@ -90,7 +98,7 @@ def softmax_backward(op, job, rows, at):
     y, dx, dy, kept = op.y + at * op.y_stride, op.dx + at * op.x_stride, op.dy + at * op.y_stride, op.kept + at * KEPT
     if op.logarithm:
         for n in range(rows):
-            _sum(width, w, dy + n * stride, w, 0, w, kept + n * KEPT)
+            _sum_numbers(width, w, dy + n * stride, w, 0, w, kept + n * KEPT)
         for n in range(rows):
             place = kept + n * KEPT
             _log_softmax_gradient(width, w, dy + n * stride, w, y + n * stride, w, dx + n * stride, w, place, w, place)
@@ -120,6 +128,7 @@ class Softmax(Op):
     def __init__(self, width: int, logarithm: bool):
         super().__init__(width, width)
         self.logarithm, self.name = logarithm, "log_softmax" if logarithm else "softmax"
+        self.symmetric = not logarithm
 
     def costs(self, lanes: int) -> None:
         """Not with the rows along the vectors: the sums over a row would have another order."""

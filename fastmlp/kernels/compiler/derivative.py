@@ -173,6 +173,8 @@ class Dual(Number):
 
     def copysign(self, x, y):
         (x, dx), y = _parts(x), _value(y)
+        if is_literal(dx) and dx == 0:
+            return Dual(copysign(x, y))
         one = x * 0 + 1 if is_literal(x) else x.dtype.type(1)
         return Dual(copysign(x, y), _product(copysign(one, x) * copysign(one, y), dx))
 

@@ -34,6 +34,7 @@ __all__ = [
     "maximum",
     "minimum",
     "muladd",
+    "plain",
     "select",
     "sqrt",
 ]
@@ -156,3 +157,8 @@ def expression(function: Callable | None = None, *, slope: Callable | None = Non
 def sqrt(x):
     """The square root."""
     return x.sqrt() if isinstance(x, Number) else np.sqrt(x)
+
+
+def plain(function: Callable) -> Callable:
+    """The Python function of one that Numba has compiled; any other as it is."""
+    return getattr(function, "py_func", function)

@@ -22,7 +22,16 @@ from fastmlp.kernels.compiler.intrinsics import splat
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
-__all__ = ["LINE_BYTES", "as_tuple", "check_count", "instead_of", "lines_pass", "repeated_constants", "update_pass"]
+__all__ = [
+    "LINE_BYTES",
+    "as_tuple",
+    "check_count",
+    "columns_pass",
+    "instead_of",
+    "lines_pass",
+    "repeated_constants",
+    "update_pass",
+]
 
 LINE_BYTES = 64
 INDEX, POINTER = ir.IntType(64), ir.PointerType()
@@ -81,6 +90,30 @@ def update_pass(formula: Callable, states: int, constants: int) -> Callable:
         return [start(p, at_p), start(g, at_g), *state, start(p, at_p), *state, start(c, at_c)]
 
     return _pass(formula, 2 + states, 1 + states, constants, names, places, starts)
+
+
+def columns_pass(formula: Callable, inputs: int, columns: int, constants: int) -> Callable:
+    """A function for kernels: ``run(size, in0, at0, ..., k, at_k, stride, out, at, c, at_c)``, with numbers for each column.
+
+    ``formula(*inputs, *columns, *constants)`` gives the output. The columns' numbers are parts of `k`, `stride` entries from
+    one to the next. Else as :func:`lines_pass`.
+    """
+    names = ["size", *chain.from_iterable((f"in{i}", f"at_in{i}") for i in range(inputs))]
+    names += ["k", "at_k", "stride", "out", "at_out", "c", "at_c"]
+
+    def places(arguments):
+        *given, k, at_k, stride, out, at_out, c, at_c = arguments
+        pairs = list(zip(given[::2], given[1::2]))
+        return [*pairs, *((k, at_k + i * stride) for i in range(columns)), (out, at_out), (c, at_c)]
+
+    def starts(builder, arrays, arguments, start):
+        *given, k, out, c = arrays
+        *places_of, _, at_k, stride, _, at_out, _, at_c = arguments
+        pairs = [start(array, at) for array, at in zip(given, places_of[1::2])]
+        numbers = [start(k, builder.add(at_k, builder.mul(stride, INDEX(i)))) for i in range(columns)]
+        return [*pairs, *numbers, start(out, at_out), start(c, at_c)]
+
+    return _pass(formula, inputs + columns, 1, constants, names, places, starts)
 
 
 def _pass(

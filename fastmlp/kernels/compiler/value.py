@@ -52,7 +52,7 @@ class Number:
     def _not_a_number_yet(self, *_):
         raise TypeError(
             "float(x), int(x), round(x) and functions of the math module need a number now, which the kernel will have "
-            "later; use the functions of fastmlp.kernels.elementary"
+            "later; use the functions of fm.math"
         )
 
     __float__ = __int__ = __index__ = __complex__ = __round__ = __trunc__ = __floor__ = __ceil__ = _not_a_number_yet
@@ -61,16 +61,13 @@ class Number:
         raise TypeError("a formula computes with one number at a time; it cannot be iterated, summed or unpacked")
 
     def __getattr__(self, name):
-        raise _NoSuchNameError(
-            f"a number of a formula has no {name!r}; use operators and functions of fastmlp.kernels.elementary"
-        )
+        raise _NoSuchNameError(f"a number of a formula has no {name!r}; use operators and the functions of fm.math")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         """``np.float32(2) * x`` arrives here, and so does ``np.exp(x)``."""
         if ufunc.__name__ not in UFUNCS or method != "__call__" or options:
             raise TypeError(
-                f"np.{ufunc.__name__} computes with arrays, not with the numbers of a formula; "
-                f"use the functions of fastmlp.kernels.elementary"
+                f"np.{ufunc.__name__} computes with arrays, not with the numbers of a formula; use the functions of fm.math"
             )
         first, *rest = inputs
         if not isinstance(first, Number):  # NumPy compares its scalars as arrays of no dimension
@@ -80,11 +77,11 @@ class Number:
     def __array_function__(self, function, *_):
         raise TypeError(
             f"np.{function.__name__} computes with arrays, not with the numbers of a formula; use select, minimum, maximum "
-            "and the functions of fastmlp.kernels.elementary"
+            "and the other functions of fm.math"
         )
 
     def __array__(self, *_, **__):
-        raise TypeError("a number of a formula cannot become an array; use the functions of fastmlp.kernels.elementary")
+        raise TypeError("a number of a formula cannot become an array; use the functions of fm.math")
 
     def __pow__(self, exponent):
         if not is_literal(exponent) or exponent != int(exponent) or abs(exponent) > LARGEST_POWER:
