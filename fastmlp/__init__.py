@@ -90,7 +90,7 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.training import History, NonFiniteLossError, fit
+from fastmlp.training import History, NonFiniteLossError, fit, fit_lbfgs, objective
 
 __all__ = [
     "CELU",
@@ -178,8 +178,10 @@ __all__ = [
     "__version__",
     "datasets",
     "fit",
+    "fit_lbfgs",
     "gradcheck",
     "init",
     "jacobian",
     "math",
+    "objective",
 ]
