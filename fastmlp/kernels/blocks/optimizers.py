@@ -1,4 +1,7 @@
-"""Parameter updates over flat memory, for whatever formula. Padding is zero in parameters, gradients and state; it stays so."""
+"""Parameter updates over flat memory, for whatever formula.
+
+Padding is zero in parameters and gradients and stays so; in state it is what the formula makes of zeros, Adamax's eps for instance.
+"""
 
 from __future__ import annotations
 
