@@ -1,6 +1,7 @@
 """Parameter updates over flat memory, for whatever formula.
 
-Padding is zero in parameters and gradients and stays so; in state it is what the formula makes of zeros, Adamax's eps for instance.
+Padding is zero in parameters and gradients and stays so; in state it is what the formula makes of zeros: with Adamax, its
+eps.
 """
 
 from __future__ import annotations
