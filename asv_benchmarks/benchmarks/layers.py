@@ -41,7 +41,7 @@ def both_ways(entry: str, dtype: str, *tasks: str):
 def update(entry: str, dtype: str):
     """A function that forms the gradients and takes steps of plain SGD as often as it is told."""
     engine, (model, x, dy) = engine_of(), arrays(entry, dtype)
-    if not model.storage.data.size:
+    if not list(model.parameters()):
         raise NotImplementedError(f"{entry} has no parameters")
     optimizer = fm.SGD(model.parameters(), lr=1e-9)
     layers, loss = model[0]._ops(WIDTH), fm.MSELoss()._op(WIDTH)
