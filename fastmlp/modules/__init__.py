@@ -6,6 +6,7 @@ from fastmlp.modules.batch_norm import BatchNorm1d
 from fastmlp.modules.celu import CELU
 from fastmlp.modules.dropout import Dropout
 from fastmlp.modules.elu import ELU
+from fastmlp.modules.embedding import Embedding
 from fastmlp.modules.flatten import Flatten
 from fastmlp.modules.gelu import GELU
 from fastmlp.modules.hardsigmoid import Hardsigmoid
@@ -43,6 +44,7 @@ __all__ = [
     "AlphaDropout",
     "BatchNorm1d",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Hardsigmoid",
     "Hardswish",

@@ -202,6 +202,9 @@ def _check_data(model, criterion, X, y, sample_weight, where, finite):
     """X, y and the weights of the rows as the kernels take them."""
     x_name, y_name, w_name = f"{where}X", f"{where}y", f"{where}sample_weight"
     x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite, module=model)
+    check_input = model._route_as_whole().check_input
+    if check_input is not None:
+        check_input(x, x_name)
     width = model._width_out(x.shape[1])
     if criterion.runs_in_engine() and width is not None:
         y = criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
