@@ -93,7 +93,7 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.training import History, NonFiniteLossError, fit
+from fastmlp.training import History, NonFiniteLossError, fit, fit_lbfgs, objective
 
 __all__ = [
     "CELU",
@@ -184,8 +184,10 @@ __all__ = [
     "clip_grad_value_",
     "datasets",
     "fit",
+    "fit_lbfgs",
     "gradcheck",
     "init",
     "jacobian",
     "math",
+    "objective",
 ]

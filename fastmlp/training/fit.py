@@ -135,18 +135,7 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    for value, kind, name in (
-        (model, Sequential, "model"),
-        (criterion, Criterion, "criterion"),
-        (optimizer, Optimizer, "optimizer"),
-    ):
-        if not isinstance(value, kind):
-            came = checks.full_name(value)
-            if isinstance(value, type):
-                came = f"the class {value.__name__}: make one, {value.__name__}()"
-            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
-            article = "an" if kind is Optimizer else "a"
-            raise TypeError(f"{name} must be {article} {kind.__name__} of fastmlp; got {came}{hint}")
+    _check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer"))
     epochs = checks.as_size(epochs, "epochs")
     threads = threads if threads is None else checks.as_size(threads, "threads")
     batch_size = checks.as_size(batch_size, "batch_size")
@@ -205,6 +194,18 @@ def _first_wrong(model: Sequential) -> str:
     """The name of the first parameter that is not finite."""
     wrong = (name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all())
     return next(wrong, "the padding of the parameters")
+
+
+def _check_kinds(*things: tuple[Any, type, str]) -> None:
+    """Refuse what is not of its kind; each thing comes with the kind and a name."""
+    for value, kind, name in things:
+        if not isinstance(value, kind):
+            came = checks.full_name(value)
+            if isinstance(value, type):
+                came = f"the class {value.__name__}: make one, {value.__name__}()"
+            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
+            article = "an" if kind is Optimizer else "a"
+            raise TypeError(f"{name} must be {article} {kind.__name__} of fastmlp; got {came}{hint}")
 
 
 def _check_data(model, criterion, X, y, sample_weight, where, finite):

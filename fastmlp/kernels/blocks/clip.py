@@ -35,7 +35,7 @@ def norm_of(op, job):
     """The norm of all gradients, from the sums of their squares in all chunks."""
     total = 0.0
     for i in range(op.chunks):
-        total += job.work[op.sums + i]
+        total += np.float64(job.work[op.sums + i])
     return np.sqrt(total)
 
 
