@@ -93,7 +93,18 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.training import History, NonFiniteLossError, fit, fit_lbfgs, objective
+from fastmlp.saving import LoadError, load_arrays
+from fastmlp.training import (
+    Checkpoint,
+    History,
+    NonFiniteLossError,
+    fit,
+    fit_lbfgs,
+    load,
+    load_checkpoint,
+    objective,
+    save,
+)
 
 __all__ = [
     "CELU",
@@ -112,6 +123,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Buffer",
+    "Checkpoint",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -142,6 +154,7 @@ __all__ = [
     "Linear",
     "LinearLR",
     "Lion",
+    "LoadError",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -188,6 +201,10 @@ __all__ = [
     "gradcheck",
     "init",
     "jacobian",
+    "load",
+    "load_arrays",
+    "load_checkpoint",
     "math",
     "objective",
+    "save",
 ]
