@@ -331,12 +331,12 @@ def _check_free(modules: Iterable[Module], network: Module | None) -> None:
 def _chain(modules: Sequence[Module]) -> int | None:
     """Check that the widths chain, and return the width of the input where it is known."""
     first = width = None
-    giver, any_width = "", True  # what gave the width; whether none of the modules so far has one of its own
+    giver, any_width = 0, True  # the place of what gave the width; whether no module so far has one of its own
     for place, module in enumerate(modules):
         expected = module._width_in()
         if expected is not None and width is not None and expected != width:
             raise ValueError(
-                f"the widths don't chain: {giver} gives {width} features, "
+                f"the widths don't chain: {checks.describe(modules[giver])} at {giver} gives {width} features, "
                 f"{checks.describe(module)} at {place} expects {expected}"
             )
         if place == 0 or (first is None and any_width):
@@ -344,6 +344,6 @@ def _chain(modules: Sequence[Module]) -> int | None:
         any_width = any_width and module._width_out(1) == 1
         out = module._width_out(width if expected is None else expected)
         if expected is not None or out != width:
-            giver = f"{checks.describe(module)} at {place}"
+            giver = place
         width = out
     return first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastmlp.modules import Module, Sequential
 from fastmlp.optim import Optimizer
 from fastmlp.optim.schedules import LRScheduler
 from fastmlp.parameters import Parameter
-from fastmlp.saving.catalogue import KINDS
+from fastmlp.saving.catalogue import DEEPEST, KINDS
 from fastmlp.saving.errors import LoadError
 
 __all__ = ["Builder", "as_custom", "entry_of", "missing"]
@@ -26,9 +26,9 @@ def as_custom(custom: Any) -> dict[str, Callable[..., Any]]:
     """Classes and functions by name, from a dictionary or a list of them."""
     if custom is None:
         return {}
-    if callable(custom):
-        custom = [custom]
     if not isinstance(custom, Mapping):
+        if not isinstance(custom, Iterable) or isinstance(custom, (str, type)):
+            raise TypeError(f"custom must be a dictionary or a list of classes and functions; got {checks.shown(custom)}")
         named = [(getattr(thing, "__name__", None), thing) for thing in custom]
         for name, thing in named:
             if name is None or not callable(thing):
@@ -69,6 +69,7 @@ class Builder:
         self.tensors, self.custom = tensors, custom
         self.used: set[str] = set()
         self._optimizer: Optimizer | None = None
+        self._depth = 0
 
     # Values.
 
@@ -95,12 +96,17 @@ class Builder:
             raise LoadError("its description has a tuple that is none")
         return tuple(map(self.value, items))
 
-    def _dict(self, pairs: Any) -> dict:
-        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+    def _dict(self, items: Any) -> dict:
+        if not isinstance(items, dict):
             raise LoadError("its description has a dictionary that is none")
+        return {key: self.value(item) for key, item in items.items()}
+
+    def _pairs(self, pairs: Any) -> dict:
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            raise LoadError("its description has pairs that are none")
         result = {self.value(key): self.value(item) for key, item in pairs}
         if len(result) < len(pairs):
-            raise LoadError("its description has a dictionary with a key twice")
+            raise LoadError("its description has pairs of one key")
         return result
 
     def _array(self, name: Any) -> np.ndarray:
@@ -144,6 +150,15 @@ class Builder:
 
     def module(self, entry: Any) -> Module:
         """A module with its parts, whose numbers are anything yet."""
+        if self._depth > DEEPEST:
+            raise LoadError("its modules are nested too deeply")
+        self._depth += 1
+        try:
+            return self._module(entry)
+        finally:
+            self._depth -= 1
+
+    def _module(self, entry: Any) -> Module:
         if not isinstance(entry, dict) or "modules" not in entry:
             module = self._made(entry, Module)
             for name in entry.get("without", ()):
@@ -187,6 +202,6 @@ class Builder:
 
 
 #: The keys of objects that stand for a value; each has a method of Builder.
-TAGS = ("float", "tuple", "dict", "array", "dtype", "custom", "Module", "LRScheduler")
+TAGS = ("float", "tuple", "dict", "pairs", "array", "dtype", "custom", "Module", "LRScheduler")
 
 DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float16", "float32", "float64")

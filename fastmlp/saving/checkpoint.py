@@ -91,10 +91,10 @@ def read(path: str | os.PathLike[str], custom: Any = None, *, model_only: bool =
         wanted = {key: described.get(key) for key in ("model",) if model_only} or described
         lacking = missing(wanted, given)
         if lacking:
-            words = [word if word.isidentifier() else f"{word!r}: ..." for word in lacking]
-            pairs = ", ".join(f'"{word}": {word}' if word.isidentifier() else f'"{word}": ...' for word in lacking)
+            given_by = ", ".join(f'"{word}": {word if word.isidentifier() else "..."}' for word in lacking)
             raise LoadError(
-                f"it needs classes and functions that are not in it, {', '.join(words)}: give them by name, custom={{{pairs}}}"
+                f"it needs classes and functions that are not in it: {', '.join(lacking)}. "
+                f"Give them by name, custom={{{given_by}}}"
             )
         return _built(described, tensors, given, model_only)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from fastmlp.modules.module import _named
 from fastmlp.optim import Optimizer
 from fastmlp.optim.schedules import LRScheduler
 from fastmlp.parameters import Parameter
-from fastmlp.saving.catalogue import KINDS
+from fastmlp.saving.catalogue import DEEPEST, KINDS
 
 __all__ = ["Describer", "takes_row"]
 
@@ -44,15 +44,18 @@ class Describer:
             items = [self.value(item, f"{place}/{i}") for i, item in enumerate(value)]
             return items if isinstance(value, list) else {"tuple": items}
         if isinstance(value, Mapping):
-            pairs = [[self.value(key, place), self.value(item, f"{place}/{key}")] for key, item in value.items()]
-            return {"dict": pairs}
+            items = [self.value(item, f"{place}/{key}") for key, item in value.items()]
+            if all(isinstance(key, str) for key in value):
+                return {"dict": dict(zip(value, items))}
+            return {"pairs": [[self.value(key, place), item] for key, item in zip(value, items)]}
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
             return {"array": self._tensor(value, place)}
         if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
             return {"dtype": np.dtype(value).name}
-        for base, how in ((Module, self.module), (LRScheduler, self.schedule)):
-            if isinstance(value, base):
-                return {base.__name__: how(value, place)}
+        if isinstance(value, Module):
+            return {"Module": self.module(value, place)}
+        if isinstance(value, LRScheduler):
+            return {"LRScheduler": self.schedule(value, place)}
         if callable(value):
             return {"custom": self._name_of(value, place)}
         raise TypeError(f"{place} is {checks.shown(value)}, which a file cannot hold")
@@ -89,12 +92,14 @@ class Describer:
             raise TypeError(f"{type(thing).__name__}.get_config must return a dictionary of arguments by name")
         return {name: self.value(value, f"{place}/{name}") for name, value in config.items()}
 
-    def module(self, module: Module, place: str) -> dict[str, Any]:
+    def module(self, module: Module, place: str, depth: int = 0) -> dict[str, Any]:
         """A module and its parts."""
+        if depth > DEEPEST:
+            raise ValueError(f"a file has room for {DEEPEST} modules within each other, no more")
         entry = self._class_of(module, Module, place) | {"arguments": self._arguments_of(module, place)}
         if takes_row(module):
             row = module._modules  # type: ignore[attr-defined]
-            entry["modules"] = [[name, self.module(part, f"{place}/{name}")] for name, part in row.items()]
+            entry["modules"] = [[name, self.module(part, f"{place}/{name}", depth + 1)] for name, part in row.items()]
             _check_covered(module, place, row.values())
         elif "class" in entry:
             _check_covered(module, place, ())
@@ -125,11 +130,7 @@ def takes_row(module: Any) -> bool:
     """Whether the constructor of a network is given its modules."""
     if not isinstance(module, Sequential):
         return False
-    return any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in _signature_of(type(module)).parameters.values())
-
-
-def _signature_of(kind: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(kind)
+    return any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in inspect.signature(type(module)).parameters.values())
 
 
 def _check_covered(module: Module, place: str, parts: Any) -> None:

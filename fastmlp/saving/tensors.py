@@ -22,8 +22,18 @@ __all__ = ["CHECK_SUM", "METADATA", "TEXT", "check_sum", "load_arrays", "pieces_
 
 #: What the format calls dtypes.
 DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "|i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "|u1",
+    "BOOL": "|b1",
 }
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
@@ -120,9 +130,9 @@ def _as_stored(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _bytes_of(array: np.ndarray) -> np.ndarray:
+def _bytes_of(array: np.ndarray) -> memoryview:
     """The memory of an array."""
-    return array.reshape(-1).view(np.uint8)
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -192,7 +202,7 @@ class _Entry:
         """The numbers, which come next in the file."""
         as_bytes = self.dtype.kind == "b"
         array = np.empty(self.shape, np.uint8 if as_bytes else self.dtype)
-        if array.size and file.readinto(memoryview(_bytes_of(array))) != array.nbytes:  # type: ignore[attr-defined]
+        if array.size and file.readinto(_bytes_of(array)) != array.nbytes:  # type: ignore[attr-defined]
             raise LoadError("the file has become shorter while it was read")
         if as_bytes:
             if (array > 1).any():
