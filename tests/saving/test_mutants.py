@@ -1,4 +1,4 @@
-"""Files that are broken, or meant to break: each is loaded right or refused with one clear error, in bounded time and memory."""
+"""Files that are broken, or meant to break: each is loaded right or refused with one clear error, within bounds."""
 
 from __future__ import annotations
 
