@@ -49,7 +49,7 @@ def test_every_entry_tells_its_arguments():
 def test_every_class_of_the_package_is_one_that_files_know():
     known = {name for kinds in KINDS.values() for name in kinds}
     expected = registry.activations() | registry.layers() | registry.optimizers() | registry.schedules()
-    assert known == expected.keys() | {"Activation", "Embedding", "Sequential"}
+    assert known == expected.keys() | {"Activation", "Embedding", "Residual", "Sequential"}
 
 
 def test_options_that_were_assigned_later_are_those_of_now():

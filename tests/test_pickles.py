@@ -17,7 +17,7 @@ def trained():
     model, optimizer = make_net([3, 40, 2]), None
     optimizer = fm.Adam(model.parameters())
     schedule = fm.StepLR(optimizer, 2)
-    fm.fit(model, fm.CrossEntropyLoss(), optimizer, *make_data(20, 3, 2), epochs=3, schedule=schedule, progress=False)
+    fm.fit(model, fm.CrossEntropyLoss(), optimizer, *make_data(20, 3, 2), epochs=3, schedule=schedule, rng=0, progress=False)
     return model, optimizer, schedule
 
 
@@ -71,16 +71,8 @@ def test_other_libraries_pickle_too(library, tmp_path):
     else:
         again = pickle.loads(tool.dumps((model, optimizer, schedule)))
     for one in ((model, optimizer, schedule), again):
-        fm.fit(
-            one[0],
-            fm.CrossEntropyLoss(),
-            one[1],
-            *make_data(20, 3, 2),
-            epochs=5,
-            schedule=one[2],
-            progress=False,
-            initial_epoch=3,
-        )
+        options = {"epochs": 5, "initial_epoch": 3, "schedule": one[2], "rng": 0, "progress": False}
+        fm.fit(one[0], fm.CrossEntropyLoss(), one[1], *make_data(20, 3, 2), **options)
     assert_same_bits(again[0].storage.data, model.storage.data)
 
 

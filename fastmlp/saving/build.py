@@ -16,7 +16,7 @@ from fastmlp.parameters import Parameter
 from fastmlp.saving.catalogue import DEEPEST, KINDS
 from fastmlp.saving.errors import LoadError
 
-__all__ = ["Builder", "as_custom", "entry_of", "missing"]
+__all__ = ["Builder", "as_custom", "entry_of"]
 
 #: What a class of ours can be called, in a message.
 NOUNS = {Module: "module", Optimizer: "optimizer", LRScheduler: "schedule"}
@@ -38,21 +38,6 @@ def as_custom(custom: Any) -> dict[str, Callable[..., Any]]:
         if not isinstance(name, str) or not callable(thing):
             raise TypeError(f"custom must be a dictionary of classes and functions by name; got {checks.shown(thing)}")
     return dict(custom)
-
-
-def missing(described: Any, custom: Mapping[str, Any]) -> list[str]:
-    """The names of classes and functions that are asked for and not there, in order."""
-    found: dict[str, None] = {}
-    stack = [described]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            name = item.get("custom")
-            if isinstance(name, str) and name not in custom:
-                found[name] = None
-        if isinstance(item, (dict, list)):
-            stack += reversed(list(item.values() if isinstance(item, dict) else item))
-    return list(found)
 
 
 def entry_of(entry: Any, name: str, kind: type | tuple[type, ...]) -> Any:

@@ -16,13 +16,16 @@ from fastmlp.modules import Module
 from fastmlp.optim import Optimizer
 from fastmlp.optim.schedules import LRScheduler
 from fastmlp.parameters import at_most
-from fastmlp.saving.build import Builder, as_custom, entry_of, missing
+from fastmlp.saving.build import Builder, as_custom, entry_of
 from fastmlp.saving.describe import Describer, takes_row
 from fastmlp.saving.errors import LoadError
 from fastmlp.saving.tensors import CHECK_SUM, TEXT, check_sum, pieces_of, read_file, unique
 from fastmlp.saving.whole import write_whole
 
 __all__ = ["Parts", "read", "write"]
+
+#: Numbers, beside twice those of the file, that modules may be made with: some of their vectors may be taken away again.
+SLACK = 1000
 
 #: Raised where the description changes so that this version could not read it.
 VERSION = 1
@@ -58,6 +61,7 @@ def write(
     describer = Describer(tensors)
     described: dict[str, Any] = {"version": VERSION, "fastmlp": __version__, "model": describer.module(model, "model")}
     _check_rebuilt(model, described["model"], describer)
+    described |= {"needs of model": len(describer.named)}
     described |= {"evaluating": [name for name, part in model.named_modules() if not part.training]}
     described |= {"frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad]}
     described |= {"counts": {name: getattr(part, count) for name, part, count in model._named_counts() if part.draws}}
@@ -68,6 +72,7 @@ def write(
         state = describer.value(schedule.state_dict(), "schedule")
         described["schedule"] = describer.schedule(schedule, "schedule") | {"state": state}
     described["values"] = {name: describer.value(value, name) for name, value in values.items() if value is not None}
+    described |= {"needs": list(describer.named), "arrays": list(describer.arrays)}
     write_whole(path, pieces_of(tensors, json.dumps(described, separators=(",", ":"), allow_nan=False)))
 
 
@@ -88,8 +93,8 @@ def read(path: str | os.PathLike[str], custom: Any = None, *, model_only: bool =
             raise LoadError(
                 "damaged, or changed by another program: its check sum does not fit (fm.load_arrays reads the numbers alone)"
             )
-        wanted = {key: described.get(key) for key in ("model",) if model_only} or described
-        lacking = missing(wanted, given)
+        needed = entry_of(described, "needs", list)[: entry_of(described, "needs of model", int) if model_only else None]
+        lacking = [checks.shown(word, str) for word in needed if word not in given]
         if lacking:
             given_by = ", ".join(f'"{word}": {word if word.isidentifier() else "..."}' for word in lacking)
             raise LoadError(
@@ -131,10 +136,9 @@ def _description_in(metadata: Mapping[str, str]) -> dict[str, Any]:
 def _built(described: dict[str, Any], tensors: dict[str, np.ndarray], custom: Mapping[str, Any], model_only: bool) -> Parts:
     """The objects of a description."""
     builder = Builder(tensors, custom)
-    numbers = sum(array.size for array in tensors.values())
-    with at_most(numbers):
+    with at_most(SLACK + 2 * sum(array.size for array in tensors.values())):
         model = builder.module(described.get("model"))
-    others = _names_of_arrays(described)
+    others = set(entry_of(described, "arrays", list))
     _fill(model, {name: array for name, array in tensors.items() if name not in others}, described)
     optimizer = schedule = None
     values: dict[str, Any] = {}
@@ -160,21 +164,6 @@ def _schedule_of(entry: Any, builder: Builder, optimizer: Optimizer | None) -> L
         group.clear()
         group.update(before)
     return schedule
-
-
-def _names_of_arrays(described: Any) -> set[str]:
-    """The arrays that are values; the others are the model's."""
-    found: set[str] = set()
-    stack = [described]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            if len(item) == 1 and isinstance(item.get("array"), str):
-                found.add(item["array"])
-            stack += item.values()
-        elif isinstance(item, list):
-            stack += item
-    return found
 
 
 def _tensors_of(model: Module) -> dict[str, np.ndarray]:

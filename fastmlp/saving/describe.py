@@ -29,6 +29,7 @@ class Describer:
     def __init__(self, tensors: dict[str, np.ndarray]):
         self.tensors = tensors
         self.named: dict[str, Any] = {}  # functions and classes that the file asks for
+        self.arrays: list[str] = []  # the names of arrays that are values
 
     # Values.
 
@@ -64,6 +65,7 @@ class Describer:
         while place in self.tensors:
             place += "'"
         self.tensors[place] = array
+        self.arrays.append(place)
         return place
 
     def _name_of(self, thing: Any, place: str) -> str:
