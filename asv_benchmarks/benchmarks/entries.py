@@ -22,9 +22,9 @@ def activations() -> list[str]:
 
 
 def layers() -> list[str]:
-    """The modules that are no formula; the text 'width' stands for the width of the input."""
-    elementwise = set(activations())
-    return [entry for entry in _family("modules", "Module", "Activation", "Sequential") if entry not in elementwise]
+    """The modules that are neither formula nor container and take any numbers; 'width' stands for the width of the input."""
+    others = {*activations(), *_family("modules", "Sequential")}
+    return [entry for entry in _family("modules", "Module", "Activation", "Sequential", "Embedding") if entry not in others]
 
 
 def criteria() -> list[str]:

@@ -41,7 +41,7 @@ def both_ways(entry: str, dtype: str, *tasks: str):
 def update(entry: str, dtype: str):
     """A function that forms the gradients and takes steps of plain SGD as often as it is told."""
     engine, (model, x, dy) = engine_of(), arrays(entry, dtype)
-    if not model.storage.data.size:
+    if not list(model.parameters()):
         raise NotImplementedError(f"{entry} has no parameters")
     optimizer = fm.SGD(model.parameters(), lr=1e-9)
     layers, loss = model[0]._ops(WIDTH), fm.MSELoss()._op(WIDTH)
@@ -62,7 +62,15 @@ class Forward(Timed):
 
     params = (entries.layers(), DTYPES)
     param_names = ("layer", "dtype")
-    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "blocks.softmax")
+    covers = (
+        "blocks.linear",
+        "blocks.norms",
+        "blocks.prelu",
+        "blocks.scale",
+        "blocks.softmax",
+        "blocks.batch_norm",
+        "blocks.dropout",
+    )
 
     def setup(self, entry, dtype):
         pin(1)
@@ -77,7 +85,15 @@ class Backward(Timed):
 
     params = (entries.layers(), DTYPES)
     param_names = ("layer", "dtype")
-    covers = ("blocks.linear", "blocks.norms", "blocks.prelu", "blocks.scale", "blocks.softmax")
+    covers = (
+        "blocks.linear",
+        "blocks.norms",
+        "blocks.prelu",
+        "blocks.scale",
+        "blocks.softmax",
+        "blocks.batch_norm",
+        "blocks.dropout",
+    )
 
     def setup(self, entry, dtype):
         pin(1)
@@ -99,4 +115,40 @@ class Update(Timed):
         self.run = update(entry, dtype)
 
     def time_100_calls(self, entry, dtype):
+        self.run(100)
+
+
+@cache
+def alone(name: str, dtype: str):
+    """A function that looks up vectors of categories, or adds an input to what a module has made of it, as often as told."""
+    engine, x = engine_of(), np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(dtype)
+    if not hasattr(fm, name):
+        raise NotImplementedError(f"no {name} at this commit")
+    if name == "Embedding":
+        module = fm.Embedding({0: 100}, {0: WIDTH - 3}, in_features=4, rng=0)
+        x = np.ascontiguousarray(x[:, :4])
+        x[:, 0] = np.arange(ROWS) % 100
+    else:
+        module = fm.Residual(fm.Tanh())
+    model = fm.Sequential(module, dtype=dtype)
+    ops, y = module._ops(x.shape[1]), np.empty((ROWS, WIDTH), dtype)
+    job = engine.Program.both_ways(ops, np.dtype(dtype), batch=ROWS).job()
+    job.set(params=model.storage.data, grads=model.storage.grad)
+    engine.run(job.handle, 0, x, y, 0, 1)
+    only(job, len(ops), task("FORWARD"))
+    return times_of(job, x, y)
+
+
+class Others(Timed):
+    """100 times the vectors of 128 categories, or the sum of a residual connection, for 128 rows of 256."""
+
+    params = (["Embedding", "Residual"], DTYPES)
+    param_names = ("layer", "dtype")
+    covers = ("blocks.embedding", "blocks.residual")
+
+    def setup(self, name, dtype):
+        pin(1)
+        self.run = alone(name, dtype)
+
+    def time_100_calls(self, name, dtype):
         self.run(100)

@@ -73,7 +73,7 @@ class Weighted(Timed):
 
     params = (entries.criteria(), list(SHAPES), DTYPES)
     param_names = ("loss", "rows x outputs", "dtype")
-    covers = ("blocks.gaussian_nll", "blocks.multi_margin", "blocks.nll", "blocks.reduction", "blocks.soft_cross_entropy")
+    covers = ("blocks.gaussian_nll", "blocks.multi_margin", "blocks.nll", "blocks.soft_cross_entropy")
 
     def setup(self, entry, shape, dtype):
         pin(1)
