@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from helpers import assert_same_bits, eager_train, eps, flat, normal, small
-from test_promises import assert_same_training
+from test_promises import assert_same_training, cases
 
 import fastmlp as fm
 from fastmlp import registry
@@ -49,8 +49,8 @@ def both(make, X, y, threads=(1, 2, 3), epochs=2, **keywords):
         how = {"epochs": epochs, "batch_size": BATCH, "rng": 5, "schedule": schedule, "threads": count, "progress": False}
         history = fm.fit(model, criterion, optimizer, X, y, **how, **keywords)
         assert_same_training(by_hand, fitted)
-        for (name, one), (_, other) in zip(by_hand[0].state_dict().items(), model.state_dict().items()):
-            assert_same_bits(one, other), name
+        for one, other in zip(by_hand[0].state_dict().values(), model.state_dict().values()):
+            assert_same_bits(one, other)
         np.testing.assert_allclose(history.loss, losses, rtol=1e3 * eps(np.float64))
     return fitted
 
@@ -89,7 +89,7 @@ def frozen(names):
 def test_frozen_parameters_stay_whatever_trains_the_others(average, dtype):
     X, y = data(dtype)
     places = (["0."], ["1.weight", "3.0.bias", "5.weight"], ["1.", "2.", "3."], ["5."])
-    for number, (kind, case) in enumerate((kind, case) for kind in registry.optimizers().values() for case in kind.cases):
+    for number, (kind, case) in enumerate(cases(registry.optimizers)):
         names = places[number % len(places)]
         make = of(dtype, change=frozen(names), optimizer=kind, average=average, **case)
         start = make()[0].state_dict()
@@ -116,9 +116,8 @@ def test_schedules_of_momentum_go_by_the_groups(dtype):
         model[0].bias.requires_grad = False
         optimizer = fm.Adam([{"params": of_weights}, {"params": others, "betas": (0.8, 0.9)}], lr=0.01, amsgrad=True)
         optimizer.average(0.8)
-        schedule = fm.OneCycleLR(
-            optimizer, [0.02, 0.05], epochs=2, steps_per_epoch=-(-ROWS // BATCH), base_momentum=[0.5, 0.6], max_momentum=[0.8, 0.9]
-        )
+        momenta = {"base_momentum": [0.5, 0.6], "max_momentum": [0.8, 0.9]}
+        schedule = fm.OneCycleLR(optimizer, [0.02, 0.05], 2 * -(-ROWS // BATCH), **momenta)
         return model, fm.CrossEntropyLoss(), optimizer, schedule
 
     X, y = data(dtype)
@@ -196,7 +195,7 @@ def test_copies_go_on_as_the_original_does(dtype):
 
 def test_slices_train_and_count_for_the_network(dtype):
     """A slice has the network's own modules: their statistics, their numbers, their place in the row."""
-    X, y = data(dtype)
+    X, _ = data(dtype)
     model, twin = everything(dtype), everything(dtype)
     part, out = model[:3], twin[2](twin[1](twin[0](X)))
     assert_same_bits(part(X), out)
@@ -215,8 +214,7 @@ def test_slices_train_and_count_for_the_network(dtype):
 def test_threads_predict_alike(dtype):
     """Every case of every layer and activation, after training: a row's output is the same in any company."""
     X = normal(np.random.default_rng(3), (small(150, 9), 3), dtype)
-    families = [*registry.activations().values(), *registry.layers().values()]
-    for kind, case in [(kind, case) for kind in families for case in kind.cases]:
+    for kind, case in cases(registry.activations) + cases(registry.layers):
         inside = [registry.made(kind, case, 5)] if registry.made(kind, case, 5)._width_out(5) == 5 else []
         layers = [fm.Linear(3, 5), registry.made(kind, case, 5)]
         width = layers[-1]._width_out(5)
