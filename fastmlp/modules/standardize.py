@@ -33,7 +33,7 @@ class Standardize(Featurewise):
     Attributes
     ----------
     centre, factor : Buffer
-        ``(num_features,)``, with ``factor = 1 / spread``; zeros and ones before :meth:`fit`. A constant feature has the factor 1.
+        ``(num_features,)``, with ``factor = 1 / spread``; 0 and 1 before :meth:`fit`. A constant feature has the factor 1.
 
     Shape: ``(N, num_features)`` to ``(N, num_features)``.
 
