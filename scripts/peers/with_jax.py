@@ -3,8 +3,8 @@
 The updates are optax's, dropout and batch normalisation are written by hand, with running statistics as in PyTorch.
 
 Tried on the training: a loss by one-hot labels instead of ``take_along_axis`` makes no difference, neither does an unrolled
-scan; several epochs in one call are 8 to 12 % faster on the disc networks with batches of 10 and 100, and no faster elsewhere. For
-dropout, the generators "rbg" and "unsafe_rbg" make a step 1.25 times as long as the default one does.
+scan; several epochs in one call are 8 to 12 % faster on the disc networks with batches of 10 and 100, and no faster elsewhere.
+With dropout, the generators "rbg" and "unsafe_rbg" make a step 1.25 times as long as the default one does.
 """
 
 from __future__ import annotations
