@@ -32,6 +32,7 @@ from fastmlp.modules import (
     AlphaDropout,
     BatchNorm1d,
     Dropout,
+    Embedding,
     Flatten,
     Hardsigmoid,
     Hardswish,
@@ -56,6 +57,7 @@ from fastmlp.modules import (
     Softmax,
     Softplus,
     Softsign,
+    Standardize,
     Tanh,
 )
 from fastmlp.optim import (
@@ -71,6 +73,8 @@ from fastmlp.optim import (
     RAdam,
     RMSprop,
     Rprop,
+    clip_grad_norm_,
+    clip_grad_value_,
 )
 from fastmlp.optim.schedules import (
     ConstantLR,
@@ -90,7 +94,7 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.training import History, NonFiniteLossError, fit
+from fastmlp.training import History, NonFiniteLossError, fit, fit_lbfgs, objective
 
 __all__ = [
     "CELU",
@@ -117,6 +121,7 @@ __all__ = [
     "CyclicLR",
     "Dropout",
     "ElementwiseLoss",
+    "Embedding",
     "ExponentialLR",
     "Flatten",
     "GaussianNLLLoss",
@@ -173,13 +178,18 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "Standardize",
     "StepLR",
     "Tanh",
     "__version__",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "datasets",
     "fit",
+    "fit_lbfgs",
     "gradcheck",
     "init",
     "jacobian",
     "math",
+    "objective",
 ]

@@ -29,8 +29,8 @@ def activations() -> dict[str, type]:
 
 
 def layers() -> dict[str, type]:
-    """The modules that are neither a formula nor a container, by name; twins of ``torch.nn``."""
-    others = fastmlp.Activation, fastmlp.Sequential
+    """The modules that are neither a formula nor a container and take any numbers, by name; twins of ``torch.nn``."""
+    others = fastmlp.Activation, fastmlp.Sequential, fastmlp.Embedding
     return {name: entry for name, entry in _family(LAYERS).items() if not issubclass(entry, others)}
 
 

@@ -11,10 +11,11 @@ from fastmlp import registry
 from fastmlp.criterion import CrossEntropyLoss
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
+from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import first_beyond
 from fastmlp.kernels.shuffle import epoch_order
-from fastmlp.modules import Linear, Sequential
+from fastmlp.modules import Embedding, Identity, Linear, Residual, Sequential
 from fastmlp.optim import SGD
 from fastmlp.training import fit
 
@@ -40,7 +41,7 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
     """An op of each block: of all layers, activations, losses and optimizers, in all their forms."""
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
-    yield Jacobian(2)
+    yield from (Jacobian(2), Frozen(), *Residual(Identity())._ops(2), *Embedding(2, 2)._ops(1))
     for family in (registry.layers(), registry.activations()):
         for kind in family.values():
             for case in kind.cases:  # type: ignore[attr-defined]

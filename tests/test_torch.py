@@ -258,6 +258,18 @@ def test_schedules_of_groups_match_torch():
                     made.step(*[metric] * schedule.takes_metric)
 
 
+def test_embedding_matches_torch(rng):
+    """Vectors, and their gradients, where categories come several times."""
+    layer, twin = fm.Embedding(7, 5, dtype=np.float64), torch.nn.Embedding(7, 5, dtype=torch.double)
+    layer.load_state_dict(twin.state_dict())
+    codes, dy = rng.integers(7, size=20), normal(rng, (20, 5), np.float64)
+    out = twin(torch.from_numpy(codes))
+    out.backward(torch.from_numpy(dy))
+    np.testing.assert_array_equal(layer(codes[:, None].astype(float)), out.detach().numpy())
+    layer.backward(dy)
+    assert_within(layer.weight.grad, twin.weight.grad.numpy(), 20 * eps(np.float64) * np.abs(dy).max())
+
+
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 def test_linear_matches_torch(bias, rng):
     for _ in range(small(20, 5)):

@@ -1,10 +1,12 @@
-"""What a layer, an optimizer or a schedule adds to the steps of ``fit``: the same network with it and without."""
+"""What a layer, an optimizer, clipping or a schedule adds to the steps of ``fit``: the same network with it and without."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import fastmlp as fm
 
@@ -17,6 +19,8 @@ from .workloads import WORKLOADS, Workload
 LAYERS = ["nothing", "LayerNorm", "BatchNorm1d", "Dropout", "Residual"]
 
 OPTIMIZERS = ["SGD()", "SGD(momentum=0.9)", "Adam()", "AdamW()", "RMSprop()"]
+
+CLIPPING = ["clip_norm", "clip_value"]
 
 SCHEDULES = ["nothing", "CosineAnnealingLR", "OneCycleLR", "ReduceLROnPlateau"]
 
@@ -44,10 +48,13 @@ def built(workload: Workload, layer: str = "nothing") -> fm.Sequential:
     return model
 
 
-def trainer(name: str, model: fm.Sequential, optimizer: fm.Optimizer, schedule: str = "nothing") -> Callable[[], None]:
+def trainer(
+    name: str, model: fm.Sequential, optimizer: fm.Optimizer, schedule: str = "nothing", **more: float
+) -> Callable[[], None]:
     """A function that trains a workload for some epochs on one thread; compiled and run once."""
     workload, (x, y) = WORKLOADS[name], data(name)
-    options = {"epochs": workload.epochs, "batch_size": workload.batch, "shuffle": False, "threads": 1, "progress": False}
+    options: dict[str, Any] = {"epochs": workload.epochs, "batch_size": workload.batch, "shuffle": False, "threads": 1}
+    options |= {"progress": False} | more
 
     def train() -> None:
         named = {"CosineAnnealingLR": {"T_max": workload.epochs}, "OneCycleLR": {"max_lr": RATE, "total_steps": workload.steps}}
@@ -70,6 +77,15 @@ def with_optimizer(entry: str) -> Callable[[], None]:
     """Training of tabular with an optimizer."""
     model = built(WORKLOADS["tabular"])
     return trainer("tabular", model, entries.make(entry, model.parameters(), lr=RATE))
+
+
+@cache
+def with_clipping(option: str) -> Callable[[], None]:
+    """Training of tabular with gradients clipped."""
+    if option not in inspect.signature(fm.fit).parameters:
+        raise NotImplementedError(f"fit has no {option} at this commit")
+    model = built(WORKLOADS["tabular"])
+    return trainer("tabular", model, fm.SGD(model.parameters(), lr=RATE), **{option: 0.01})
 
 
 @cache
@@ -108,6 +124,21 @@ class Optimizers(Timed):
         self.train = with_optimizer(entry)
 
     def time_three_epochs_of_tabular(self, entry):
+        self.train()
+
+
+class Clipping(Timed):
+    """Three epochs of tabular on one thread, gradients clipped by their norm, or number by number."""
+
+    params = (CLIPPING,)
+    param_names = ("option",)
+    covers = ("blocks.clip",)
+
+    def setup(self, option):
+        pin(1)
+        self.train = with_clipping(option)
+
+    def time_three_epochs_of_tabular(self, option):
         self.train()
 
 

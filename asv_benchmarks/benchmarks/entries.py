@@ -34,9 +34,9 @@ def activations() -> list[str]:
 
 
 def layers() -> list[str]:
-    """The modules that are neither a formula nor a container; the text 'width' stands for the width of the input."""
+    """The modules that are neither formula nor container and take any numbers; 'width' stands for the width of the input."""
     others = {*_family("modules", "Activation"), *_family("modules", "Sequential")}
-    return [entry for entry in _family("modules", "Module", "Activation", "Sequential") if entry not in others]
+    return [entry for entry in _family("modules", "Module", "Activation", "Sequential", "Embedding") if entry not in others]
 
 
 def criteria() -> list[str]:

@@ -19,7 +19,7 @@ PRODUCTS, PASSES = 100, 1000
 
 #: What has no block, and what has no gradient of parameters that a task of its own forms.
 NO_BLOCK = ("Flatten", "Identity")
-NO_GRADIENT = (*NO_BLOCK, "AlphaDropout", "BatchNorm1d", "Dropout", "LogSoftmax", "Softmax")
+NO_GRADIENT = (*NO_BLOCK, "AlphaDropout", "BatchNorm1d", "Dropout", "LogSoftmax", "Softmax", "Standardize")
 
 
 def arrays(entry: str, dtype: str):
@@ -65,6 +65,8 @@ def both_ways(entry: str, dtype: str, *tasks: str):
 def update(entry: str, dtype: str):
     """A function that forms the gradients and takes steps of plain SGD as often as it is told."""
     engine, (model, x, dy) = engine_of(), arrays(entry, dtype)
+    if not list(model.parameters()):
+        raise NotImplementedError(f"{entry} has no parameters")
     optimizer = fm.SGD(model.parameters(), lr=1e-9)
     layers, loss = model[0]._ops(WIDTH), fm.MSELoss()._op(WIDTH)
     updates, how = optimizer._updates(), {"batch": ROWS, "threads": 1}
@@ -92,6 +94,7 @@ class Forward(Timed):
         "blocks.prelu",
         "blocks.scale",
         "blocks.softmax",
+        "blocks.standardize",
     )
 
     def setup(self, entry, dtype):
@@ -130,3 +133,39 @@ class Update(Timed):
 
     def time_calls(self, entry, dtype):
         self.run(self.calls)
+
+
+@cache
+def alone(name: str, dtype: str):
+    """A function that looks up vectors of categories, or adds an input to what a module has made of it, as often as told."""
+    engine, x = engine_of(), np.random.default_rng(0).standard_normal((ROWS, WIDTH)).astype(dtype)
+    if not hasattr(fm, name):
+        raise NotImplementedError(f"no {name} at this commit")
+    if name == "Embedding":
+        module = fm.Embedding({0: 100}, {0: WIDTH - 3}, in_features=4, rng=0)
+        x = np.ascontiguousarray(x[:, :4])
+        x[:, 0] = np.arange(ROWS) % 100
+    else:
+        module = fm.Residual(fm.Tanh())
+    model = fm.Sequential(module, dtype=dtype)
+    ops, y = module._ops(x.shape[1]), np.empty((ROWS, WIDTH), dtype)
+    job = engine.Program.both_ways(ops, np.dtype(dtype), batch=ROWS).job()
+    job.set(params=model.storage.data, grads=model.storage.grad)
+    engine.run(job.handle, 0, x, y, 0, 1)
+    only(job, len(ops), task("FORWARD"))
+    return times_of(job, x, y)
+
+
+class Others(Timed):
+    """1000 times the vectors of 128 categories, or the sum of a residual connection, for 128 rows of 256."""
+
+    params = (["Embedding", "Residual"], ["float32"])
+    param_names = ("layer", "dtype")
+    covers = ("blocks.embedding", "blocks.residual")
+
+    def setup(self, name, dtype):
+        pin(1)
+        self.run = alone(name, dtype)
+
+    def time_1000_calls(self, name, dtype):
+        self.run(1000)

@@ -6,6 +6,7 @@ from fastmlp.modules.batch_norm import BatchNorm1d
 from fastmlp.modules.celu import CELU
 from fastmlp.modules.dropout import Dropout
 from fastmlp.modules.elu import ELU
+from fastmlp.modules.embedding import Embedding
 from fastmlp.modules.flatten import Flatten
 from fastmlp.modules.gelu import GELU
 from fastmlp.modules.hardsigmoid import Hardsigmoid
@@ -32,6 +33,7 @@ from fastmlp.modules.silu import SiLU
 from fastmlp.modules.softmax import Softmax
 from fastmlp.modules.softplus import Softplus
 from fastmlp.modules.softsign import Softsign
+from fastmlp.modules.standardize import Standardize
 from fastmlp.modules.tanh import Tanh
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "AlphaDropout",
     "BatchNorm1d",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Hardsigmoid",
     "Hardswish",
@@ -67,5 +70,6 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "Standardize",
     "Tanh",
 ]

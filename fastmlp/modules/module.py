@@ -68,6 +68,8 @@ class Module:
 
     #: Rows that a batch of training must have.
     least_rows = 1
+    #: What refuses inputs that are no inputs for it, where it comes first in a network: ``_check_input(x, name)``.
+    _check_input: Callable[..., None] | None = None
     #: Whether what it gives in training mode is drawn anew with each call.
     draws = False
 
@@ -121,7 +123,10 @@ class Module:
         route = self._route_as_whole()
         if route is None:
             raise TypeError(f"jacobian needs modules that the engine runs; written in Python: {type(self).__name__}")
-        return route.jacobian(checks.as_rows(X, self._width_in(), self._dtype_for(X), "jacobian"), threads)
+        x = checks.as_rows(X, self._width_in(), self._dtype_for(X), "jacobian", module=self)
+        if route.check_input is not None:
+            route.check_input(x)
+        return route.jacobian(x, threads)
 
     def _route_as_whole(self) -> Route | None:
         """How others run it: as it is built, or by a ``forward`` that its class has; None for one that is all Python."""
@@ -259,10 +264,13 @@ class Module:
             self._take_in(name)
             structure.changed()
         else:
+            opens = isinstance(value, CONTAINERS) and not self._open and _may_change(value)
+            known = opens and self._is_open()
             object.__setattr__(self, name, value)
-            if isinstance(value, CONTAINERS) and not self._open and _may_change(value):
+            if opens:
                 self.__dict__["_open"] = True
-                structure.changed()
+                if not known:
+                    structure.changed()
 
     def __delattr__(self, name: str) -> None:
         if _holds(self.__dict__.get(name)):

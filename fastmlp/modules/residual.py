@@ -48,8 +48,8 @@ class Residual(Sequential):
     Sequential(
       (0): Linear(2, 8)     24 parameters
       (1): Residual(
-        (0): LayerNorm(8)     16 parameters
-        (1): Linear(8, 8)     72 parameters
+        (0): LayerNorm((8,), eps=1e-05, elementwise_affine=True)     16 parameters
+        (1): Linear(8, 8)                                            72 parameters
         (2): ReLU()
       )  88 parameters, float32
       (2): Linear(8, 1)     9 parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,15 +140,16 @@ class Route:
         dtype: np.dtype,
         batch: int,
         threads: int,
+        clips: Sequence[Op] = (),
     ) -> Program:
         """The program of whole steps: that of an earlier run, where all is as it was (0.1 ms, ten steps of a small network)."""
-        options = (width, batch, threads, dtype, tuple(group_at.items()), *map(_described, (loss, *updates)))
+        options = (width, batch, threads, dtype, tuple(group_at.items()), *map(_described, (loss, *updates, *clips)))
         program = self._training.get(options)
         if program is None:
             if len(self._training) == PROGRAMS_KEPT:
                 self._training.clear()
             layers = self.ops(width)
-            program = Program.training(layers, loss, updates, group_at.get, dtype, batch=batch, threads=threads)
+            program = Program.training(layers, loss, updates, group_at.get, dtype, batch=batch, threads=threads, clips=clips)
             self._training[options] = program
         return program
 
@@ -168,8 +169,19 @@ class Route:
                 raise ValueError(f"{giver} must return (N, {expected}), as {taker} expects; got (N, {width})")
             storage = self.storage if self.storage is not None else Storage.empty(dtype)
             frozen = spans_of(parameter for module in modules for parameter in _frozen_beside_others(module))
-            found = self._stretches[key] = Stretch(lambda width: ops_of(modules, width), storage, width, dtype, frozen)
+            check = self.check_input if place == 0 else None
+            found = self._stretches[key] = Stretch(lambda width: ops_of(modules, width), storage, width, dtype, frozen, check)
         return found
+
+    @property
+    def check_input(self) -> Callable[..., None] | None:
+        """What refuses inputs: the first module's, of those that do anything."""
+        for module in self.modules:
+            if module._check_input is not None:
+                return module._check_input
+            if not runs_in_engine(module) or module._ops(1):  # type: ignore[misc]
+                break
+        return None
 
     def _whole(self, x: np.ndarray) -> Stretch | None:
         """The stretch that takes `x` all the way, where everything is one."""

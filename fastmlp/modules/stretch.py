@@ -65,10 +65,13 @@ class Stretch:
         width: int,
         dtype: np.dtype,
         frozen: Sequence[tuple[Storage, int, int]] = (),
+        check: Callable[[np.ndarray], None] | None = None,
     ):
         self._ops, self.storage, self.width_in, self.dtype = ops, storage, width, dtype
         #: Spans of frozen parameters whose gradients are formed with those of others, and then set to zero.
         self.frozen = frozen
+        #: What refuses inputs.
+        self.check = check
         described = ops(width)
         self.width_out = described[-1].width_out if described else width
         self.flops_per_row = sum(op.flops for op in described)
@@ -81,6 +84,8 @@ class Stretch:
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Kept]:
         """The output for `x`, (N, I), C-contiguous, and what :meth:`Kept.backward` needs."""
+        if self.check is not None:
+            self.check(x)
         rows = x.shape[0]
         try:
             job = self.spare.pop()
@@ -97,6 +102,8 @@ class Stretch:
 
     def predict(self, x: np.ndarray, out: np.ndarray, threads: int | None) -> None:
         """Write the output for `x` into `out`; both are C-contiguous."""
+        if self.check is not None:
+            self.check(x)
         rows = x.shape[0]
         if rows > self._rows_for_two if threads is None else threads != 1:
             team = team_size(threads, rows * self.flops_per_row, FLOPS_PER_THREAD, -(-rows // TILE_ROWS))
