@@ -571,10 +571,12 @@ def _as_groups(params: Any) -> list[dict[str, Any]]:
     """Groups of parameters, from what an optimizer is given."""
     if isinstance(params, Parameter):
         params = [params]
+    if hasattr(params, "parameters"):  # a module, which may be iterable
+        raise TypeError(f"params must be Parameters, model.parameters(); got {checks.messages.a(type(params).__name__)} itself")
     try:
         params = list(params)
     except TypeError:
-        raise TypeError(f"params must be Parameters, model.parameters(); got a {type(params).__name__}") from None
+        raise TypeError(f"params must be Parameters, model.parameters(); got {checks.shown(params)}") from None
     if not params:
         raise ValueError("params is empty: the model has no parameters, or its iterator has been used up")
     if not isinstance(params[0], Mapping):
@@ -591,5 +593,7 @@ def _as_parameters(params: Any) -> list[Parameter]:
         raise ValueError("params is empty: the model has no parameters, or its iterator has been used up")
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
-            raise TypeError(f"params must be Parameters, model.parameters(); got a {type(parameter).__name__}")
+            named = isinstance(parameter, tuple) and any(isinstance(part, Parameter) for part in parameter)
+            came = "pairs of name and Parameter" if named else checks.messages.a(type(parameter).__name__)
+            raise TypeError(f"params must be Parameters, model.parameters(); got {came}")
     return parameters
