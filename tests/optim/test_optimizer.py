@@ -79,7 +79,7 @@ def test_one_parameter_is_enough():
         ([np.zeros(3)], TypeError, r"params must be Parameters, model.parameters\(\); got an ndarray"),
         (3, TypeError, "params must be Parameters, model.parameters.*got 3"),
         ({"a": 1}, TypeError, "params must be Parameters, model.parameters.*got a str"),
-        (fm.Sequential(fm.Linear(1, 1)), TypeError, r"params must be Parameters, model.parameters\(\); got a Sequential itself"),
+        (fm.Sequential(fm.Linear(1, 1)), TypeError, r"must be Parameters, model.parameters\(\); got a Sequential itself"),
         (fm.Linear(1, 1), TypeError, r"params must be Parameters, model.parameters\(\); got a Linear itself"),
         (fm.Linear(1, 1).named_parameters(), TypeError, r"model.parameters\(\); got pairs of name and Parameter"),
     ],
