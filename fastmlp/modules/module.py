@@ -106,8 +106,8 @@ class Module:
         """
         if self._route_now() is None:
             raise NotImplementedError(
-                f"{type(self).__name__} has no backward(dy): write one, which calls those of its parts in reverse order, or make it "
-                "a Sequential of them"
+                f"{type(self).__name__} has no backward(dy): write one, which calls those of its parts in reverse order, or "
+                "make it a Sequential of them"
             )
         trace = self._trace
         if trace is None:
@@ -182,6 +182,11 @@ class Module:
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The parts of this module, with their names."""
         yield from _named(self.__dict__, Module)
+
+    def children(self) -> Iterator[Module]:
+        """The parts of this module."""
+        for _, child in self.named_children():
+            yield child
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """The parameters of this module and of all its parts, with their names."""
