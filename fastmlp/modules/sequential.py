@@ -80,7 +80,7 @@ class Sequential(Module):
             raise ValueError("Sequential needs at least one module")
         for module in modules:
             if not isinstance(module, Module):
-                kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+                kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {checks.full_name(module)}"
                 hint = f": make one, {module.__name__}()" if isinstance(module, type) else ""
                 if isinstance(module, dict):
                     kind = "a dictionary"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp import checks, structure
-from fastmlp.compiled import check_static, has_formula, runs_compiled
+from fastmlp.compiled import check_names, check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -103,6 +103,7 @@ class Optimizer:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        check_names(cls, "state")
         if cls.step is Optimizer.step:  # else `update` may be a helper of a step in Python
             check_static(cls, ("update",), "its options come from scalars(group, t, lr), as arguments")
 
@@ -594,6 +595,6 @@ def _as_parameters(params: Any) -> list[Parameter]:
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             named = isinstance(parameter, tuple) and any(isinstance(part, Parameter) for part in parameter)
-            came = "pairs of name and Parameter" if named else checks.messages.a(type(parameter).__name__)
+            came = "pairs of name and Parameter" if named else f"a {checks.full_name(parameter)}"
             raise TypeError(f"params must be Parameters, model.parameters(); got {came}")
     return parameters

@@ -76,7 +76,7 @@ def test_one_parameter_is_enough():
         ([], ValueError, "params is empty: the model has no parameters, or its iterator has been used up"),
         (iter([]), ValueError, "params is empty"),
         (fm.Sequential(fm.ReLU()).parameters(), ValueError, "params is empty"),
-        ([np.zeros(3)], TypeError, r"params must be Parameters, model.parameters\(\); got an ndarray"),
+        ([np.zeros(3)], TypeError, r"params must be Parameters, model.parameters\(\); got a numpy.ndarray"),
         (3, TypeError, "params must be Parameters, model.parameters.*got 3"),
         ({"a": 1}, TypeError, "params must be Parameters, model.parameters.*got a str"),
         (fm.Sequential(fm.Linear(1, 1)), TypeError, r"must be Parameters, model.parameters\(\); got a Sequential itself"),
