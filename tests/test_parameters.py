@@ -30,7 +30,7 @@ def check_views(shape, dtype):
 def test_parameter_is_not_taken_for_its_numbers():
     layer, model = fm.Linear(5, 17), make_net([5, 17])
     for use in (np.asarray, np.linalg.norm, lambda p: np.ones((2, 17)) @ p, lambda p: np.array([p, p]), model, model.predict):
-        with pytest.raises(TypeError, match="a Parameter is no array: its numbers are parameter.data"):
+        with pytest.raises(TypeError, match=r"a Parameter is no array: its numbers are parameter\.data"):
             use(layer.weight)
     with pytest.raises(TypeError, match=r"a Parameter is no array: its numbers are 0\.weight\.data"):
         layer.weight.data = model[0].weight
