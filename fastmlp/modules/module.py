@@ -272,10 +272,13 @@ class Module:
             self._take_in(name)
             structure.changed()
         else:
+            opens = isinstance(value, CONTAINERS) and not self._open and _may_change(value)
+            known = opens and self._is_open()
             object.__setattr__(self, name, value)
-            if isinstance(value, CONTAINERS) and not self._open and _may_change(value):
+            if opens:
                 self.__dict__["_open"] = True
-                structure.changed()
+                if not known:
+                    structure.changed()
 
     def __delattr__(self, name: str) -> None:
         if _holds(self.__dict__.get(name)):
