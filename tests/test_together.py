@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from helpers import assert_same_bits, eager_train, eps, flat, normal, small
-from test_promises import assert_same_training
+from test_promises import assert_same_training, cases
 
 import fastmlp as fm
 from fastmlp import registry
@@ -49,8 +49,8 @@ def both(make, X, y, threads=(1, 2, 3), epochs=2, **keywords):
         how = {"epochs": epochs, "batch_size": BATCH, "rng": 5, "schedule": schedule, "threads": count, "progress": False}
         history = fm.fit(model, criterion, optimizer, X, y, **how, **keywords)
         assert_same_training(by_hand, fitted)
-        for (name, one), (_, other) in zip(by_hand[0].state_dict().items(), model.state_dict().items()):
-            assert_same_bits(one, other), name
+        for one, other in zip(by_hand[0].state_dict().values(), model.state_dict().values()):
+            assert_same_bits(one, other)
         np.testing.assert_allclose(history.loss, losses, rtol=1e3 * eps(np.float64))
     return fitted
 
@@ -89,7 +89,7 @@ def frozen(names):
 def test_frozen_parameters_stay_whatever_trains_the_others(average, dtype):
     X, y = data(dtype)
     places = (["0."], ["1.weight", "3.0.bias", "5.weight"], ["1.", "2.", "3."], ["5."])
-    for number, (kind, case) in enumerate((kind, case) for kind in registry.optimizers().values() for case in kind.cases):
+    for number, (kind, case) in enumerate(cases(registry.optimizers)):
         names = places[number % len(places)]
         make = of(dtype, change=frozen(names), optimizer=kind, average=average, **case)
         start = make()[0].state_dict()
@@ -116,9 +116,8 @@ def test_schedules_of_momentum_go_by_the_groups(dtype):
         model[0].bias.requires_grad = False
         optimizer = fm.Adam([{"params": of_weights}, {"params": others, "betas": (0.8, 0.9)}], lr=0.01, amsgrad=True)
         optimizer.average(0.8)
-        schedule = fm.OneCycleLR(
-            optimizer, [0.02, 0.05], epochs=2, steps_per_epoch=-(-ROWS // BATCH), base_momentum=[0.5, 0.6], max_momentum=[0.8, 0.9]
-        )
+        momenta = {"base_momentum": [0.5, 0.6], "max_momentum": [0.8, 0.9]}
+        schedule = fm.OneCycleLR(optimizer, [0.02, 0.05], 2 * -(-ROWS // BATCH), **momenta)
         return model, fm.CrossEntropyLoss(), optimizer, schedule
 
     X, y = data(dtype)
@@ -196,7 +195,7 @@ def test_copies_go_on_as_the_original_does(dtype):
 
 def test_slices_train_and_count_for_the_network(dtype):
     """A slice has the network's own modules: their statistics, their numbers, their place in the row."""
-    X, y = data(dtype)
+    X, _ = data(dtype)
     model, twin = everything(dtype), everything(dtype)
     part, out = model[:3], twin[2](twin[1](twin[0](X)))
     assert_same_bits(part(X), out)
@@ -215,8 +214,7 @@ def test_slices_train_and_count_for_the_network(dtype):
 def test_threads_predict_alike(dtype):
     """Every case of every layer and activation, after training: a row's output is the same in any company."""
     X = normal(np.random.default_rng(3), (small(150, 9), 3), dtype)
-    families = [*registry.activations().values(), *registry.layers().values()]
-    for kind, case in [(kind, case) for kind in families for case in kind.cases]:
+    for kind, case in cases(registry.activations) + cases(registry.layers):
         inside = [registry.made(kind, case, 5)] if registry.made(kind, case, 5)._width_out(5) == 5 else []
         layers = [fm.Linear(3, 5), registry.made(kind, case, 5)]
         width = layers[-1]._width_out(5)
@@ -249,3 +247,100 @@ def test_run_that_fails_leaves_what_was_before_the_failing_step(dtype):
         assert all(np.isfinite(array).all() for array in model.state_dict().values()), more
         assert model[1].num_batches_tracked == optimizer.steps, more
         assert model[4].calls == optimizer.steps, more
+
+
+def test_parts_may_be_in_evaluation_mode_by_themselves(dtype):
+    """Statistics that stay as they are while the rest is trained, also in a residual connection, for one row alone."""
+    X, _ = data(dtype)
+    model = fm.Sequential(fm.Linear(3, 3), fm.Residual(fm.BatchNorm1d(3)), fm.BatchNorm1d(3), dtype=dtype)
+    model(X)
+    before = model.state_dict()
+    for part in (model[1][0], model[2]):
+        part.eval()
+    for rows in (X, X[:1]):
+        out = model(rows)
+        model.backward(np.ones_like(out))
+        assert_same_bits(out, model.predict(rows))
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, before[name])
+    assert model[0].weight.grad.any()
+
+
+def test_clipped_as_by_hand(dtype):
+    """With an average, frozen parameters, groups, and layers whose gradients are formed in other ways than a Linear's."""
+    X, y = data(dtype)
+
+    def make():
+        model = everything(dtype)
+        frozen(["3.0.", "5.bias"])(model)
+        parameters = list(model.parameters())
+        groups = [{"params": parameters[::2]}, {"params": parameters[1::2], "weight_decay": 0.1}]
+        optimizer = fm.AdamW(groups, lr=0.01)
+        optimizer.average(0.9)
+        return model, fm.CrossEntropyLoss(), optimizer, None
+
+    for option, clip, most in (("clip_norm", fm.clip_grad_norm_, 0.3), ("clip_value", fm.clip_grad_value_, 0.01)):
+        model, criterion, optimizer, _ = by_hand = make()
+
+        class Clipped:
+            zero_grad = optimizer.zero_grad
+
+            def step(self):
+                clip(model.parameters(), most)  # noqa: B023
+                optimizer.step()  # noqa: B023
+
+        eager_train(model, criterion, Clipped(), X, y, epochs=2, batch_size=BATCH, rng=5)
+        for threads in (1, 2):
+            fitted = make()
+            fm.fit(*fitted[:3], X, y, epochs=2, batch_size=BATCH, rng=5, threads=threads, **{option: most})
+            assert_same_training(by_hand, fitted)
+
+
+def test_validation_is_in_evaluation_mode_and_disturbs_nothing(dtype):
+    X, y = data(dtype)
+    made = [of(dtype)() for _ in range(2)]
+    for (model, criterion, optimizer, _), held_out in zip(made, (None, (X[:7], y[:7]))):
+        history = fm.fit(model, criterion, optimizer, X, y, epochs=3, batch_size=BATCH, rng=5, validation=held_out)
+    assert_same_training(*made)
+    assert history.validation_loss[-1] == criterion(model.eval()(X[:7]), y[:7])
+
+
+def test_derivatives_go_through_everything():
+    model = everything(np.float64)
+    frozen(["1.weight"])(model)
+    assert fm.gradcheck(model, entries=10)
+    X, _ = data(np.float64)
+    model(X)
+    x, h = X[:2], 1e-6
+    slopes = fm.jacobian(model, x)
+    for i in range(3):
+        step = h * np.eye(3)[i]
+        expected = (model.predict(x + step) - model.predict(x - step)) / (2 * h)
+        np.testing.assert_allclose(slopes[:, :, i], expected, atol=1e-7)
+    f = fm.objective(model, fm.MSELoss(), *data(np.float64, "numbers"))
+    before = model.state_dict()
+    loss, gradient = f(f.x0)
+    for i in (0, 11, len(f.x0) - 1):
+        step = h * np.eye(len(f.x0))[i]
+        assert gradient[i] == pytest.approx((f(f.x0 + step)[0] - f(f.x0 - step)[0]) / (2 * h), abs=1e-7)
+    assert f(f.x0)[0] == loss
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, before[name])
+
+
+def test_optimizer_copied_alone_goes_its_own_way(dtype):
+    """Its parameters are copies, too: neither the network nor the optimizer that it is a copy of hears of its steps."""
+    X, y = data(dtype)
+    model, criterion, optimizer, _ = of(dtype, momentum=0.9, average=0.5)()
+    fm.fit(model, criterion, optimizer, X, y, epochs=1, batch_size=BATCH, rng=5)
+    before, state = model.state_dict(), optimizer.state_dict()
+    twin = copy.deepcopy(optimizer)
+    for parameter in twin.params:
+        parameter.grad = np.ones(parameter.shape)
+    twin.step()
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, before[name])
+    for number, arrays in optimizer.state_dict()["state"].items():
+        for name, array in arrays.items():
+            assert_same_bits(array, state["state"][number][name])
+            assert not np.array_equal(array, twin.state_dict()["state"][number][name])

@@ -44,9 +44,9 @@ class Sequential(Module):
 
     Notes
     -----
-    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, a slice is a Sequential of the
-    same modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of the row, as in
-    PyTorch. A module is free for another network when its network is gone.
+    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, which may be assigned; a slice is a
+    Sequential of the same modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of
+    the row, as in PyTorch. A module is free for another network when its network is gone.
 
     Forward and backward are one compiled call each, unless a module is written in Python: then there is one for each stretch
     between such modules.
@@ -81,8 +81,11 @@ class Sequential(Module):
             raise ValueError("Sequential needs at least one module")
         for module in modules:
             if not isinstance(module, Module):
-                kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+                kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {checks.full_name(module)}"
                 hint = f": make one, {module.__name__}()" if isinstance(module, type) else ""
+                if isinstance(module, dict):
+                    kind = "a dictionary"
+                    hint = ": make it of the values, Sequential(*modules.values()); a name comes by model.name = module"
                 raise TypeError(f"Sequential is made of modules; got {kind}{hint}")
         row = {str(i): module for i, module in enumerate(modules)}
         _check_free(row.values(), None)
@@ -186,6 +189,20 @@ class Sequential(Module):
         part.__dict__.update(_dtype=self._dtype, training=self.training, _width=_chain(chosen), _parent=weakref.ref(self))
         part.__dict__["_modules"] = {str(i): module for i, module in enumerate(chosen)}
         return part
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        """Put another module in the place of one: ``model[-1] = Linear(25, 5)``. The one before is free."""
+        names = list(self._modules)
+        if isinstance(index, slice) or not isinstance(module, Module):
+            raise TypeError(f"model[i] = module puts one module in one place; got {checks.shown(module)}")
+        setattr(self, names[index], module)
+
+    def append(self, module: Module) -> Sequential:
+        """Put a module at the end of the row, as in PyTorch; returns the network."""
+        if not isinstance(module, Module):
+            raise TypeError(f"Sequential is made of modules; got {checks.shown(module)}")
+        setattr(self, str(len(self._modules)), module)
+        return self
 
     def __len__(self) -> int:
         return len(self._modules)
