@@ -15,7 +15,7 @@ LARGE = 20
 class Mish(Activation):
     """Mish: ``y = x * tanh(log(1 + e^x))``.
 
-    Shape: ``(N, W)`` to ``(N, W)``. Keeps its input for backward.
+    Shape: ``(N, W)`` to ``(N, W)``. Keeps its slope for backward.
 
     Notes
     -----
@@ -33,13 +33,13 @@ class Mish(Activation):
     array([[-0.30340147,  0.        ,  0.86509836]], dtype=float32)
     """
 
-    saves = "x"
+    saves = "slope"
 
     @staticmethod
     def value(x):
         e = exp(select(x < LARGE, x, LARGE))
         n = e * (e + 2)
-        return x * (n / (n + 2))
+        return x * (n * (1 / (n + 2)))
 
     @staticmethod
     def slope(x):
