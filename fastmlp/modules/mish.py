@@ -37,15 +37,15 @@ class Mish(Activation):
 
     @staticmethod
     def value(x):
-        e = exp(select(x < LARGE, x, LARGE))
+        e = exp(select(x > LARGE, LARGE, x))
         n = e * (e + 2)
         return x * (n * (1 / (n + 2)))
 
     @staticmethod
     def slope(x):
-        small = x < LARGE
-        e = exp(select(small, x, LARGE))
+        large = x > LARGE
+        e = exp(select(large, LARGE, x))
         n = e * (e + 2)
         inverse = 1 / (n + 2)
         # t + x dt/dx, where t = n / (n + 2) and dt/dx = 4 e (e + 1) / (n + 2)^2.
-        return muladd(select(small, x, 0), 4 * e * (e + 1) * inverse, n) * inverse
+        return muladd(select(large, 0, x), 4 * e * (e + 1) * inverse, n) * inverse
