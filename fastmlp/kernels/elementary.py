@@ -23,8 +23,9 @@ erf       1.2      1.2
 Those for float32 hold for every float32, which were all tried; those for float64 for ten million numbers about the places where
 errors are largest. tests/kernels/test_elementary.py tries a few thousand of each against mpmath.
 
-sqrt is correctly rounded. sigmoid_beside_softplus is within 2.9 units in float32 and 3.1 in float64. normal_pdf is within 2.2 units in either dtype; normal_cdf within 7 in float32 and 8 in float64, with
-the largest errors in the left tail: of 30 million numbers from -14.3 to 4 in float32, 25 thousand from -38.4 to 6 in float64.
+sqrt is correctly rounded. sigmoid_beside_softplus is within 2.9 units in float32 and 3.1 in float64, normal_pdf within 2.2 in
+either dtype; normal_cdf within 7 in float32 and 8 in float64, with the largest errors in the left tail: of 30 million numbers
+from -14.3 to 4 in float32, 25 thousand from -38.4 to 6 in float64.
 
 Polynomials are minimax, in the relative error of the result, found by Remez exchange in 160 bits: the coefficients were rounded
 to the dtype one by one, from the lowest, and the others fitted again each time. Horner's rule evaluates them: Estrin's scheme

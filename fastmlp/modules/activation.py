@@ -50,8 +50,8 @@ class Activation(Module):
     slope : callable, optional
         Static in a subclass: the derivative, ``slope(saved, *constants)``.
     saves : {"y", "x", "slope"}
-        What is kept for the way back: the output or the input, which `slope` reads there; or the slope of the input, computed on
-        the way forward, where it has exponentials and divisions in common with the value. So it is where it is derived.
+        What is kept for the way back: the output or the input, which `slope` reads there; or the slope of the input, computed
+        on the way forward, where it has exponentials and divisions in common with the value. So it is where it is derived.
     constants : tuple of str
         Names of attributes that are numbers of the formula.
     cases : tuple of dict

@@ -351,7 +351,11 @@ def test_slope_that_is_kept_is_the_same_on_every_way_back(dtype, rng):
     """Computed forward, whatever lies behind and is done with the output; given or derived, it is the one read from x."""
     x, dy = (normal(rng, (3, 5), dtype) for _ in range(2))
     value, slope = fm.math.tanh, lambda x: 1 - fm.math.tanh(x) * fm.math.tanh(x)
-    kinds = {"x": fm.Activation(value, slope), "slope": fm.Activation(value, slope, saves="slope"), "derived": fm.Activation(value)}
+    kinds = {
+        "x": fm.Activation(value, slope),
+        "slope": fm.Activation(value, slope, saves="slope"),
+        "derived": fm.Activation(value),
+    }
     found = {}
     for name, module in kinds.items():
         network = fm.Sequential(fm.Identity(), fm.Activation(value), module, fm.Tanh(), fm.Hardswish(), dtype=dtype)

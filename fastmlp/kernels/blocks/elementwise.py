@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.compiler.derivative import scaled, value_and_derivative
+from fastmlp.kernels.compiler.derivative import derivative, scaled, value_and_derivative
 from fastmlp.kernels.compiler.expression import plain, select
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, LINE_BYTES
@@ -19,18 +19,16 @@ __all__ = ["Elementwise"]
 
 
 @cache
-def elementwise_block(
-    name: str, value: Callable, slope: Callable | None, constants: int, keeps_slope: bool = False
-) -> Block:
+def elementwise_block(name: str, value: Callable, slope: Callable | None, constants: int, keeps_slope: bool = False) -> Block:
     """The block of ``value(x, *constants)``; a `slope` of None is derived.
 
     If the block `keeps_slope`, it computes that of x beside the value: LLVM finds what both have in common.
     """
-    value = plain(value)
-    slope = None if slope is None else plain(slope)
+    value, derived = plain(value), slope is None
+    slope = plain(slope or derivative(value))
 
     def value_and_slope(x: Any, *constants: Any) -> tuple[Any, Any]:
-        return value_and_derivative(value, x, *constants) if slope is None else (value(x, *constants), slope(x, *constants))
+        return value_and_derivative(value, x, *constants) if derived else (value(x, *constants), slope(x, *constants))
 
     def gradient(dy: Any, saved: Any, *constants: Any) -> Any:
         # Where there is no delta there is none to pass on, be the slope infinite: in the padding, say.
