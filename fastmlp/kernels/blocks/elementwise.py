@@ -37,12 +37,11 @@ def elementwise_block(name: str, value: Callable, slope: Callable | None, consta
         return select(dy != 0, scaled(dy, slope(saved, *constants)), 0)
 
     forward = lines_pass(value, inputs=1, outputs=1, constants=constants)
-    both = lines_pass(value_and_slope, inputs=1, outputs=2, constants=constants)
+    both = lines_pass(value_and_slope, inputs=1, outputs=2, constants=constants) if keeps_slope else forward
     backward = lines_pass(gradient, inputs=2, outputs=1, constants=constants)
-    passes = (forward, both, backward) if keeps_slope else (forward, backward)
 
     # Where they lie in the workspace; that the slope reads x or y is no part of the code, which its formulas alone tell apart.
-    @block(name, *passes, saved=np.int64, constants=np.int64)
+    @block(name, forward, both, backward, saved=np.int64, constants=np.int64)
     def elementwise(task, op, job, row, rows, at):
         x, y, size = op.x + at * op.x_stride, op.y + at * op.y_stride, rows * op.y_stride
         start, w = at * op.y_stride, job.work
