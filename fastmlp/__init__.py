@@ -57,6 +57,7 @@ from fastmlp.modules import (
     Softmax,
     Softplus,
     Softsign,
+    Standardize,
     Tanh,
 )
 from fastmlp.optim import (
@@ -190,6 +191,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "Standardize",
     "StepLR",
     "Tanh",
     "__version__",

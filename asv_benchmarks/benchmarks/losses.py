@@ -11,10 +11,13 @@ import numpy as np
 
 from . import entries
 from .calls import only, task, times_of
-from .setting import DTYPES, Timed, engine_of, pin
+from .setting import Entry, engine_of, pin
 
 #: Rows x outputs, and the calls of a body.
 SHAPES = {"100x2": 4000, "128x10": 2000, "1000x100": 40}
+
+#: Those that most networks have: in all shapes.
+USUAL = ["CrossEntropyLoss()", "MSELoss()"]
 
 
 @cache
@@ -38,10 +41,10 @@ def looping(entry: str, shape: str, dtype: str, *tasks: str, weighted: bool = Fa
     return times_of(job, out, y)
 
 
-class Forward(Timed):
+class Forward(Entry):
     """As many losses of a batch as ``SHAPES`` says, and the sums over their rows."""
 
-    params = (entries.criteria(), list(SHAPES), DTYPES)
+    params = (USUAL, list(SHAPES), ["float32"])
     param_names = ("loss", "rows x outputs", "dtype")
     covers = ("blocks.cross_entropy", "blocks.elementwise_loss", "scan.row_sum")
 
@@ -53,12 +56,19 @@ class Forward(Timed):
         self.run(self.times)
 
 
-class ForwardAndBackward(Timed):
-    """As many losses and gradients of a batch as ``SHAPES`` says."""
+class ForwardAndBackward(Entry):
+    """As many losses and gradients of a batch of 128 rows of 10 outputs as ``SHAPES`` says."""
 
-    params = (entries.criteria(), list(SHAPES), DTYPES)
+    params = (entries.criteria(), ["128x10"], ["float32"])
     param_names = ("loss", "rows x outputs", "dtype")
-    covers = ("blocks.cross_entropy", "blocks.elementwise_loss")
+    covers = (
+        "blocks.cross_entropy",
+        "blocks.elementwise_loss",
+        "blocks.gaussian_nll",
+        "blocks.multi_margin",
+        "blocks.nll",
+        "blocks.soft_cross_entropy",
+    )
 
     def setup(self, entry, shape, dtype):
         pin(1)
@@ -68,12 +78,12 @@ class ForwardAndBackward(Timed):
         self.run(self.times)
 
 
-class Weighted(Timed):
+class Weighted(Entry):
     """As `ForwardAndBackward`, with weights of rows, and their sum."""
 
-    params = (entries.criteria(), list(SHAPES), DTYPES)
+    params = (USUAL, ["128x10"], ["float32"])
     param_names = ("loss", "rows x outputs", "dtype")
-    covers = ("blocks.gaussian_nll", "blocks.multi_margin", "blocks.nll", "blocks.soft_cross_entropy")
+    covers = ("blocks.elementwise_loss", "blocks.soft_cross_entropy")
 
     def setup(self, entry, shape, dtype):
         pin(1)
