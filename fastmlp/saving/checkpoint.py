@@ -27,6 +27,9 @@ __all__ = ["Parts", "read", "write"]
 #: Numbers, beside twice those of the file, that modules may be made with: some of their vectors may be taken away again.
 SLACK = 1000
 
+#: Names of missing classes and functions that a message lists.
+MOST_NAMES = 20
+
 #: Raised where the description changes so that this version could not read it.
 VERSION = 1
 
@@ -64,7 +67,7 @@ def write(
     described |= {"needs of model": len(describer.named)}
     described |= {"evaluating": [name for name, part in model.named_modules() if not part.training]}
     described |= {"frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad]}
-    described |= {"counts": {name: getattr(part, count) for name, part, count in model._named_counts() if part.draws}}
+    described |= {"counts": {name: int(getattr(part, count)) for name, part, count in model._named_counts() if part.draws}}
     if optimizer is not None:
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         described["optimizer"] = describer.optimizer(optimizer, names)
@@ -94,7 +97,7 @@ def read(path: str | os.PathLike[str], custom: Any = None, *, model_only: bool =
                 "damaged, or changed by another program: its check sum does not fit (fm.load_arrays reads the numbers alone)"
             )
         needed = entry_of(described, "needs", list)[: entry_of(described, "needs of model", int) if model_only else None]
-        lacking = [checks.shown(word, str) for word in needed if word not in given]
+        lacking = [checks.shown(word, str) for word in needed if word not in given][:MOST_NAMES]
         if lacking:
             given_by = ", ".join(f'"{word}": {word if word.isidentifier() else "..."}' for word in lacking)
             raise LoadError(
