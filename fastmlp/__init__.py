@@ -72,6 +72,8 @@ from fastmlp.optim import (
     RAdam,
     RMSprop,
     Rprop,
+    clip_grad_norm_,
+    clip_grad_value_,
 )
 from fastmlp.optim.schedules import (
     ConstantLR,
@@ -91,7 +93,7 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.training import History, NonFiniteLossError, fit
+from fastmlp.training import History, NonFiniteLossError, fit, fit_lbfgs, objective
 
 __all__ = [
     "CELU",
@@ -178,10 +180,14 @@ __all__ = [
     "StepLR",
     "Tanh",
     "__version__",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "datasets",
     "fit",
+    "fit_lbfgs",
     "gradcheck",
     "init",
     "jacobian",
     "math",
+    "objective",
 ]

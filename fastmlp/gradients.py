@@ -56,8 +56,9 @@ def gradcheck(
     module_or_criterion : Module or Criterion
         Built in or your own. It is left as it is: a copy is checked, in float64 and in training mode.
     *inputs : array-like
-        What ``forward`` gets: `x` of a module, `out` and `y` of a criterion. By default numbers of a normal distribution, and
-        targets that suit. Where a function has a kink, central differences are wrong, so inputs had better not lie there.
+        What ``forward`` gets: `x` of a module; `out`, `y`, `sample_weight` of a criterion. By default numbers of a normal
+        distribution, and targets that suit. Where a function has a kink, central differences are wrong, so inputs had better
+        not lie there.
     eps : float, default 1e-6
         The step: ``(f(x + eps) - f(x - eps)) / (2 * eps)``.
     atol, rtol : float, default 1e-5 and 1e-3

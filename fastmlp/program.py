@@ -93,11 +93,14 @@ class Program:
         *,
         batch: int,
         threads: int,
+        clips: Sequence[Op] = (),
     ) -> Program:
         """Whole steps: rows gathered, forward, loss, backward, update.
 
         `updates` are the optimizer's ops, one for each group of parameters; `group_of` tells the group of the parameter that
         begins at an offset, None for one that is not trained.
+
+        With `clips` all gradients lie in `grads` before any is applied, and `updates` are those of spans of parameters.
         """
         layers = fused(layers)
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
@@ -105,7 +108,7 @@ class Program:
             op.has_parameters &= any(groups.get(place) is not None for place in op.places())
         memory = Memory(dtype, batch, threads, backward=True)
         first = len(layers) + 2
-        ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates]
+        ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates, *clips]
         if None in groups.values():
             ops.append(Frozen())
         program = cls(ops, dtype, memory)
@@ -114,11 +117,17 @@ class Program:
             if op.has_parameters:
                 record.optimizer = update_of[record.weight]
                 record.bias_optimizer = update_of[record.bias] if record.has_bias else record.optimizer
-        program._plan.update(gathers=1, scalars=sum(op.scalars for op in updates))
-        program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
+        program._plan.update(gathers=1, scalars=max((op.first_scalar + op.scalars for op in updates), default=0))
+        program._phase(UNITS, program._forward(PREPARE), pool=POOL)
         program._phase_of_weights()
         program._rows(program._forward(FORWARD) + program._backward(BACKWARD), loss)
-        program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
+        if clips:
+            program._phase(UNITS, program._forward(ACCUMULATE, layers), pool=POOL)
+            program._phases_of_clips(clips)
+            program._phase(UNITS, program._forward(STEP, updates), pool=POOL)
+            program._phase(UNITS, program._forward(PREPARE), pool=POOL)
+        else:
+            program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
         program._pass(once=1)
         return program
 
@@ -207,6 +216,14 @@ class Program:
         return program
 
     @classmethod
+    def of_norm(cls, clips: Sequence[Op], dtype: np.dtype) -> Program:
+        """One pass: the sums of the squares of the gradients."""
+        program = cls(clips, dtype, Memory(dtype, 0, 1, backward=False))
+        program._phase(UNITS, program._forward(STATISTICS), pool=POOL, unit=1)
+        program._pass()
+        return program
+
+    @classmethod
     def of_updates(cls, updates: Sequence[Op], dtype: np.dtype) -> Program:
         """One pass: each op updates its span of the parameters by their gradients."""
         program = cls(updates, dtype, Memory(dtype, 0, 1, backward=False))
@@ -270,6 +287,13 @@ class Program:
         if calls:
             self._plan["weighs"] = 1
             self._phase(UNITS, calls, pool=POOL)
+
+    def _phases_of_clips(self, clips: Sequence[Op]) -> None:
+        """Squares of gradients summed, where a norm is asked for; then the gradients made smaller."""
+        for task in (STATISTICS, STEP):
+            calls = self._forward(task, clips)
+            if calls:
+                self._phase(UNITS, calls, pool=POOL, unit=1)
 
     def _rows(self, calls: Sequence[Call], loss: Op | None = None) -> None:
         """A phase by rows; or several, cut where an op first needs statistics of the whole batch. One completes the losses."""

@@ -6,7 +6,6 @@ Each by loops over the entries of the catalogue (fastmlp/registry.py) and what e
 from __future__ import annotations
 
 import copy
-import inspect
 import io
 import pickle
 from dataclasses import dataclass, field
@@ -241,7 +240,7 @@ ASPECTS: dict[str, list[dict[str, Any]]] = {
         {"optimizer": (kind, {"lr": 0.05} | kind.cases[-1]), "groups": groups, "widths": widths, "schedule": schedule}
         for kind in registry.optimizers().values()
         for groups in GROUPS
-        if groups[0].keys() <= inspect.signature(kind).parameters.keys()
+        if groups[0].keys() <= signature(kind).parameters.keys()
         for widths in ([3, 17, 4], [16, 33, 16, 3])
         for schedule in (None, (fm.CosineAnnealingLR, {"T_max": 4}))
     ],

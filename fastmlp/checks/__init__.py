@@ -16,7 +16,7 @@ from fastmlp.checks.arrays import (
     check_same_length,
     overlaps,
 )
-from fastmlp.checks.formulas import as_constants, check_formulas, first_argument
+from fastmlp.checks.formulas import as_constants, check_formulas, first_argument, name_of
 from fastmlp.checks.losses import argument, as_columns, as_reduction, as_vector, as_weights, check_kind
 from fastmlp.checks.messages import describe, full_name, missing_return, shown
 from fastmlp.checks.scalars import (
@@ -70,6 +70,7 @@ __all__ = [
     "first_argument",
     "full_name",
     "missing_return",
+    "name_of",
     "overlaps",
     "shown",
 ]

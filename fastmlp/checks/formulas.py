@@ -12,7 +12,7 @@ from fastmlp.kernels.compiler.derivative import derivative
 from fastmlp.kernels.compiler.expression import plain
 from fastmlp.kernels.compiler.trial import try_out
 
-__all__ = ["as_constants", "check_formulas", "first_argument"]
+__all__ = ["as_constants", "check_formulas", "first_argument", "name_of"]
 
 
 def as_constants(constants: Any, owner: Any) -> dict[str, float]:
@@ -49,6 +49,11 @@ def check_formulas(
             raise TypeError(f"value and slope of {owner} must take the constants in one order; {wanted}")
         try_out(f"slope of {owner}", slope, len(reads) + len(names))
     return names
+
+
+def name_of(function: Any) -> str:
+    """What a function is called."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def first_argument(function: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -232,35 +232,83 @@ class Form(NamedTuple):
 
 
 class ElementwiseLoss(Criterion):
-    """The base of the losses that are a mean over all elements: ``loss = mean over n, j of value(out[n, j], y[n, j])``.
+    """A loss that is the mean over all elements of a formula: ``loss = mean over n, j of value(out[n, j], y[n, j])``.
 
-    With ``reduction="sum"`` it is their sum.
+    With ``reduction="sum"`` it is their sum. The formula is plain Python on numbers; the engine's loops and, where `slope` is
+    not written, the derivative by `out` are made of it. It may use operators, and the functions of :mod:`fastmlp.math`.
 
-    A subclass is one formula in plain Python on numbers, ``value``; the engine's loops and, where `slope` is not written, the
-    derivative by `out` are made of it.
+    Parameters
+    ----------
+    value : callable
+        ``value(out, y, *constants)``. A function that Numba has compiled is taken as the Python function that it was made of.
+    slope : callable, optional
+        The derivative by `out`, ``slope(out, y, *constants)``. Derived where it is not given.
+    constants : dict of str to float, optional
+        Numbers of the formula, under the names that its arguments have. They become attributes that may be assigned; they are
+        values in the program: to change one compiles nothing.
+    reduction : {"mean", "sum"}, default "mean"
+        Of the losses of the elements.
+
+    A subclass says the same of a whole class: it has the formulas as static methods, and `constants` is a tuple of names.
 
     Attributes
     ----------
     value : callable
-        Static: ``value(out, y, *columns, *constants)``.
+        Static in a subclass: ``value(out, y, *columns, *constants)``.
     slope : callable, optional
-        Static: the derivative by `out`, ``slope(out, y, *columns, *constants)``.
+        Static in a subclass: the derivative by `out`, ``slope(out, y, *columns, *constants)``.
     constants : tuple of str
-        Names of attributes that are numbers of the formula. They are values in the program: to change one compiles nothing.
+        Names of attributes that are numbers of the formula.
     columns : tuple of str
         Names of attributes that are numbers of the formula, one for each column of the outputs: a sequence, or one for all.
+
+    Raises
+    ------
+    TypeError
+        For a formula that cannot be compiled (the message names what it must not use), and arguments that do not fit.
+    ValueError
+        For constants that are not finite.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> asymmetric = fm.ElementwiseLoss(lambda out, y, a: fm.math.maximum(a * (y - out), out - y), constants={"a": 3.0})
+    >>> asymmetric([[0.0], [2.0]], [[1.0], [1.0]])
+    2.0
+    >>> asymmetric.a = 1.0
+    >>> asymmetric([[0.0], [2.0]], [[1.0], [1.0]])
+    1.0
     """
 
     value: Callable[..., Any]
     slope: Callable[..., Any] | None = None
-    constants: ClassVar[tuple[str, ...]] = ()
+    constants: tuple[str, ...] = ()
     columns: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, *, reduction: str = "mean"):
+    def __init__(
+        self,
+        value: Callable[..., Any] | None = None,
+        slope: Callable[..., Any] | None = None,
+        *,
+        constants: Mapping[str, float] | None = None,
+        reduction: str = "mean",
+    ):
         self.reduction = reduction
+        kind = type(self).__name__
+        if value is None:
+            if type(self) is ElementwiseLoss or slope is not None or constants is not None:
+                raise TypeError(f"{kind} needs a formula: {kind}(lambda out, y: ...)")
+            return  # a subclass has its formula
+        numbers = checks.as_constants(constants, self)
+        names = checks.check_formulas(kind, value, slope, ("out", "y"), ("out", "y"), numbers)
+        self.__dict__.update(value=value, slope=slope, constants=names)
+        for name, number in numbers.items():
+            setattr(self, name, number)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if cls.__init__ is ElementwiseLoss.__init__:  # a class that has a formula takes none
+            cls.__init__ = _take_reduction  # type: ignore[assignment]
         if cls.forward is Criterion.forward:
             check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
         if "value" in vars(cls) and "slope" not in vars(cls):
@@ -268,7 +316,8 @@ class ElementwiseLoss(Criterion):
 
     def _form(self) -> Form:
         """The formula: `value` and `slope`, unless the options of a class choose between several."""
-        return Form("", self.value, self.slope, self.columns, self.constants)
+        name = f"-{checks.name_of(self.value)}" if "value" in self.__dict__ else ""
+        return Form(name, self.value, self.slope, self.columns, self.constants)
 
     def _op(self, width: int, *, labels: bool = False, weighted: bool = False) -> Op:
         form = self._form()
@@ -290,9 +339,17 @@ class ElementwiseLoss(Criterion):
         return tuple([getattr(self, name) for name in self.constants]) if self.constants else ()
 
     def _checked(self, name: str, value: Any) -> Any:
+        if name in ("value", "slope", "constants") and type(self) is ElementwiseLoss:
+            raise AttributeError(f"{name} of an ElementwiseLoss stays as it is: make another one, ElementwiseLoss(value, ...)")
         if name in self.columns:
             return checks.as_vector(value, name)
         return checks.as_number(value, name, least=-float("inf")) if name in self.constants else super()._checked(name, value)
 
     def _described(self) -> list[str]:
-        return [checks.argument(name, getattr(self, name)) for name in (*self.columns, *self.constants)]
+        formula = [checks.name_of(self.value)] if "value" in self.__dict__ else []
+        return formula + [checks.argument(name, getattr(self, name)) for name in (*self.columns, *self.constants)]
+
+
+def _take_reduction(self: ElementwiseLoss, *, reduction: str = "mean") -> None:
+    """The constructor of a class that has a formula."""
+    self.reduction = reduction

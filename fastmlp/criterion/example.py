@@ -11,7 +11,8 @@ __all__ = ["example", "targets_for"]
 
 def example(criterion: Criterion, rows: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Outputs and targets, drawn; of another width where the loss has numbers for each column."""
-    vectors = [value for value in vars(criterion).values() if isinstance(value, tuple)]
+    held = {name: value for name, value in vars(criterion).items() if name != "constants"}  # the names of a formula's
+    vectors = [value for value in held.values() if isinstance(value, tuple)]
     width = len(vectors[0]) if vectors else width * (1 + (criterion.outputs == "pairs"))
     out = rng.standard_normal((rows, width))
     if criterion.outputs in ("probabilities", "positive"):

@@ -46,8 +46,8 @@ class NLLLoss(ClassLoss):
     >>> criterion([[-0.5, -1.0], [-2.0, -0.25]], [0, 1])
     0.3125
     >>> criterion.backward()
-    array([[-0.25, -0.  ],
-           [-0.  , -0.75]], dtype=float32)
+    array([[-0.25,  0.  ],
+           [ 0.  , -0.75]], dtype=float32)
     """
 
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"weight": "columns"}, {"reduction": "sum"})

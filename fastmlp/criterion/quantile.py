@@ -50,7 +50,7 @@ class QuantileLoss(ElementwiseLoss):
     >>> import fastmlp as fm
     >>> criterion = fm.QuantileLoss([0.25, 0.5, 0.75])
     >>> criterion([[0.0, 1.0, 3.0]], [2.0])
-    0.41666666666666669
+    0.4166666666666667
     >>> fm.QuantileLoss(0.75)([[1.0]], [[3.0]])
     1.5
     """

@@ -219,12 +219,19 @@ class Memory:
         self.lanes = lanes_per_line(dtype)
         self.size = self.scratch_size = self.integers = 0
         self.values: list[tuple[int, tuple[float, ...]]] = []  # to be written at these offsets
+        self._shared: dict[str, int] = {}
 
     def take(self, size: int) -> int:
         """The offset of `size` entries."""
         start = self.size
         self.size += whole_lines(int(size), self.dtype)
         return start
+
+    def shared(self, name: str, size: int) -> int:
+        """The offset of `size` entries that several ops have together, under a name."""
+        if name not in self._shared:
+            self._shared[name] = self.take(size)
+        return self._shared[name]
 
     def take_values(self, values: tuple[float, ...]) -> int:
         """The offset of some constants."""

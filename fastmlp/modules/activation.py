@@ -127,7 +127,7 @@ class Activation(Module):
     def _ops(self, width: int) -> list[Op]:
         name, (value, slope, saves) = type(self).__name__.lower(), self._formulas()
         if value is not self.value or "value" in self.__dict__:
-            name += f"-{_name_of(value)}"
+            name += f"-{checks.name_of(value)}"
         return [Elementwise(width, name, value, slope, saves, self._numbers(), self.floor)]
 
     def _formulas(self) -> Formulas:
@@ -151,13 +151,9 @@ class Activation(Module):
             structure.changed()
 
     def __repr__(self) -> str:
-        formula = [_name_of(self.value)] if "value" in self.__dict__ else []
+        formula = [checks.name_of(self.value)] if "value" in self.__dict__ else []
         numbers = [f"{name}={getattr(self, name):g}" for name in self.constants]
         return f"{type(self).__name__}({', '.join(formula + numbers)})"
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
 
 
 def _as_saves(saves: Any, kind: str) -> str:

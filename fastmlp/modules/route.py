@@ -140,15 +140,16 @@ class Route:
         dtype: np.dtype,
         batch: int,
         threads: int,
+        clips: Sequence[Op] = (),
     ) -> Program:
         """The program of whole steps: that of an earlier run, where all is as it was (0.1 ms, ten steps of a small network)."""
-        options = (width, batch, threads, dtype, tuple(group_at.items()), *map(_described, (loss, *updates)))
+        options = (width, batch, threads, dtype, tuple(group_at.items()), *map(_described, (loss, *updates, *clips)))
         program = self._training.get(options)
         if program is None:
             if len(self._training) == PROGRAMS_KEPT:
                 self._training.clear()
             layers = self.ops(width)
-            program = Program.training(layers, loss, updates, group_at.get, dtype, batch=batch, threads=threads)
+            program = Program.training(layers, loss, updates, group_at.get, dtype, batch=batch, threads=threads, clips=clips)
             self._training[options] = program
         return program
 

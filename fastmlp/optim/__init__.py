@@ -5,6 +5,7 @@ from fastmlp.optim.adagrad import Adagrad
 from fastmlp.optim.adam import Adam
 from fastmlp.optim.adamax import Adamax
 from fastmlp.optim.adamw import AdamW
+from fastmlp.optim.clip import clip_grad_norm_, clip_grad_value_
 from fastmlp.optim.lion import Lion
 from fastmlp.optim.nadam import NAdam
 from fastmlp.optim.optimizer import Optimizer
@@ -58,4 +59,6 @@ __all__ = [
     "Rprop",
     "SequentialLR",
     "StepLR",
+    "clip_grad_norm_",
+    "clip_grad_value_",
 ]

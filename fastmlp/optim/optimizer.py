@@ -338,11 +338,7 @@ class Optimizer:
         for other in set(self._jobs) - {parameter.storage for parameter in self.params}:
             del self._jobs[other]
         self._state_then = self.state
-        counts, starts = self._places_of_scalars()
-        updates = [
-            Update(self._formula, self._update, len(self._names), counts[group], starts[group], first, last - first)
-            for _, first, last, group in spans
-        ]
+        updates, (_, starts) = self._updates_of(spans), self._places_of_scalars()
         program = Program.of_updates(updates, storage.data.dtype)
         job = program.job()
         step = _OneStep(job, np.zeros(starts[-1], storage.data.dtype), NOWHERE[storage.data.dtype])
@@ -368,6 +364,14 @@ class Optimizer:
             counts = [len(scalars) for scalars in self._scalars_of_groups(np.array([1]), None)]
             self._counted = formula, counts, [0, *accumulate(counts)]
         return self._counted[1:]
+
+    def _updates_of(self, spans: Iterable[tuple[Storage, int, int, int]]) -> list[Update]:
+        """The ops of spans of parameters."""
+        counts, starts = self._places_of_scalars()
+        return [
+            Update(self._formula, self._update, len(self._names), counts[group], starts[group], first, last - first)
+            for _, first, last, group in spans
+        ]
 
     def _updates(self) -> list[Update]:
         """The ops of the groups, for whole steps of the engine."""

@@ -80,7 +80,7 @@ class RMSprop(Optimizer):
         {"lr": 0.01},
         {"lr": 0.01, "momentum": 0.9},
         {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "centered": True, "maximize": True},
-        {"lr": 0.01, "alpha": 0.95, "weight_decay": 0.1, "momentum": 0.8, "centered": True},
+        {"lr": 0.01, "alpha": 0.95, "eps": 0.1, "weight_decay": 0.1, "momentum": 0.8, "centered": True},
     )
 
     def __init__(

@@ -7,13 +7,16 @@ import time
 import numpy as np
 
 from fastmlp.criterion import Criterion
+from fastmlp.kernels.blocks.clip import Clip
 from fastmlp.kernels.engine import run
+from fastmlp.kernels.layout import zeros
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.kernels.threads import ABORT
 from fastmlp.modules import Sequential
 from fastmlp.modules.route import Route
 from fastmlp.optim import Optimizer
+from fastmlp.parameters import spans_of
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
@@ -52,16 +55,18 @@ class CompiledRun(Run):
         batch = min(data.batch_size, len(data.x))
         labels, weights = data.y.ndim == 1, data.weights
         loss = criterion._op(width_out, labels=labels, weighted=weights is not None)  # type: ignore[misc]
-        updates, dtype = optimizer._updates(), self.storage.data.dtype
+        dtype = self.storage.data.dtype
+        clips = _clips(model, optimizer, data)
+        updates = optimizer._updates_of(optimizer._spans()) if clips else optimizer._updates()
         group_at = {
             p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"] if p.requires_grad
         }
-        self.program = route.training(data.x.shape[1], loss, updates, group_at, dtype, batch, threads)
+        self.program = route.training(data.x.shape[1], loss, updates, group_at, dtype, batch, threads, clips)
         self.job = job = self.program.job()
         self._y = data.x if labels else data.y
         job.set(
             params=self.storage.data,
-            grads=self.storage.grad,
+            grads=zeros(self.storage.data.size, dtype) if clips else self.storage.grad,
             state=self.state,
             order=np.arange(len(data.x)),
             labels=data.y if labels else np.zeros(1, np.int64),
@@ -157,3 +162,13 @@ class CompiledRun(Run):
         self.storage.data[:], self.state[:] = before
         if self.data.shuffle:
             epoch_order(self.job.order, self.data.seed, self.epoch)  # an epoch may have begun since
+
+
+def _clips(model: Sequential, optimizer: Optimizer, data: Data) -> list[Clip]:
+    """The ops that make gradients smaller: in the order of the model's parameters, as by hand."""
+    held = set(map(id, optimizer.params))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) in held]
+    spans = [(first, last) for _, first, last in spans_of(trained)]
+    if data.clip_norm is not None:
+        return Clip.of(spans, data.clip_norm, by_value=False)
+    return [] if data.clip_value is None else Clip.of(spans, data.clip_value, by_value=True)

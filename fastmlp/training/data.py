@@ -21,3 +21,5 @@ class Data:
     shuffle: bool
     seed: int
     weights: np.ndarray | None = None  # of the rows
+    clip_norm: float | None = None
+    clip_value: float | None = None

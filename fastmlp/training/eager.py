@@ -11,7 +11,7 @@ from fastmlp.criterion import Criterion
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.modules import Sequential
-from fastmlp.optim import Optimizer
+from fastmlp.optim import Optimizer, clip_grad_norm_, clip_grad_value_
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.run import Rates, Run
@@ -37,6 +37,8 @@ class EagerRun(Run):
         super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.order = np.arange(len(data.x))
+        held = set(map(id, optimizer.params))
+        self._trained = [parameter for parameter in model.parameters() if id(parameter) in held]
         self._terms = int(criterion.reduction != "sum")
 
     def advance(self, last_epoch: int) -> None:
@@ -70,6 +72,10 @@ class EagerRun(Run):
         self.optimizer.zero_grad()
         delta = checks.as_returned(self.criterion.backward(), out.shape, out.dtype, self.criterion, "backward")
         self.model.backward(delta)
+        if self.data.clip_norm is not None:
+            clip_grad_norm_(self._trained, self.data.clip_norm)
+        if self.data.clip_value is not None:
+            clip_grad_value_(self._trained, self.data.clip_value)
         # The optimizer's numbers too go back where a step leaves something that is not finite.
         arrays = [self.model.storage.data, *(array for _, array in self.optimizer._arrays.values())]
         before = [array.copy() for array in arrays]

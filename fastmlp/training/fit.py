@@ -49,6 +49,8 @@ def fit(
     schedule: LRScheduler | None = None,
     validation: tuple[Any, ...] | None = None,
     sample_weight: Any = None,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
     threads: int | None = None,
     progress: bool | None = None,
     check_finite: bool = True,
@@ -90,6 +92,9 @@ def fit(
     sample_weight : array_like, (N,), optional
         How much each row counts, at least 0: the loss of a batch, and that of an epoch, is a weighted mean. A batch in which no
         row counts has the gradient 0.
+    clip_norm, clip_value : float, optional
+        What the gradients of each step are limited to before the optimizer gets them: their norm as one vector, or each
+        number; as :func:`clip_grad_norm_` or :func:`clip_grad_value_` between ``backward`` and ``step``. One of them.
     threads : int, optional
         How many threads to train on; by default as many as the work of a step is worth.
     progress : bool, optional
@@ -130,23 +135,16 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    for value, kind, name in (
-        (model, Sequential, "model"),
-        (criterion, Criterion, "criterion"),
-        (optimizer, Optimizer, "optimizer"),
-    ):
-        if not isinstance(value, kind):
-            came = checks.full_name(value)
-            if isinstance(value, type):
-                came = f"the class {value.__name__}: make one, {value.__name__}()"
-            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
-            article = "an" if kind is Optimizer else "a"
-            raise TypeError(f"{name} must be {article} {kind.__name__} of fastmlp; got {came}{hint}")
+    _check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer"))
     epochs = checks.as_size(epochs, "epochs")
     threads = threads if threads is None else checks.as_size(threads, "threads")
     batch_size = checks.as_size(batch_size, "batch_size")
     shuffle, drop_last = checks.as_flag(shuffle, "shuffle"), checks.as_flag(drop_last, "drop_last")
     check_finite = checks.as_flag(check_finite, "check_finite")
+    clip_norm = clip_norm if clip_norm is None else checks.as_number(clip_norm, "clip_norm", above=0)
+    clip_value = clip_value if clip_value is None else checks.as_number(clip_value, "clip_value", above=0)
+    if clip_norm is not None and clip_value is not None:
+        raise ValueError("clip_norm and clip_value are two ways to limit a gradient: give one of them")
     progress = progress if progress is None else checks.as_flag(progress, "progress")
     initial_epoch = checks.as_size(initial_epoch, "initial_epoch", least=0)
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
@@ -165,7 +163,7 @@ def fit(
     if drop_last and len(x) < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
     seed = int(checks.as_generator(rng).integers(2**62))
-    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed, weights)
+    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed, weights, clip_norm, clip_value)
 
     batches = data.batches
     rates = Rates(optimizer, schedule, initial_epoch, batches)
@@ -196,6 +194,18 @@ def _first_wrong(model: Sequential) -> str:
     """The name of the first parameter that is not finite."""
     wrong = (name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all())
     return next(wrong, "the padding of the parameters")
+
+
+def _check_kinds(*things: tuple[Any, type, str]) -> None:
+    """Refuse what is not of its kind; each thing comes with the kind and a name."""
+    for value, kind, name in things:
+        if not isinstance(value, kind):
+            came = checks.full_name(value)
+            if isinstance(value, type):
+                came = f"the class {value.__name__}: make one, {value.__name__}()"
+            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
+            article = "an" if kind is Optimizer else "a"
+            raise TypeError(f"{name} must be {article} {kind.__name__} of fastmlp; got {came}{hint}")
 
 
 def _check_data(model, criterion, X, y, sample_weight, where, finite):

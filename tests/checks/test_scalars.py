@@ -192,3 +192,13 @@ def test_flag_is_yes_or_no():
     for value in ("False", "", 2, -1, None, 0.5, np.nan, [0], np.zeros(1, int), np.array(True)):
         with pytest.raises(TypeError, match="nesterov must be True or False; got"):
             checks.as_flag(value, "nesterov")
+
+
+def test_pair_is_two_numbers(message_of):
+    for value in ((0.5, 0.25), [0.5, 0.25], np.array([0.5, 0.25])):
+        assert checks.as_pair(value, "betas", below=1.0) == (0.5, 0.25)
+    for value in (0.5, None, (0.5,), (1, 2, 3)):
+        assert message_of(TypeError, checks.as_pair, value, "betas").startswith("betas must be a pair of numbers; got ")
+    assert (
+        message_of(ValueError, checks.as_pair, (0, 1), "betas", below=1.0) == "betas[1] must be at least 0 and below 1; got 1"
+    )

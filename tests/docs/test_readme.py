@@ -24,7 +24,7 @@ def test_programs_run(capsys):
     model = fm.Sequential(fm.Linear(2, 9, rng=0), names["bump"], fm.Linear(9, 1, rng=1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing runs in Python
-        history = fm.fit(model, names["LogCosh"](), fm.Adam(model.parameters(), lr=0.01), X, y, epochs=20, rng=0)
+        history = fm.fit(model, names["log_cosh"], fm.Adam(model.parameters(), lr=0.01), X, y, epochs=20, rng=0)
     assert history.loss[-1] < 0.2 * history.loss[0]
     d = np.abs(model.predict(X) - y)
-    assert np.isclose(names["LogCosh"]()(model.predict(X), y), np.log(np.cosh(d)).mean(), rtol=1e-3)
+    assert np.isclose(names["log_cosh"](model.predict(X), y), np.log(np.cosh(d)).mean(), rtol=1e-3)

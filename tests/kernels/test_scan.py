@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from helpers import assert_within, eps, jit, normal
 
-from fastmlp.kernels.scan import all_finite, first_outside, row_sum
+from fastmlp.kernels.scan import all_finite, first_beyond, first_outside, row_sum
 
 SIZES = [1, 7, 64, 129]
 
@@ -32,6 +32,16 @@ def test_first_outside_finds_the_first():
         labels[[7, 30]] = wrong
         assert first_outside(labels, 5) == 7
     assert first_outside(np.empty(0, np.int64), 5) == -1
+
+
+def test_first_beyond_finds_the_first(dtype):
+    for ends, good in ((False, [0, 0.5, 1]), (True, [0, 1])):
+        values = np.resize(np.array(good, dtype), 50)
+        assert first_beyond(values, 0.0, 1.0, ends) == -1
+        for wrong in (-1e-30, 1 + 2 * eps(dtype), np.nan, np.inf, *([0.5] if ends else [])):
+            values[[7, 30]] = wrong
+            assert first_beyond(values, 0.0, 1.0, ends) == 7
+    assert first_beyond(np.empty(0, dtype), 0.0, 1.0, False) == -1
 
 
 @jit

@@ -433,9 +433,8 @@ def test_update_may_use_the_functions_of_fm_math_and_be_compiled_by_numba(dtype,
     trained = []
     for formula, threads in ((rms, 1), (rms, 2), (numba.njit(rms), 1)):
         model = make_net([2, 5, 3], dtype=dtype)
-        fm.fit(
-            model, fm.CrossEntropyLoss(), optimizer_of(formula)(model.parameters(), lr=0.01), X, y, epochs=3, threads=threads
-        )
+        optimizer = optimizer_of(formula)(model.parameters(), lr=0.01)
+        fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=3, rng=0, threads=threads)
         trained.append(flat(model))
     assert_same_bits(trained[0], trained[1])
     assert_same_bits(trained[0], trained[2])

@@ -12,6 +12,7 @@ from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.moves import copy_rows, gather_rows
 from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, scale_of, weigh
 from fastmlp.kernels.compiler.derivative import derivative, scaled
+from fastmlp.kernels.compiler.expression import plain
 from fastmlp.kernels.compiler.intrinsics import matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import columns_pass, lines_pass
@@ -173,6 +174,7 @@ class ElementwiseLoss(Loss):
     ):
         super().__init__(width, terms=width if terms is None else terms, weighted=weighted)
         self.name, self.constants, self.columns = name, constants, columns
+        value, slope = plain(value), plain(slope) if slope is not None else None
         if columns or weighted:
             self.block = by_rows_block(f"loss-{name}-rows", value, slope, len(columns), len(constants))
         else:

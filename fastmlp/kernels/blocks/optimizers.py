@@ -1,4 +1,8 @@
-"""Parameter updates over flat memory, for whatever formula. Padding is zero in parameters, gradients and state; it stays so."""
+"""Parameter updates over flat memory, for whatever formula.
+
+Padding is zero in parameters and gradients and stays so; in state it is what the formula makes of zeros: with Adamax, its
+eps.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_same_bits, jit, jit_only, lanes
 
 from fastmlp.kernels.compiler.expression import maximum, muladd, select
-from fastmlp.kernels.compiler.lines import lines_pass, update_pass
+from fastmlp.kernels.compiler.lines import columns_pass, lines_pass, update_pass
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import F32, F64
 from fastmlp.kernels.elementary import exp, tanh
@@ -29,6 +29,10 @@ def momentum(p, g, m, rate, factor):
     return p - rate * m, m
 
 
+def scaled(x, y, factor, shift, power):
+    return factor * x + shift * y + power
+
+
 def swap(a, b):
     return b, a
 
@@ -44,6 +48,7 @@ def clamp(x, low):
 RELU, LEAKY, CLAMP = lines_pass(relu, 1), lines_pass(leaky, 1, constants=1), lines_pass(clamp, 1, constants=1)
 MOMENTUM, SWAP, NOTHING = lines_pass(momentum, 3, 2, 2), lines_pass(swap, 2, 2), lines_pass(nothing, 1)
 TANH, UPDATE = lines_pass(tanh, 1), update_pass(momentum, 1, 2)
+SCALED = columns_pass(scaled, 2, 2, 1)
 
 
 @jit
@@ -69,6 +74,11 @@ def run_momentum(size, p, g, m, new_p, new_m, at, constants):
 @jit
 def run_update(size, p, g, state, at, stride, constants):
     UPDATE(size, p, at, g, at, state, at, stride, constants, 0)
+
+
+@jit
+def run_scaled(size, x, y, k, stride, out, constants):
+    SCALED(size, x, 0, y, size, k, 3, stride, out, size, constants, 1)
 
 
 @jit
@@ -139,6 +149,19 @@ def test_pass_with_several_outputs_in_place(dtype, rng):
         run_update(size, old_p, g, state, line, m.size, constants)  # its state is the first part
         assert_same_bits(old_p, new_p)
         assert_same_bits(state, np.concatenate([new_m, m_before]))
+
+
+def test_pass_with_numbers_for_each_column(dtype, rng):
+    """Parts of one array, some entries apart."""
+    for lines in SIZES[1:]:
+        size, stride = lines * lanes(dtype), lines * lanes(dtype) + 5
+        x, y, out = (numbers(rng, 3 * size, dtype) for _ in range(3))
+        k, constants = numbers(rng, 3 + 2 * stride, dtype), np.array([9, 0.5], dtype)
+        factor, shift = k[3 : 3 + size], k[3 + stride : 3 + stride + size]
+        expected = out.copy()
+        expected[size : 2 * size] = factor * x[:size] + shift * y[size : 2 * size] + dtype.type(0.5)
+        run_scaled(size, x, y, k, stride, out, constants)
+        assert_same_bits(out, expected)
 
 
 def test_pass_loads_a_line_before_it_stores(dtype, rng):
