@@ -94,7 +94,18 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.training import History, NonFiniteLossError, fit, fit_lbfgs, objective
+from fastmlp.saving import LoadError, load_arrays
+from fastmlp.training import (
+    Checkpoint,
+    History,
+    NonFiniteLossError,
+    fit,
+    fit_lbfgs,
+    load,
+    load_checkpoint,
+    objective,
+    save,
+)
 
 __all__ = [
     "CELU",
@@ -113,6 +124,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Buffer",
+    "Checkpoint",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -143,6 +155,7 @@ __all__ = [
     "Linear",
     "LinearLR",
     "Lion",
+    "LoadError",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -190,6 +203,10 @@ __all__ = [
     "gradcheck",
     "init",
     "jacobian",
+    "load",
+    "load_arrays",
+    "load_checkpoint",
     "math",
     "objective",
+    "save",
 ]
