@@ -120,7 +120,7 @@ def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -
         np.array(history.loss),
         error(network, X, y),
         error(network, X_test, y_test),
-        history.seconds,
+        sum(history.seconds),
     )
 
 

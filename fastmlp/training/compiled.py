@@ -75,14 +75,18 @@ class CompiledRun(Run):
         job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle)
         job.put(rows=data.rows, batch=batch, batches=data.batches)
         self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of
+        self._rates = np.zeros((1, 0))  # of the steps of the last call, by groups
         self._steps = 8  # of a call; grows towards SLICE_SECONDS
 
-    def advance(self, last_epoch: int) -> None:
-        left = (last_epoch - self.epoch) * self.data.batches - self.batch
-        steps = min(self._steps, left)
+    def prepare(self) -> None:
         if self.storage.data.dtype not in READY:
             self._call(0)  # compiles the engine while Ctrl-C is heard at once
             READY.add(self.storage.data.dtype)
+
+    def advance(self, last_epoch: int, most: int | None = None) -> None:
+        left = (last_epoch - self.epoch) * self.data.batches - self.batch
+        left = left if most is None else min(left, most)
+        steps = min(self._steps, left)
         with interrupts_held():
             before = self.storage.data.copy(), self.state.copy()
             began = time.perf_counter()
@@ -98,7 +102,7 @@ class CompiledRun(Run):
                 self.failed = True
             self.optimizer.steps += done
             self.job.counted_on(done)
-            self._count(done, sums, totals)
+            self._count(done, sums, totals, rates=self._rates[0], seconds=seconds)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
 
@@ -110,7 +114,8 @@ class CompiledRun(Run):
         if steps:
             t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
             place = self.epoch, self.batch, steps
-            self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(*place), self.rates.momenta_of_steps(*place))
+            self._rates = self.rates.of_steps(*place)
+            self.optimizer._fill_scalars(scalars, t, self._rates, self.rates.momenta_of_steps(*place))
         sums = np.zeros(touched)
         sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
         totals = np.zeros(1 + touched)

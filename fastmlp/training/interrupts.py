@@ -1,4 +1,4 @@
-"""Ctrl-C, kept out of the few lines that must be done whole."""
+"""Ctrl-C and SIGTERM, kept out of the few lines that must be done whole."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from types import FrameType
 
 __all__ = ["interrupts_held"]
 
+#: SIGTERM too, where the program has a handler for it; without one it ends the process at once.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
@@ -18,21 +21,24 @@ def interrupts_held() -> Iterator[None]:
     An update and the count of it belong together: an exception between the two would leave a model that is one step ahead of
     its history. Signals reach the main thread alone, so elsewhere there is nothing to hold.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[FrameType | None] = []
+    handlers = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
+    came: list[tuple[int, FrameType | None]] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
         if came:
-            handler(number, frame)
-        came.append(frame)
+            handlers[number](number, frame)
+        came.append((number, frame))
 
-    signal.signal(signal.SIGINT, hold)
+    for number in handlers:
+        signal.signal(number, hold)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if came:
-        handler(signal.SIGINT, came[0])
+        number, frame = came[0]
+        handlers[number](number, frame)
