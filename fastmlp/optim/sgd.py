@@ -109,24 +109,27 @@ class SGD(Optimizer):
         return ("velocity",) if any(group["momentum"] for group in self.param_groups) else ()
 
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
+        # To maximize is to turn the gradient's sign: here, for it would be a multiplication for each parameter.
+        turn, decay = sign(group), sign(group) * group["weight_decay"]
         if not self.state:
-            return -lr, group["weight_decay"], sign(group)
+            return -lr * turn, decay
         momentum = group["momentum"]  # 0 in one of several groups, perhaps; then there is no dampening either
         keep = np.where(t == 1, 1, 1 - group["dampening"]) if np.any(momentum) else 1
-        return -lr, group["weight_decay"], sign(group), momentum, keep, float(group["nesterov"])
+        return -lr, decay, momentum, keep * turn, group["nesterov"] * turn
 
     @property
     def update(self) -> Callable[..., Any]:  # type: ignore[override]
         return with_momentum if self.state else without_momentum
 
 
-def without_momentum(p, g, minus_lr, decay, sign):
+def without_momentum(p, g, minus_lr, decay):
     """A step without momentum."""
-    return muladd(minus_lr, muladd(decay, p, sign * g), p)
+    return muladd(minus_lr, muladd(decay, p, g), p)
 
 
-def with_momentum(p, g, velocity, minus_lr, decay, sign, momentum, keep, nesterov):
+def with_momentum(p, g, velocity, minus_lr, decay, momentum, keep, nesterov):
     """A step with momentum."""
-    g = muladd(decay, p, sign * g)
+    g = muladd(decay, p, g)
     velocity = muladd(momentum, velocity, keep * g)
-    return muladd(minus_lr, select(nesterov > 0, muladd(momentum, velocity, g), velocity), p), velocity
+    ahead = muladd(momentum, velocity, nesterov * g)
+    return muladd(minus_lr, select(nesterov != 0, ahead, velocity), p), velocity

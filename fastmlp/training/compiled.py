@@ -171,9 +171,12 @@ class CompiledRun(Run):
 
 def _clips(model: Sequential, optimizer: Optimizer, data: Data) -> list[Clip]:
     """The ops that make gradients smaller: in the order of the model's parameters, as by hand."""
+    if data.clip_norm is None and data.clip_value is None:
+        return []
     held = set(map(id, optimizer.params))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) in held]
     spans = [(first, last) for _, first, last in spans_of(trained)]
     if data.clip_norm is not None:
         return Clip.of(spans, data.clip_norm, by_value=False)
-    return [] if data.clip_value is None else Clip.of(spans, data.clip_value, by_value=True)
+    assert data.clip_value is not None
+    return Clip.of(spans, data.clip_value, by_value=True)

@@ -15,6 +15,7 @@ from fastmlp.kernels.op import UNIT
 from fastmlp.kernels.scan import all_finite
 from fastmlp.modules import Module, Sequential
 from fastmlp.optim import LRScheduler, Optimizer
+from fastmlp.parameters import Buffer
 from fastmlp.team import team_size
 from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
@@ -178,13 +179,14 @@ def fit(
     _check_parameters(model, optimizer)
     with carried_by_failures(history):
         rates.check(epochs - initial_epoch, RATES_CHECKED)
-        modes = [(module, module.training) for module in model.modules()]
-        model.train()
+        evaluating = [module for module in model.modules() if not module.training]
+        for module in evaluating:
+            module.training = True
         try:
             run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
         except BaseException:
-            for module, mode in modes:
-                module.training = mode
+            for module in evaluating:
+                module.training = False
             raise
         _train(run, history, model, criterion, held_out, epochs, initial_epoch, progress, threads)
     return history
@@ -230,7 +232,7 @@ def _check_data(model, criterion, X, y, sample_weight, where, finite):
 
 def _check_parameters(model: Sequential, optimizer: Optimizer) -> None:
     """The optimizer trains parameters of the model, all or some."""
-    if not set(map(id, optimizer.params)) <= set(map(id, model.parameters())):
+    if not set(map(id, optimizer.params)) <= {id(array) for array in model._stored if not isinstance(array, Buffer)}:
         raise ValueError("the optimizer must hold parameters of the model, and no others: SGD(model.parameters(), ...)")
     if not any(parameter.requires_grad for parameter in optimizer.params):
         raise ValueError("there is nothing to train: no parameter of the optimizer requires a gradient")
