@@ -93,7 +93,20 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.training import History, NonFiniteLossError, fit, fit_lbfgs, objective
+from fastmlp.training import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    History,
+    LambdaCallback,
+    ModelCheckpoint,
+    NonFiniteLossError,
+    TensorBoard,
+    evaluate,
+    fit,
+    fit_lbfgs,
+    objective,
+)
 
 __all__ = [
     "CELU",
@@ -112,6 +125,8 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Buffer",
+    "CSVLogger",
+    "Callback",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -119,6 +134,7 @@ __all__ = [
     "CrossEntropyLoss",
     "CyclicLR",
     "Dropout",
+    "EarlyStopping",
     "ElementwiseLoss",
     "Embedding",
     "ExponentialLR",
@@ -136,6 +152,7 @@ __all__ = [
     "KLDivLoss",
     "L1Loss",
     "LRScheduler",
+    "LambdaCallback",
     "LambdaLR",
     "LayerNorm",
     "LeakyReLU",
@@ -146,6 +163,7 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Mish",
+    "ModelCheckpoint",
     "Module",
     "MultiMarginLoss",
     "MultiStepLR",
@@ -179,10 +197,12 @@ __all__ = [
     "Softsign",
     "StepLR",
     "Tanh",
+    "TensorBoard",
     "__version__",
     "clip_grad_norm_",
     "clip_grad_value_",
     "datasets",
+    "evaluate",
     "fit",
     "fit_lbfgs",
     "gradcheck",

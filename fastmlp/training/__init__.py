@@ -1,8 +1,23 @@
 """Training in whole epochs, or as a function of one vector."""
 
+from fastmlp.training.callbacks import Callback, CSVLogger, EarlyStopping, LambdaCallback, ModelCheckpoint, TensorBoard
+from fastmlp.training.evaluate import evaluate
 from fastmlp.training.fit import fit
 from fastmlp.training.history import History, NonFiniteLossError
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.objective import objective
 
-__all__ = ["History", "NonFiniteLossError", "fit", "fit_lbfgs", "objective"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "ModelCheckpoint",
+    "NonFiniteLossError",
+    "TensorBoard",
+    "evaluate",
+    "fit",
+    "fit_lbfgs",
+    "objective",
+]

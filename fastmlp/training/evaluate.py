@@ -60,8 +60,8 @@ def evaluate(
     Notes
     -----
     What a class is, the criterion says: labels are compared with the largest output, targets of 0 and 1 with outputs above 0
-    (:class:`BCEWithLogitsLoss`) or 0.5 (:class:`BCELoss`), those of -1 and 1 with the sign; of several such columns, accuracy is
-    the mean. Rows that the criterion ignores count in no metric that has a name here. AUC is NaN where a class is missing;
+    (:class:`BCEWithLogitsLoss`) or 0.5 (:class:`BCELoss`), those of -1 and 1 with the sign; of several such columns, accuracy
+    is the mean. Rows that the criterion ignores count in no metric that has a name here. AUC is NaN where a class is missing;
     that of several classes is the mean of one class against the others.
 
     Examples

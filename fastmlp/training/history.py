@@ -166,7 +166,7 @@ class History:
             import pandas
         except ImportError:
             raise ImportError("to_frame needs pandas: pip install pandas (to_dict() needs nothing)") from None
-        columns = {name: self._column(name, self.epochs) for name in self.keys()}  # noqa: SIM118
+        columns = {name: self._column(name, self.epochs) for name in self.keys()}
         return pandas.DataFrame(columns, index=pandas.RangeIndex(*self._numbers(), name="epoch"))
 
     def _numbers(self) -> tuple[int, int]:

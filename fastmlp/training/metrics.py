@@ -68,7 +68,7 @@ def _as_metric(metric: Any, criterion: Criterion) -> Metric:
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f'the name {name!r} of a metric must be a word: give it one, ("name", function)')
 
-    def compute(y: np.ndarray, out: np.ndarray, weights: np.ndarray | None) -> float:
+    def compute(y: np.ndarray, out: np.ndarray, _: np.ndarray | None) -> float:
         returned = function(y, out)
         if returned is None:
             raise TypeError(f"the metric {name!r} must return a number; got None{checks.missing_return(returned)}")
