@@ -297,7 +297,7 @@ class ModelCheckpoint(_Monitor):
             super().on_begin()
 
     def on_epoch_end(self, epoch: int, history: History) -> bool | None:
-        save = import_module("fastmlp.saving").save  # a floor above
+        save = import_module("fastmlp.training.checkpoint").save
         assert self.training is not None
         if self.save_best_only:
             value = history.last(self.monitor)

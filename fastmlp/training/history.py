@@ -204,7 +204,7 @@ class History:
         """
         try:
             from matplotlib import pyplot
-            from matplotlib.ticker import MaxNLocator
+            from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
         except ImportError:
             raise ImportError('plot needs matplotlib: pip install "fastmlp[plot]"') from None
         chosen = names or tuple(name for name in ("loss", "validation_loss") if self._columns[name])
@@ -219,6 +219,9 @@ class History:
         drawn = drawn[np.isfinite(drawn)]
         if drawn.size and drawn.min() > 0 and drawn.max() > WIDE * drawn.min():
             ax.set_yscale("log")
+            ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            for of in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+                of(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         losses = all(name in ("loss", "validation_loss") for name in chosen)
         ax.set_xlabel("epoch")
