@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is run again, with reasons to leave out the rest. As other processors: kernels and promises; of formulas test_lines.py alone,
-# where vectors have another width. In plain Python: not what calls no kernel. In neither: what is marked `once`.
+# where vectors have another width. In plain Python: not what calls no kernel. In neither: what is marked `once`, and PyTorch.
 KERNEL_TESTS := tests/kernels tests/test_promises.py $(addprefix --ignore=tests/kernels/compiler/test_,derivative.py expression.py)
 NO_KERNELS := tests/asv_benchmarks tests/checks tests/scripts
-AGAIN := -m 'not slow and not once'
+AGAIN := -m 'not slow and not once and not torch'
 PYTEST := $(BIN)/python -m pytest -q --durations=10 --durations-min=1
 HASWELL := +sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 

@@ -57,6 +57,7 @@ from fastmlp.modules import (
     Softmax,
     Softplus,
     Softsign,
+    Standardize,
     Tanh,
 )
 from fastmlp.optim import (
@@ -195,6 +196,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "Standardize",
     "StepLR",
     "Tanh",
     "TensorBoard",

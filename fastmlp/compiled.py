@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import FunctionType
 
-__all__ = ["check_static", "has_formula", "runs_compiled"]
+__all__ = ["check_names", "check_static", "has_formula", "runs_compiled"]
 
 
 def runs_compiled(kind: type, entry: str, *arithmetic: str) -> bool:
@@ -37,3 +37,10 @@ def check_static(kind: type, names: tuple[str, ...], options: str) -> None:
         by_numba = hasattr(found, "py_func") and not isinstance(found, staticmethod)  # what Numba has compiled binds, too
         if by_numba or isinstance(found, (FunctionType, classmethod)):
             raise TypeError(f"{name} of {kind.__name__} must be a staticmethod: a formula has no self; {options}")
+
+
+def check_names(kind: type, *attributes: str) -> None:
+    """Refuse one name where a class is to have a tuple of names: the letters of a text would each be one."""
+    for attribute in attributes:
+        if isinstance(found := vars(kind).get(attribute), str):
+            raise TypeError(f"{attribute} of {kind.__name__} must be a tuple of names, with a comma: ({found!r},)")

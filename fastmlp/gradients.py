@@ -139,7 +139,7 @@ def _of_module(given: Module, inputs: tuple[Any, ...], rng: np.random.Generator)
         inputs[0] if inputs else rng.standard_normal((ROWS, module._width_in() or WIDTH)), None, DOUBLE, "gradcheck", "x"
     ).copy()
     first, again = copy.deepcopy(module), copy.deepcopy(module)
-    out = first(x.copy())
+    out = checks.as_returned(first(x.copy()), len(x), DOUBLE, given, "forward")
     repeats = np.array_equal(out, first(x.copy()), equal_nan=True)
     if not np.array_equal(out, again(x.copy()), equal_nan=True):
         raise ValueError(f"{checks.describe(given)} gives another output for the same input: gradcheck needs a function")
@@ -151,7 +151,8 @@ def _of_module(given: Module, inputs: tuple[Any, ...], rng: np.random.Generator)
 
     for parameter in again.parameters():
         parameter.grad = np.zeros(parameter.shape)
-    yield "the input", x, np.array(again.backward(dy.copy()), np.float64), loss
+    dx = checks.as_returned(again.backward(dy.copy()), len(x), DOUBLE, given, "backward")
+    yield "the input", x, dx.copy(), loss
     gradients = {name: parameter.grad.copy() for name, parameter in again.named_parameters()}
     once_more = copy.deepcopy(module)
     for parameter in once_more.parameters():

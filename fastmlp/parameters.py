@@ -192,6 +192,10 @@ class Parameter:
     def dtype(self) -> np.dtype:
         return self.storage.data.dtype
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Refuse to be taken for its numbers: an array of parameters would be neither trained nor saved."""
+        raise TypeError(f"a Parameter is no array: its numbers are {self.name or 'parameter'}.data")
+
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype})"
 

@@ -85,6 +85,8 @@ class Row(NamedTuple):
 def table() -> list[Row]:
     """The catalogue as rows: family, name, first sentence of the documentation, arguments.
 
+    It has the containers and Embedding, too, which are no entries: tests of their own go through them.
+
     Examples
     --------
     >>> from fastmlp import registry
@@ -92,11 +94,18 @@ def table() -> list[Row]:
     >>> print(*rows["ReLU"], sep=" | ")
     activation | ReLU | The rectifier: ``y = max(x, 0)``, with the derivative 0 at 0. | ()
     """
-    families = {"activation": activations, "layer": layers, "loss": criteria, "optimizer": optimizers, "schedule": schedules}
+    modules = _family(LAYERS[:2])
+    families = {
+        "activation": activations(),
+        "layer": {name: entry for name, entry in modules.items() if name not in activations()},
+        "loss": criteria(),
+        "optimizer": optimizers(),
+        "schedule": schedules(),
+    }
     return [
         Row(family, name, _summary(entry), _arguments(entry))
-        for family in families
-        for name, entry in families[family]().items()
+        for family, found in families.items()
+        for name, entry in found.items()
     ]
 
 
@@ -121,4 +130,5 @@ def _summary(entry: type) -> str:
 def _arguments(entry: type) -> str:
     """The arguments of the constructor, as one writes them, without the annotations."""
     parameters = inspect.signature(entry).parameters.values()
-    return str(inspect.Signature([parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]))
+    text = str(inspect.Signature([parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]))
+    return text.replace("<class 'numpy.float32'>", "float32")

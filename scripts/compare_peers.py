@@ -34,7 +34,7 @@ SECTIONS = {
 }
 
 #: The peers, and the packages that they need, all of the extra `peers`.
-PEERS = {"torch": ["torch"], "jax": ["jax"], "scikit-learn": ["scikit-learn"], "onnxruntime": ["onnxruntime", "onnx"]}
+PEERS = {"torch": ["torch"], "jax": ["jax", "optax"], "scikit-learn": ["scikit-learn"], "onnxruntime": ["onnxruntime", "onnx"]}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,7 +1,7 @@
 """The figures of train_disc.py: the data, the predictions of a model, the loss curves.
 
 All colours are from the palette of Okabe and Ito, which people with any colour vision can tell apart; labels differ in their
-markers too.
+markers too, and curves of one colour in their dashes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 matplotlib.use("Agg")
@@ -33,7 +33,14 @@ CENTRE, RADIUS = (0.5, 0.5), 1 / math.sqrt(2 * math.pi)  # make_disc's own
 INK, GREY = "#222222", "#8a8a8a"
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INSIDE, OUTSIDE, WRONG = BLUE, ORANGE, INK
+BLACK = "#000000"
 CURVES = (INK, VERMILION, BLUE, GREEN, SKY, PURPLE, ORANGE)
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.4, 1.2, 1.4)))
+
+LOSSES = {"CE": "Cross-entropy", "MSE": "Mean squared error"}
+
+LEAST = 1e-9  # a loss of zero has no place on a logarithmic axis
+SMOOTH = 1 / 16  # of the epochs are one point of a smoothed curve
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -55,17 +62,19 @@ STYLE: dict[str, Any] = {
     "legend.handlelength": 1.6,
     "legend.columnspacing": 1.3,
     "savefig.dpi": 160,
+    "svg.hashsalt": "disc",  # the same names in every file
+    "pdf.fonttype": 42,  # text stays text
     "savefig.facecolor": "white",
 }
 
 
-def draw_data(path: Path, X: np.ndarray, y: np.ndarray) -> Path:
+def draw_data(paths: Sequence[Path], X: np.ndarray, y: np.ndarray) -> list[Path]:
     """The points by label, and the disc's outline.
 
     Parameters
     ----------
-    path : Path
-        The PNG file to write.
+    paths : sequence of Path
+        The files to write.
     X : ndarray, (N, 2)
         Points.
     y : ndarray, (N,)
@@ -82,18 +91,18 @@ def draw_data(path: Path, X: np.ndarray, y: np.ndarray) -> Path:
             _dot(OUTSIDE, "D", f"outside ({len(y) - inside})"),
             Line2D([], [], color=INK, linewidth=1.6, label="the disc"),
         ]
-        return _finish(figure, axes, handles, path)
+        return _finish(figure, axes, handles, paths)
 
 
 def draw_predictions(
-    path: Path, X: np.ndarray, y: np.ndarray, *, scores: Callable[[np.ndarray], np.ndarray], name: str
-) -> Path:
+    paths: Sequence[Path], X: np.ndarray, y: np.ndarray, *, scores: Callable[[np.ndarray], np.ndarray], name: str
+) -> list[Path]:
     """What a model says about points it has not seen: its decision boundary, and where it is wrong.
 
     Parameters
     ----------
-    path : Path
-        The PNG file to write.
+    paths : sequence of Path
+        The files to write.
     X : ndarray, (N, 2)
         Points.
     y : ndarray, (N,)
@@ -109,83 +118,104 @@ def draw_predictions(
         figure, axes = _square()
         _regions(axes, scores)
         _scatter(axes, X[~wrong], predicted[~wrong], size=0.8 * _size(len(X)), alpha=0.5)
-        axes.add_patch(Circle(CENTRE, RADIUS, fill=False, color=INK, linewidth=1.4, linestyle=(0, (5, 3))))
+        axes.add_patch(Circle(CENTRE, RADIUS, fill=False, color=VERMILION, linewidth=1.4, linestyle=(0, (5, 3)), zorder=3.5))
         _scatter(axes, X[wrong], predicted[wrong], size=30, alpha=1, zorder=4)
         axes.scatter(
             X[wrong, 0], X[wrong, 1], s=110, facecolors="none", edgecolors=WRONG, linewidths=1.5, zorder=5, clip_on=False
         )
-        axes.set_title(f"“{name}” is wrong on {wrong.sum()} of {_count(len(X), 'new point')}")
+        axes.set_title(f"“{name}” is wrong on {wrong.sum()} of {_count(len(X), 'test point')}")
         handles = [
             _dot(INSIDE, "o", "predicted inside"),
             _dot(OUTSIDE, "D", "predicted outside"),
-            Line2D([], [], color=VERMILION, linewidth=2, label="learnt boundary"),
-            Line2D([], [], color=INK, linewidth=1.4, linestyle=(0, (4, 2)), label="true circle"),
+            Line2D([], [], color=BLACK, linewidth=2, label="learnt boundary"),
+            Line2D([], [], color=VERMILION, linewidth=1.4, linestyle=(0, (4, 2)), label="true circle"),
             Line2D([], [], marker="o", color="none", markerfacecolor="none", markeredgecolor=WRONG, markersize=10,
                    markeredgewidth=1.5, label="wrong"),
         ]  # fmt: skip
-        return _finish(figure, axes, handles, path)
+        return _finish(figure, axes, handles, paths)
 
 
-def draw_losses(path: Path, losses: Sequence[tuple[DiscModel, np.ndarray]]) -> Path:
-    """The training loss of each model by epoch: the median over the seeds, and the half of the seeds around it.
+def draw_losses(paths: Sequence[Path], losses: Sequence[tuple[DiscModel, np.ndarray]]) -> list[Path]:
+    """The training loss of each model by epoch: medians over the seeds, faint, and smoothed; a panel for each kind of loss.
 
     Parameters
     ----------
-    path : Path
-        The PNG file to write.
+    paths : sequence of Path
+        The files to write.
     losses : sequence of (DiscModel, ndarray (seeds, epochs))
         A loss for each seed and epoch.
     """
-    colours = [CURVES[i % len(CURVES)] for i in range(len(losses))]
-    # Losses of different kinds are not to be compared: squared errors are dashed.
-    lines = ["-" if model.loss == "CE" else "--" for model, _ in losses]
+    kinds = [kind for kind in LOSSES if any(model.loss == kind for model, _ in losses)]
+    styles = [_curve_style(i) for i in range(len(losses))]
     with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7.6, 5))
-        axes.set_title("Training loss", pad=28)
-        axes.text(0, 1.03, _losses_note(losses), transform=axes.transAxes, fontsize=11, color="#555555")
-        for (_, values), colour, line in zip(losses, colours, lines):
-            _curve(axes, np.maximum(values, 1e-9), colour, line)  # a loss of zero has no place on a logarithmic axis
-        _loss_axes(axes, epochs=losses[0][1].shape[1])
-        _label_ends(
-            axes, [(float(np.median(values[:, -1])), model.name, colour) for (model, values), colour in zip(losses, colours)]
-        )
-        return _save(figure, path)
+        widths = [7.4 if kind == "CE" or len(kinds) == 1 else 3.7 for kind in kinds]
+        how: dict[str, Any] = {"squeeze": False, "width_ratios": widths, "gridspec_kw": {"wspace": 0.5}}
+        figure, (row,) = plt.subplots(1, len(kinds), figsize=(sum(widths), 5.2), **how)
+        for axes, kind in zip(row, kinds):
+            drawn = [
+                (model.name, np.median(values, axis=0), style)
+                for (model, values), style in zip(losses, styles)
+                if model.loss == kind
+            ]
+            axes.set_title(LOSSES[kind], fontsize=12)
+            ends = [_curve(axes, np.maximum(values, LEAST), style) for _, values, style in drawn]
+            _loss_axes(axes, epochs=losses[0][1].shape[1], ticks=6 if kind == kinds[0] else 3)
+            _label_ends(axes, [(end, name, style["color"]) for end, (name, _, style) in zip(ends, drawn)])
+        left, seeds = row[0].get_position().x0, len(losses[0][1])
+        note = f"Faint: {'medians of ' * (seeds > 1)}{_count(seeds, 'seed')}. Bold: smoothed."
+        figure.text(left, 1.02, "Training loss", fontsize=STYLE["axes.titlesize"])
+        figure.text(left, 0.972, note, fontsize=11, color="#555555")
+        return _save(figure, paths)
 
 
-def _curve(axes: Axes, values: np.ndarray, colour: str, line: str) -> None:
-    """The median of (seeds, epochs) and the quartiles about it."""
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-    epochs = np.arange(1, len(middle) + 1)
-    marker = "o" if len(middle) == 1 else ""
-    axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
-    axes.plot(epochs, middle, color=colour, linewidth=1.7, linestyle=line, marker=marker, clip_on=False)
+def _curve_style(number: int) -> dict[str, Any]:
+    """Colour and dashes of a curve; colours that come again are dashed, and in another order."""
+    cycle, place = divmod(number, len(CURVES))
+    return {"color": CURVES[(place + 2 * cycle) % len(CURVES)], "linestyle": DASHES[cycle % len(DASHES)]}
 
 
-def _loss_axes(axes: Axes, epochs: int) -> None:
+def _curve(axes: Axes, values: np.ndarray, style: dict[str, Any]) -> float:
+    """A curve, faint, and what it looks like smoothed; where that ends."""
+    epochs = np.arange(1, len(values) + 1)
+    marker = "o" if len(values) == 1 else ""
+    smooth = smoothed(values, round(SMOOTH * len(values)))
+    axes.plot(epochs, values, color=style["color"], linewidth=0.8, alpha=0.3, zorder=2)
+    axes.plot(epochs, smooth, linewidth=1.9, marker=marker, clip_on=False, zorder=3, **style)
+    return float(smooth[-1])
+
+
+def smoothed(values: np.ndarray, window: int) -> np.ndarray:
+    """The geometric mean of `window` values about each.
+
+    Of fewer at the beginning, as many on either side, since losses fall steeply there; at the end of those there are.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(np.log(values))])
+    places = np.arange(len(values))
+    half = np.minimum(places, window // 2)
+    first, last = places - half, np.minimum(places + half + 1, len(values))
+    return np.exp((sums[last] - sums[first]) / (last - first))
+
+
+def _loss_axes(axes: Axes, epochs: int, ticks: int) -> None:
     """A logarithmic axis of losses in plain numbers, and one of whole epochs."""
+    losses = [loss for line in axes.get_lines() for loss in line.get_ydata()]
+    if max(losses) < 1.001 * min(losses):  # the first of one epoch, perhaps
+        axes.set_ylim(losses[0] / 2, losses[0] * 2)
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    minor = "{:.3g}" if high < 5 * low else ""  # where there are hardly any powers of ten to label
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda loss, _: minor.format(loss)))
+    decades = math.log10(high / low)
+    labelled = (1.0,) if decades > 4 else (1.0, 2.0, 5.0) if decades > 0.8 else tuple(map(float, range(1, 10)))
+    axes.yaxis.set_major_locator(LogLocator(subs=labelled, numticks=100))
+    axes.yaxis.set_minor_locator(LogLocator(subs=tuple(map(float, range(1, 10))), numticks=100))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:.10f}".rstrip("0").rstrip(".")))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="y", which="minor", length=2)
     axes.set_xlim(0, epochs)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=ticks, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _losses_note(losses: Sequence[tuple[DiscModel, np.ndarray]]) -> str:
-    """What the lines are."""
-    kinds = {model.loss for model, _ in losses}
-    lines = {
-        ("CE", "MSE"): "Cross-entropy (dashed: mean squared error)",
-        ("CE",): "Cross-entropy",
-        ("MSE",): "Mean squared error",
-    }[tuple(sorted(kinds))]
-    seeds = len(losses[0][1])
-    return lines + (f". Median of {seeds} seeds, and their middle half" if seeds > 1 else "")
 
 
 def _square() -> tuple[Figure, Axes]:
@@ -197,20 +227,28 @@ def _square() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Axes, handles: list[Line2D], path: Path) -> Path:
-    """A legend below the axes, and the file."""
+def _finish(figure: Figure, axes: Axes, handles: list[Line2D], paths: Sequence[Path]) -> list[Path]:
+    """A legend below the axes, and the files."""
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.06), ncols=3, borderaxespad=0, borderpad=0)
-    return _save(figure, path)
+    return _save(figure, paths)
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    """Write the figure with a palette of 256 colours, which makes the file a third as large, and close it."""
-    pixels = io.BytesIO()
-    figure.savefig(pixels, format="png", bbox_inches="tight", pad_inches=0.15)
+def _save(figure: Figure, paths: Sequence[Path]) -> list[Path]:
+    """Write the figure in the formats that the paths end in, the same bytes every time, and close it.
+
+    A PNG file gets a palette of 256 colours, which makes it a third as large.
+    """
+    size: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.15}
+    for path in paths:
+        if path.suffix == ".png":
+            pixels = io.BytesIO()
+            figure.savefig(pixels, format="png", **size)
+            with Image.open(pixels) as image:
+                image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
+        else:
+            figure.savefig(path, metadata={"CreationDate" if path.suffix == ".pdf" else "Date": None}, **size)
     plt.close(figure)
-    with Image.open(pixels) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="PNG", optimize=True)
-    return path
+    return list(paths)
 
 
 def _scatter(axes: Axes, X: np.ndarray, labels: np.ndarray, *, size: float, alpha: float, zorder: float = 2) -> None:
@@ -231,7 +269,7 @@ def _regions(axes: Axes, scores: Callable[[np.ndarray], np.ndarray], cells: int 
     if margin.max() > 0:
         axes.contourf(side, side, margin, levels=[0, max(margin.max(), 1e-6) * 1.01], colors=[_tint(INSIDE)], zorder=0)
     if margin.min() < 0 < margin.max():
-        axes.contour(side, side, margin, levels=[0], colors=[VERMILION], linewidths=2, zorder=3)
+        axes.contour(side, side, margin, levels=[0], colors=[BLACK], linewidths=2, zorder=3)
 
 
 def _tint(colour: str, strength: float = 0.13) -> tuple[float, float, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,9 @@ __all__ = ["MODELS", "DiscModel", "centre_and_scale"]
 #: Widths of the network of the report: two coordinates, three hidden layers of 25, a score for each of the two labels.
 REPORT = (2, 25, 25, 25, 2)
 
-ACTIVATIONS = {"ReLU": fm.ReLU, "tanh": fm.Tanh, "sigmoid": fm.Sigmoid}
+ACTIVATIONS = {"ReLU": fm.ReLU, "tanh": fm.Tanh, "sigmoid": fm.Sigmoid, "GELU": fm.GELU, "SiLU": fm.SiLU}
+
+OPTIMIZERS = {"SGD": fm.SGD, "Adam": fm.Adam, "AdamW": fm.AdamW}
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,25 @@ class DiscModel:
     Attributes
     ----------
     name : str
-        What `--model` calls it.
+        What `--models` calls it.
     widths : tuple of int
         From the input, 2, to the output, 2.
     activation : str
-        ``"ReLU"``, ``"tanh"`` or ``"sigmoid"``, after every layer but the last.
+        A key of `ACTIVATIONS`, after every layer but the last.
     lr : float
-        Learning rate of SGD.
+        Learning rate.
+    optimizer : str
+        A key of `OPTIMIZERS`.
     momentum : float
-        Momentum of SGD.
+        Momentum, of SGD.
     nesterov : bool
         Whether it is Nesterov's.
     cosine : bool
         Whether the learning rate falls to zero over the epochs, along half a cosine.
+    batch_norm : bool
+        Whether each activation's input is normalised over the batch.
+    residual : bool
+        Whether layers that are as wide as their input add to it.
     loss : str
         ``"CE"``, cross-entropy against the labels, or ``"MSE"``, mean squared error against one-hot targets.
     batch_size : int
@@ -50,24 +59,32 @@ class DiscModel:
     widths: tuple[int, ...]
     activation: str
     lr: float
+    optimizer: str = "SGD"
     momentum: float = 0.0
     nesterov: bool = False
     cosine: bool = False
+    batch_norm: bool = False
+    residual: bool = False
     loss: str = "CE"
     batch_size: int = 100
 
     def build(self) -> fm.Sequential:
         """Make the network, its parameters not yet drawn."""
         modules: list[fm.Module] = []
-        for width_in, width_out in zip(self.widths, self.widths[1:]):
-            modules += [fm.Linear(width_in, width_out), ACTIVATIONS[self.activation]()]
-        return fm.Sequential(*modules[:-1])
+        for width_in, width_out in pairwise(self.widths[:-1]):
+            layer: list[fm.Module] = [fm.Linear(width_in, width_out)]
+            if self.batch_norm:
+                layer.append(fm.BatchNorm1d(width_out))
+            layer.append(ACTIVATIONS[self.activation]())
+            modules += [fm.Residual(*layer)] if self.residual and width_in == width_out else layer
+        return fm.Sequential(*modules, fm.Linear(*self.widths[-2:]))
 
-    def optimizer(self, network: fm.Sequential) -> fm.SGD:
-        """SGD on the parameters of `network`."""
-        return fm.SGD(network.parameters(), lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
+    def make_optimizer(self, network: fm.Sequential) -> fm.Optimizer:
+        """The optimizer of the parameters of `network`."""
+        options = {"momentum": self.momentum, "nesterov": self.nesterov} if self.optimizer == "SGD" else {}
+        return OPTIMIZERS[self.optimizer](network.parameters(), lr=self.lr, **options)
 
-    def schedule(self, optimizer: fm.SGD, epochs: int) -> fm.LRScheduler | None:
+    def schedule(self, optimizer: fm.Optimizer, epochs: int) -> fm.LRScheduler | None:
         """The schedule of the learning rate, if there is one."""
         return fm.CosineAnnealingLR(optimizer, epochs) if self.cosine else None
 
@@ -81,14 +98,15 @@ class DiscModel:
 
     @property
     def network_text(self) -> str:
-        """The network in words."""
-        return f"{'-'.join(map(str, self.widths))} {self.activation}"
+        """The hidden layers in words."""
+        words = ["-".join(map(str, self.widths[1:-1])), self.activation]
+        return " ".join(words + ["residual"] * self.residual + ["BatchNorm"] * self.batch_norm)
 
     @property
-    def rate_text(self) -> str:
+    def optimizer_text(self) -> str:
         """The optimizer in words."""
         momentum = f", {'Nesterov' if self.nesterov else 'momentum'} {self.momentum:g}" if self.momentum else ""
-        return f"{self.lr:g}{' cosine' if self.cosine else ''}{momentum}"
+        return f"{self.optimizer} {self.lr:g}{' cosine' if self.cosine else ''}{momentum}"
 
 
 def centre_and_scale(points: np.ndarray) -> np.ndarray:
@@ -120,4 +138,12 @@ MODELS = (
     DiscModel("wide", (2, 64, 2), "ReLU", lr=0.05, momentum=0.9, nesterov=True, cosine=True, batch_size=50),
     # 52 parameters, and small batches for more steps: 1.5 %.
     DiscModel("tiny", (2, 10, 2), "tanh", lr=0.05, momentum=0.9, cosine=True, batch_size=20),
+    # The network of `relu`, with Adam: 1.1 %.
+    DiscModel("adam", REPORT, "ReLU", lr=0.005, optimizer="Adam", cosine=True),
+    # As smooth as tanh, and linear far out: 0.5 %.
+    DiscModel("gelu", REPORT, "GELU", lr=0.01, optimizer="AdamW", cosine=True),
+    # The mean and the variance of 100 points are noisy, so normalised layers are less sharp here: 1.3 % where `tanh` has 0.8.
+    DiscModel("batchnorm", REPORT, "tanh", lr=0.05, momentum=0.9, cosine=True, batch_norm=True),
+    # Two of the three hidden layers add to their input: 0.5 %.
+    DiscModel("residual", REPORT, "SiLU", lr=0.01, optimizer="AdamW", cosine=True, residual=True),
 )

@@ -29,18 +29,21 @@ except KeyboardInterrupt:  # they take half a second
 #: Within float32.
 LARGEST_RATE = 1e38
 
-COLUMNS = ("model", "network", "loss", "learning rate", "batch", "train error", "test error", "seconds")
-WIDTHS = (7, 17, 4, 25, 5, 13, 13, 7)
+FORMATS = ("png", "pdf", "svg")
+
+COLUMNS = ("model", "hidden layers", "loss", "optimizer", "batch", "training", "validation", "test", "seconds")
+WIDTHS = (9, 23, 4, 29, 5, 11, 11, 11, 7)
 
 
 @dataclass
 class Training:
-    """One network, trained and tested on the points of one seed."""
+    """One network, trained and judged on the points of one seed; errors are per cents of points."""
 
     seed: int
     network: fm.Sequential
     losses: np.ndarray
     train_error: float
+    validation_error: float
     test_error: float
     seconds: float
 
@@ -54,12 +57,17 @@ class Result:
 
     @property
     def typical(self) -> Training:
-        """The training with the median test error."""
-        return sorted(self.trainings, key=lambda training: training.test_error)[len(self.trainings) // 2]
+        """The training with the median validation error."""
+        return sorted(self.trainings, key=lambda training: training.validation_error)[len(self.trainings) // 2]
+
+    @property
+    def validation_error(self) -> float:
+        """The mean validation error over the seeds: by it models are chosen."""
+        return float(np.mean([training.validation_error for training in self.trainings]))
 
     @property
     def test_error(self) -> float:
-        """The mean test error over the seeds."""
+        """The mean test error over the seeds, which has no say in any choice."""
         return float(np.mean([training.test_error for training in self.trainings]))
 
 
@@ -79,9 +87,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_data(seed: int, points: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Points and labels to train on, and as many others to test on."""
-    train, test, *_ = np.random.default_rng(seed).spawn(4)
-    return fm.datasets.make_disc(points, rng=train), fm.datasets.make_disc(points, rng=test)
+    """Points and labels to train on, as many others to choose a model by (validation), and as many others to test it on."""
+    train, test, _, _, validation = np.random.default_rng(seed).spawn(5)
+    return tuple(fm.datasets.make_disc(points, rng=rng) for rng in (train, validation, test))
 
 
 def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -> Training:
@@ -94,11 +102,11 @@ def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -
     Interrupted
         When Ctrl-C is pressed.
     """
-    (X, y), (X_test, y_test) = make_data(seed, points)
-    *_, initial, order = np.random.default_rng(seed).spawn(4)
+    (X, y), validation, test = make_data(seed, points)
+    _, _, initial, order, _ = np.random.default_rng(seed).spawn(5)
     network = model.build()
     network.reset_parameters(rng=initial)
-    optimizer = model.optimizer(network)
+    optimizer = model.make_optimizer(network)
     history = fm.fit(
         network,
         model.criterion(),
@@ -119,7 +127,8 @@ def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -
         network,
         np.array(history.loss),
         error(network, X, y),
-        error(network, X_test, y_test),
+        error(network, *validation),
+        error(network, *test),
         sum(history.seconds),
     )
 
@@ -146,13 +155,13 @@ def train_all(model: DiscModel, options: argparse.Namespace) -> Result:
 
 def header(options: argparse.Namespace) -> str:
     """What is about to happen, and the head of the table."""
-    models, seeds = plural(len(options.model), "model"), plural(options.seeds, "seed")
+    models, seeds = plural(len(options.models), "model"), plural(options.seeds, "seed")
     spread = ", mean ± standard deviation over the seeds" if options.seeds > 1 else ""
-    points = f"{plural(options.points, 'point')} to train on, {plural(options.points, 'other')} to test on"
+    points = f"{plural(options.points, 'point')} to train on, as many others to choose the best model by, as many to test it on"
     lines = [
         "Which points of the unit square lie inside a disc that covers half of it?",
         f"{models}, {seeds}, {plural(options.epochs, 'epoch')}, {points}.",
-        f"Errors in %{spread}; the seconds are those of one training.",
+        f"Training, validation and test errors in %{spread}; the seconds are those of one training.",
         "",
         row(COLUMNS),
         row(["─" * width for width in WIDTHS]),
@@ -174,9 +183,10 @@ def result_row(result: Result) -> str:
             model.name,
             model.network_text,
             model.loss,
-            model.rate_text,
+            model.optimizer_text,
             str(model.batch_size),
             mean_and_deviation([training.train_error for training in trainings]),
+            mean_and_deviation([training.validation_error for training in trainings]),
             mean_and_deviation([training.test_error for training in trainings]),
             f"{seconds:.3f}",
         ]
@@ -195,36 +205,39 @@ def plural(count: int, noun: str) -> str:
 
 
 def draw(results: Sequence[Result], best: Result, options: argparse.Namespace) -> list[Path]:
-    """Write the three figures; the predictions are those of a training with the median test error, on its own points."""
+    """Write the three figures; the predictions are those of a training with the median validation error, on its test points."""
     import disc_figures
 
     shown = best.typical
-    data, test = make_data(shown.seed, options.points)
-    folder = options.output
+    data, _, test = make_data(shown.seed, options.points)
     losses = [(result.model, np.array([training.losses for training in result.trainings])) for result in results]
+
+    def scores(points: np.ndarray) -> np.ndarray:
+        return shown.network.predict(centre_and_scale(points))
+
+    def paths(name: str) -> list[Path]:
+        return [options.output / f"{name}.{kind}" for kind in options.format]
+
     return [
-        disc_figures.draw_data(folder / "disc_data.png", *data),
-        disc_figures.draw_predictions(
-            folder / "disc_predictions.png",
-            *test,
-            scores=lambda points: shown.network.predict(centre_and_scale(points)),
-            name=best.model.name,
-        ),
-        disc_figures.draw_losses(folder / "disc_loss.png", losses),
+        *disc_figures.draw_data(paths("disc_data"), *data),
+        *disc_figures.draw_predictions(paths("disc_predictions"), *test, scores=scores, name=best.model.name),
+        *disc_figures.draw_losses(paths("disc_loss"), losses),
     ]
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, print the table, draw."""
     began = time.perf_counter()
-    train(MODELS[0], 0, points=2, epochs=1, threads=options.threads)  # compiling is nobody's training time
+    for model in options.models:  # compiling is nobody's training time
+        train(replace(model, lr=1e-3, batch_size=2), 0, points=2, epochs=1, threads=options.threads)
     print(header(options), flush=True)
     results = []
-    for model in options.model:
+    for model in options.models:
         results.append(train_all(model, options))
         print(result_row(results[-1]), flush=True)
-    best = min(results, key=lambda result: result.test_error)
-    print(f"\nBest: {best.model.name}, wrong on {best.test_error:.2f} % of the test points.")
+    best = min(results, key=lambda result: result.validation_error)
+    validation, test = f"{best.validation_error:.2f} % of the validation points", f"{best.test_error:.2f} % of the test points"
+    print(f"\nBest by validation: {best.model.name}, wrong on {validation} and on {test}.")
     if options.figures:
         paths = draw(results, best, options)
         print("Figures: " + "\n         ".join(map(str, paths)))
@@ -269,32 +282,34 @@ def model_named(name: str) -> DiscModel:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     models = "\n".join(
-        f"  {model.name:8}{model.network_text:19}{model.loss:5}lr {model.rate_text}, batches of {model.batch_size}"
+        f"  {model.name:11}{model.network_text:25}{model.loss:5}{model.optimizer_text}, batches of {model.batch_size}"
         for model in MODELS
     )
     made = _Parser(
         prog="train_disc",
         description="Teach networks which points of the unit square lie inside a disc: train the\n"
         "models below, print a table of their errors, and draw the data, the predictions\n"
-        "of the best model, and all loss curves.",
+        "of the model that is best on validation points, and all loss curves.",
         epilog=f"models (CE is cross-entropy, MSE the mean squared error to one-hot targets):\n{models}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = made.add_argument
     million = 1_000_000
-    add("--model", nargs="+", type=model_named, metavar="NAME", help="models to train (default: all)")
+    add("--models", nargs="+", type=model_named, metavar="NAME", help="models to train (default: all)")
     add("--epochs", type=whole_number(1, million), default=250, metavar="N", help="passes over the points (default: 250)")
     add("--batch-size", type=whole_number(1, million), metavar="N", help="points of a step (default: each model's own)")
     add("--lr", type=learning_rate, metavar="RATE", help="learning rate (default: each model's own)")
     about = "trainings of each model, each on new points and from new initial weights (default: 20)"
     add("--seeds", type=whole_number(1, million), default=20, metavar="N", help=about)
     add("--first-seed", type=whole_number(0, 2**62), default=0, metavar="N", help="the seeds are N, N + 1, ... (default: 0)")
-    about = "points to train on; as many others to test on (default: 1000)"
+    about = "points to train on; as many others for validation, and for the test (default: 1000)"
     add("--points", type=whole_number(1, million), default=1000, metavar="N", help=about)
     about = "threads of a training; networks this small are fastest on one (default: 1)"
     add("--threads", type=whole_number(1, 256), default=1, metavar="N", help=about)
     add("--output", type=Path, default=Path("figures"), metavar="FOLDER", help="where the figures go (default: figures)")
+    about = "formats of the figures, one or several of png, pdf, svg (default: png)"
+    add("--format", nargs="+", choices=FORMATS, default=["png"], metavar="FORMAT", help=about)
     add("--no-figures", dest="figures", action="store_false", help="print the table only")
     return made
 
@@ -305,7 +320,13 @@ def read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = read.parse_args(arguments)
     own = {"lr": options.lr, "batch_size": options.batch_size}
     changes = {name: value for name, value in own.items() if value is not None}
-    options.model = [replace(model, **changes) for model in dict.fromkeys(options.model or MODELS)]
+    options.models = [replace(model, **changes) for model in dict.fromkeys(options.models or MODELS)]
+    options.format = list(dict.fromkeys(options.format))
+    for model in options.models:
+        batch = min(model.batch_size, options.points)
+        if model.batch_norm and (options.points % batch or batch) == 1:
+            why = "a batch of one point has no variance, and this one normalises over batches"
+            read.error(f"{model.name} cannot be trained on {options.points} in batches of {batch}: {why}")
     if options.figures:
         if importlib.util.find_spec("matplotlib") is None:
             read.error('the figures need matplotlib: pip install "fastmlp[plot]", or leave them out with --no-figures')

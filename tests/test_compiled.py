@@ -129,3 +129,14 @@ def test_formula_that_is_a_method_is_refused(base, name):
         type("Mine", (base,), {name: lambda self, x: self.factor * x})
     with pytest.raises(TypeError, match=r"update of Rule must be a staticmethod.*scalars"):
         type("Rule", (fm.Optimizer,), {"update": lambda self, p, g, lr: (p - lr * g * self.factor,)})
+
+
+def test_one_name_instead_of_a_tuple_is_refused():
+    for base, attribute in (
+        (fm.Activation, "constants"),
+        (fm.ElementwiseLoss, "constants"),
+        (fm.ElementwiseLoss, "columns"),
+        (fm.Optimizer, "state"),
+    ):
+        with pytest.raises(TypeError, match=rf"{attribute} of Mine must be a tuple of names, with a comma: \('beta',\)"):
+            type("Mine", (base,), {attribute: "beta"})

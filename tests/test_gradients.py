@@ -146,6 +146,23 @@ def test_module_that_draws_random_numbers_is_checked_with_those_of_one_call():
         fm.gradcheck(Noisy(None))
 
 
+def test_module_that_returns_nothing_is_refused():
+    class Forgets(fm.Module):
+        def __init__(self, forgets):
+            self.forgets = forgets
+
+        def forward(self, x):
+            return None if self.forgets == "forward" else 2 * x
+
+        def backward(self, dy):
+            return None if self.forgets == "backward" else 2 * dy
+
+    assert fm.gradcheck(Forgets("nothing"))
+    for method in ("forward", "backward"):
+        with pytest.raises(TypeError, match=rf"Forgets\.{method} must return .*; got None: a return statement is missing"):
+            fm.gradcheck(Forgets(method))
+
+
 def test_bad_arguments_are_refused():
     for call, error, message in (
         (lambda: fm.gradcheck(abs), TypeError, "gradcheck takes a Module or a Criterion; got <built-in function abs>"),

@@ -27,6 +27,15 @@ def check_views(shape, dtype):
     assert not np.shares_memory(parameter.data, parameter.grad)
 
 
+def test_parameter_is_not_taken_for_its_numbers():
+    layer, model = fm.Linear(5, 17), make_net([5, 17])
+    for use in (np.asarray, np.linalg.norm, lambda p: np.ones((2, 17)) @ p, lambda p: np.array([p, p]), model, model.predict):
+        with pytest.raises(TypeError, match=r"a Parameter is no array: its numbers are parameter\.data"):
+            use(layer.weight)
+    with pytest.raises(TypeError, match=r"a Parameter is no array: its numbers are 0\.weight\.data"):
+        layer.weight.data = model[0].weight
+
+
 @pytest.mark.parametrize("shape", [(17, 5), (17,)])
 def test_parameter_lies_padded_with_inputs_first(shape, dtype, rng):
     parameter, values = Parameter(shape, dtype), normal(rng, shape, dtype)

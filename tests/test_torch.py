@@ -303,6 +303,39 @@ def test_load_state_dict_of_torch(dtype):
     assert_within(model(x), twin(torch.from_numpy(x)).detach().numpy(), 40 * eps(dtype))
 
 
+def test_networks_with_norms_go_both_ways(dtype, rng):
+    """Their state_dicts go into ours and back, statistics and counts of batches included; Dropout's seeds may be missing."""
+
+    def built(nn):
+        head = [nn.Linear(5, 7), nn.BatchNorm1d(7), nn.PReLU(7), nn.Dropout(0.5)]
+        return nn.Sequential(
+            *head, nn.Linear(7, 6), nn.LayerNorm(6), nn.PReLU(), nn.BatchNorm1d(6, momentum=None, affine=False)
+        )
+
+    twin, model = built(torch.nn).to(getattr(torch, dtype.name)), fm.Sequential(*built(fm), dtype=dtype)
+    x = normal(rng, (20, 5), dtype)
+    for _ in range(3):
+        twin(torch.from_numpy(x))
+    model.load_state_dict(twin.state_dict())
+    theirs = twin.eval()(torch.from_numpy(x)).detach().numpy()
+    assert_within(model.predict(x), theirs, 200 * eps(dtype) * np.maximum(1, np.abs(theirs)))
+    model[3].p = 0.0  # the two draw other numbers
+    model(x)
+    state = model.state_dict()
+    assert state["1.num_batches_tracked"] == state["7.num_batches_tracked"] == 4
+    for part in twin.train():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    twin(torch.from_numpy(x))
+    for name, tensor in twin.state_dict().items():
+        numbers = tensor.numpy()
+        assert_within(state[name], numbers, 200 * eps(dtype) * np.maximum(1, np.abs(numbers)))
+    ours = {name: torch.from_numpy(np.asarray(array)) for name, array in state.items() if not name.startswith("3.")}
+    twin.load_state_dict(ours)
+    again = twin.eval()(torch.from_numpy(x)).detach().numpy()
+    assert_within(model.predict(x), again, 200 * eps(dtype) * np.maximum(1, np.abs(again)))
+
+
 @pytest.mark.parametrize("name", [*record.NETWORKS, *registry.entries()])
 def test_golden_numbers_are_those_of_torch(name):
     stored, fresh = record.load(name), make.golden(name)

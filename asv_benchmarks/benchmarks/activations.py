@@ -8,7 +8,7 @@ import numpy as np
 
 from . import entries
 from .calls import only, task, times_of
-from .setting import DTYPES, Timed, engine_of, pin
+from .setting import Timed, engine_of, pin
 
 ROWS, WIDTH = 128, 512
 
@@ -45,7 +45,7 @@ def both_ways(entry: str, dtype: str):
 class Forward(Timed):
     """400 times the activation of a matrix of 128 x 512."""
 
-    params = (entries.activations(), DTYPES)
+    params = (entries.activations(), ["float32"])
     param_names = ("activation", "dtype")
     covers = ("blocks.elementwise",)
 
@@ -60,7 +60,7 @@ class Forward(Timed):
 class Backward(Timed):
     """400 times the gradient by the input of an activation, on a matrix of 128 x 512."""
 
-    params = (entries.activations(), DTYPES)
+    params = (entries.activations(), ["float32"])
     param_names = ("activation", "dtype")
     covers = ("blocks.elementwise",)
 

@@ -1,4 +1,7 @@
-"""What of each family is timed: the public classes of the working tree, with the arguments that their ``cases`` name.
+"""What of each family is timed: the public classes of the working tree, with the first of the arguments in their ``cases``.
+
+The other cases choose other numbers, or other terms of a formula; tests go through them all. Those that are worth a curve of
+their own are in `ALSO`: every number takes two seconds of ``make bench``.
 
 Read from the sources, not from the package that is measured: asv, and ``bench-compare``, know a benchmark by the place of its
 parameters in their lists, so the lists must be the same at every commit. A new class is timed without an edit here.
@@ -15,6 +18,15 @@ __all__ = ["activations", "criteria", "elementary", "layers", "make", "optimizer
 
 PACKAGE = Path(__file__).parents[2] / "fastmlp"
 
+#: Cases that are no first ones, and run other machine code.
+ALSO = (
+    "GELU(approximate='tanh')",
+    "PReLU(num_parameters='width', init=-0.5)",
+    "CrossEntropyLoss(weight='columns', label_smoothing=0.3)",
+    "SGD(lr=0.05, momentum=0.9)",
+    "Adam(lr=0.01, amsgrad=True)",
+)
+
 
 def activations() -> list[str]:
     """The elementwise modules: ``Tanh()``, ..."""
@@ -23,7 +35,7 @@ def activations() -> list[str]:
 
 def layers() -> list[str]:
     """The modules that are neither formula nor container and take any numbers; 'width' stands for the width of the input."""
-    others = {*activations(), *_family("modules", "Sequential")}
+    others = {*_family("modules", "Activation"), *_family("modules", "Sequential")}
     return [entry for entry in _family("modules", "Module", "Activation", "Sequential", "Embedding") if entry not in others]
 
 
@@ -69,16 +81,16 @@ def _classes(folder: str) -> dict[str, ast.ClassDef]:
 
 
 def _family(folder: str, *bases: str) -> list[str]:
-    """The public subclasses of `bases`, once for each of their cases, in the order of the alphabet."""
+    """The public subclasses of `bases` in the order of the alphabet, with their first case and those in `ALSO`."""
     public = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     names = {alias.asname or alias.name for node in public.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    classes = _classes(folder)
-    return [
-        f"{name}({', '.join(f'{key}={value!r}' for key, value in case.items())})"
-        for name in sorted(names & classes.keys())
-        if name not in bases and set(_ancestors(name, classes)) & set(bases)
-        for case in _cases(name, classes)
-    ]
+    classes, found = _classes(folder), []
+    for name in sorted(names & classes.keys()):
+        if name not in bases and set(_ancestors(name, classes)) & set(bases):
+            cases = [", ".join(f"{key}={value!r}" for key, value in case.items()) for case in _cases(name, classes)]
+            entries = [f"{name}({arguments})" for arguments in cases]
+            found += [entry for entry in entries if entry == entries[0] or entry in ALSO]
+    return found
 
 
 def _ancestors(name: str, classes: dict[str, ast.ClassDef]) -> Iterator[str]:
@@ -90,19 +102,10 @@ def _ancestors(name: str, classes: dict[str, ast.ClassDef]) -> Iterator[str]:
 
 
 def _cases(name: str, classes: dict[str, ast.ClassDef]) -> list[dict]:
-    """What the class, or the nearest of its ancestors, assigns to ``cases``; of those that differ in numbers alone, the first.
-
-    Numbers are values in a program: they choose no other machine code, but by being there, as a momentum does.
-    """
+    """What the class, or the nearest of its ancestors, assigns to ``cases``."""
     for ancestor in _ancestors(name, classes):
         for node in classes[ancestor].body if ancestor in classes else ():
             targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
             if any(isinstance(target, ast.Name) and target.id == "cases" for target in targets) and node.value is not None:
-                cases = list(ast.literal_eval(node.value))
-                return list({_form(case): case for case in reversed(cases)}.values())[::-1]
+                return list(ast.literal_eval(node.value))
     return [{}]
-
-
-def _form(case: dict) -> tuple:
-    """A case without its numbers."""
-    return tuple((name, None if type(value) in (int, float) else repr(value)) for name, value in sorted(case.items()))

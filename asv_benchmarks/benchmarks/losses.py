@@ -11,10 +11,13 @@ import numpy as np
 
 from . import entries
 from .calls import only, task, times_of
-from .setting import DTYPES, Timed, engine_of, pin
+from .setting import Timed, engine_of, pin
 
 #: Rows x outputs, and the calls of a body.
 SHAPES = {"100x2": 4000, "128x10": 2000, "1000x100": 40}
+
+#: Those that most networks have: in all shapes.
+USUAL = ["CrossEntropyLoss()", "MSELoss()"]
 
 
 @cache
@@ -41,7 +44,7 @@ def looping(entry: str, shape: str, dtype: str, *tasks: str, weighted: bool = Fa
 class Forward(Timed):
     """As many losses of a batch as ``SHAPES`` says, and the sums over their rows."""
 
-    params = (entries.criteria(), list(SHAPES), DTYPES)
+    params = (USUAL, list(SHAPES), ["float32"])
     param_names = ("loss", "rows x outputs", "dtype")
     covers = ("blocks.cross_entropy", "blocks.elementwise_loss", "scan.row_sum")
 
@@ -54,11 +57,18 @@ class Forward(Timed):
 
 
 class ForwardAndBackward(Timed):
-    """As many losses and gradients of a batch as ``SHAPES`` says."""
+    """As many losses and gradients of a batch of 128 rows of 10 outputs as ``SHAPES`` says."""
 
-    params = (entries.criteria(), list(SHAPES), DTYPES)
+    params = (entries.criteria(), ["128x10"], ["float32"])
     param_names = ("loss", "rows x outputs", "dtype")
-    covers = ("blocks.cross_entropy", "blocks.elementwise_loss")
+    covers = (
+        "blocks.cross_entropy",
+        "blocks.elementwise_loss",
+        "blocks.gaussian_nll",
+        "blocks.multi_margin",
+        "blocks.nll",
+        "blocks.soft_cross_entropy",
+    )
 
     def setup(self, entry, shape, dtype):
         pin(1)
@@ -71,9 +81,9 @@ class ForwardAndBackward(Timed):
 class Weighted(Timed):
     """As `ForwardAndBackward`, with weights of rows, and their sum."""
 
-    params = (entries.criteria(), list(SHAPES), DTYPES)
+    params = (USUAL, ["128x10"], ["float32"])
     param_names = ("loss", "rows x outputs", "dtype")
-    covers = ("blocks.gaussian_nll", "blocks.multi_margin", "blocks.nll", "blocks.soft_cross_entropy")
+    covers = ("blocks.elementwise_loss", "blocks.soft_cross_entropy")
 
     def setup(self, entry, shape, dtype):
         pin(1)

@@ -9,7 +9,7 @@ import numpy as np
 from . import entries
 from .calls import times_of
 from .networks import build
-from .setting import DTYPES, Timed, engine_of, pin
+from .setting import Timed, engine_of, pin
 
 #: Parameters. With state and gradients they take up half of the second-level cache at most: four times as many came out 20 %
 #: slower in some processes than in others, by where their pages lay.
@@ -45,7 +45,7 @@ def stepper(entry: str, dtype: str):
 class Steps(Timed):
     """800 steps of 16,384 parameters."""
 
-    params = (entries.optimizers(), DTYPES)
+    params = (entries.optimizers(), ["float32"])
     param_names = ("optimizer", "dtype")
     covers = ("blocks.optimizers",)
 

@@ -22,7 +22,8 @@ def as_labels(values: Any, classes: int, rows: int | None = None, name: str = "y
     if plain and (rows is None or len(values) == rows) and first_outside(values, classes) < 0:
         return values  # what most callers bring, and the loss of a small network has no time for more
     given = array = as_array(values, name)
-    rule = f"labels, whole numbers from 0 to {classes - 1}"
+    rule = f"labels, whole numbers from 0 to {classes - 1}" if classes != 1 else "labels, which are 0 for a single class"
+    alone = ": with one output, BCEWithLogitsLoss is for labels 0 and 1" if classes == 1 else ""
     if array.ndim and array.dtype.kind in "OUTS" and all(isinstance(label, (str, bytes)) for label in array.flat):
         numbers = f"np.unique({code(values, name)}, return_inverse=True)[1]"
         raise TypeError(f"{name} must hold {rule}; got text (dtype {array.dtype}): number the classes, {numbers}")
@@ -36,7 +37,7 @@ def as_labels(values: Any, classes: int, rows: int | None = None, name: str = "y
         with np.errstate(all="ignore"):
             wrong = np.flatnonzero(~((array >= 0) & (array < classes) & (np.floor(array) == array)) & (array != ignored))
         if wrong.size:
-            raise ValueError(f"{name} must hold {rule}; {name}[{wrong[0]}] is {array[wrong[0]]}")
+            raise ValueError(f"{name} must hold {rule}; {name}[{wrong[0]}] is {array[wrong[0]]}{alone}")
     elif array.dtype.kind == "u" and array.dtype.itemsize == 8:
         array = np.minimum(array, max(classes, (ignored or 0) + 1))  # too large stays too large, and fits int64
     converted = as_plain(array.astype(np.int64, copy=False))
@@ -47,7 +48,8 @@ def as_labels(values: Any, classes: int, rows: int | None = None, name: str = "y
             return converted[:]
         outside = wrong[0]
     if outside >= 0:
-        raise ValueError(f"{name} must hold {rule} (the model has {classes} outputs); {name}[{outside}] is {given[outside]}")
+        model = f" (the model has {classes} outputs)" if classes != 1 else ""
+        raise ValueError(f"{name} must hold {rule}{model}; {name}[{outside}] is {given[outside]}{alone}")
     return converted
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.compiled import check_static, runs_compiled
+from fastmlp.compiled import check_names, check_static, runs_compiled
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -32,6 +32,10 @@ class Loss(float):
     def backward(self) -> None:
         """Losses are numbers here, without a graph behind them."""
         raise TypeError("a loss is a number: go back with model.backward(criterion.backward())")
+
+    def item(self) -> float:
+        """The number, as of a tensor."""
+        return float(self)
 
 
 class _Saved:
@@ -307,6 +311,7 @@ class ElementwiseLoss(Criterion):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        check_names(cls, "constants", "columns")
         if cls.__init__ is ElementwiseLoss.__init__:  # a class that has a formula takes none
             cls.__init__ = _take_reduction  # type: ignore[assignment]
         if cls.forward is Criterion.forward:

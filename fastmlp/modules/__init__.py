@@ -33,6 +33,7 @@ from fastmlp.modules.silu import SiLU
 from fastmlp.modules.softmax import Softmax
 from fastmlp.modules.softplus import Softplus
 from fastmlp.modules.softsign import Softsign
+from fastmlp.modules.standardize import Standardize
 from fastmlp.modules.tanh import Tanh
 
 __all__ = [
@@ -69,5 +70,6 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Softsign",
+    "Standardize",
     "Tanh",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 from fastmlp import checks, structure
-from fastmlp.compiled import check_static
+from fastmlp.compiled import check_names, check_static
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module
@@ -110,6 +110,7 @@ class Activation(Module):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        check_names(cls, "constants")
         if cls.__init__ is Activation.__init__:  # a class that has a formula takes none
             cls.__init__ = Module.__init__  # type: ignore[assignment]
         if cls.forward is Module.forward:

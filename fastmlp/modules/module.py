@@ -105,16 +105,19 @@ class Module:
             If `dy` does not have the shape of the last output.
         """
         if self._route_now() is None:
-            raise NotImplementedError(f"{type(self).__name__} has no backward(dy)")
+            raise NotImplementedError(
+                f"{type(self).__name__} has no backward(dy): write one, which calls those of its parts in reverse order, or "
+                "make it a Sequential of them"
+            )
         trace = self._trace
         if trace is None:
             if self._outdated:
                 raise RuntimeError(
                     f"{type(self).__name__} has got another part, parameter or option since its last forward: call it again"
                 )
-            hint = "" if self.training else " in training mode (in evaluation mode, nothing is kept): call train(), then"
+            hint = "" if self.training else " in training mode (in evaluation mode, nothing is kept): call train(), and"
             raise RuntimeError(
-                f"{type(self).__name__}.backward was called before forward{hint}: call the module on an input first"
+                f"{type(self).__name__}.backward was called before forward{hint or ':'} call the module on an input first"
             )
         return trace.backward(checks.as_delta(dy, trace.shape, trace.dtype, self))
 
@@ -179,6 +182,11 @@ class Module:
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The parts of this module, with their names."""
         yield from _named(self.__dict__, Module)
+
+    def children(self) -> Iterator[Module]:
+        """The parts of this module."""
+        for _, child in self.named_children():
+            yield child
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """The parameters of this module and of all its parts, with their names."""
@@ -264,10 +272,13 @@ class Module:
             self._take_in(name)
             structure.changed()
         else:
+            opens = isinstance(value, CONTAINERS) and not self._open and _may_change(value)
+            known = opens and self._is_open()
             object.__setattr__(self, name, value)
-            if isinstance(value, CONTAINERS) and not self._open and _may_change(value):
+            if opens:
                 self.__dict__["_open"] = True
-                structure.changed()
+                if not known:
+                    structure.changed()
 
     def __delattr__(self, name: str) -> None:
         if _holds(self.__dict__.get(name)):

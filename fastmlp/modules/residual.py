@@ -70,7 +70,7 @@ class Residual(Sequential):
     @property
     def least_rows(self) -> int:  # type: ignore[override]
         """Rows that a batch of training must have."""
-        return max(part.least_rows for part in flat_row(self) if part.training)
+        return max([1, *(part.least_rows for part in flat_row(self) if part.training)])
 
     def _options(self) -> tuple[Any, ...]:
         return tuple(options_of(flat_row(self)))

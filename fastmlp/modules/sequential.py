@@ -10,8 +10,9 @@ import numpy as np
 
 from fastmlp import checks, structure
 from fastmlp.compiled import runs_compiled
+from fastmlp.modules.labels import as_classes, labels_of, probabilities_of
 from fastmlp.modules.module import Module, _named
-from fastmlp.modules.route import ARITHMETIC, Route
+from fastmlp.modules.route import ARITHMETIC, Route, flat_row
 from fastmlp.parameters import Parameter, Storage, gather
 
 __all__ = ["Sequential"]
@@ -43,9 +44,9 @@ class Sequential(Module):
 
     Notes
     -----
-    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, a slice is a Sequential of the
-    same modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of the row, as in
-    PyTorch. A module is free for another network when its network is gone.
+    ``repr`` shows the modules and counts the parameters; ``model[i]`` is the i-th module, which may be assigned; a slice is a
+    Sequential of the same modules, which stay parts of `model`. A module that is assigned to an attribute comes at the end of
+    the row, as in PyTorch. A module is free for another network when its network is gone.
 
     Forward and backward are one compiled call each, unless a module is written in Python: then there is one for each stretch
     between such modules.
@@ -80,8 +81,11 @@ class Sequential(Module):
             raise ValueError("Sequential needs at least one module")
         for module in modules:
             if not isinstance(module, Module):
-                kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+                kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {checks.full_name(module)}"
                 hint = f": make one, {module.__name__}()" if isinstance(module, type) else ""
+                if isinstance(module, dict):
+                    kind = "a dictionary"
+                    hint = ": make it of the values, Sequential(*modules.values()); a name comes by model.name = module"
                 raise TypeError(f"Sequential is made of modules; got {kind}{hint}")
         row = {str(i): module for i, module in enumerate(modules)}
         _check_free(row.values(), None)
@@ -186,6 +190,20 @@ class Sequential(Module):
         part.__dict__["_modules"] = {str(i): module for i, module in enumerate(chosen)}
         return part
 
+    def __setitem__(self, index: int, module: Module) -> None:
+        """Put another module in the place of one: ``model[-1] = Linear(25, 5)``. The one before is free."""
+        names = list(self._modules)
+        if isinstance(index, slice) or not isinstance(module, Module):
+            raise TypeError(f"model[i] = module puts one module in one place; got {checks.shown(module)}")
+        setattr(self, names[index], module)
+
+    def append(self, module: Module) -> Sequential:
+        """Put a module at the end of the row, as in PyTorch; returns the network."""
+        if not isinstance(module, Module):
+            raise TypeError(f"Sequential is made of modules; got {checks.shown(module)}")
+        setattr(self, str(len(self._modules)), module)
+        return self
+
     def __len__(self) -> int:
         return len(self._modules)
 
@@ -267,6 +285,61 @@ class Sequential(Module):
             checks.as_output(out, y.shape, self._dtype)[...] = y
             return out
         return route.predict(x, out, threads)
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The names of the classes, in the order of the outputs: what :meth:`predict_labels` gives; None for their numbers.
+
+        :func:`fastmlp.fit` sets them where the labels are text. They may be assigned, and are saved with the network.
+        """
+        return self.__dict__.get("_classes")
+
+    @classes.setter
+    def classes(self, names: Any) -> None:
+        self.__dict__["_classes"] = as_classes(names)
+
+    def predict_proba(self, X, *, threads: int | None = None) -> np.ndarray:
+        """The probabilities of the classes for all rows of `X`.
+
+        Parameters
+        ----------
+        X, threads
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray, (N, classes)
+            The softmax of the outputs (logits). Outputs of a Softmax, a LogSoftmax or a Sigmoid are taken for what they are:
+            those of a Sigmoid are probabilities each by itself. One output alone is that of class 1, as the criteria of
+            binary cross entropy have it: then there are two columns, class 0 and class 1.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp as fm
+        >>> model = fm.Sequential(fm.Linear(2, 3))
+        >>> model[0].weight.data[:], model[0].bias.data = 0, [0, 0, np.log(2)]
+        >>> model.predict_proba([[1.0, 2.0]])
+        array([[0.25, 0.25, 0.5 ]], dtype=float32)
+        """
+        return probabilities_of(flat_row(self)[-1], self.predict(X, threads=threads))
+
+    def predict_labels(self, X, *, threads: int | None = None) -> np.ndarray:
+        """The most probable class of each row of `X`, (N,): its number, or its name where the network has :attr:`classes`.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp as fm
+        >>> model = fm.Sequential(fm.Linear(2, 2))
+        >>> model[0].weight.data = np.eye(2)
+        >>> model.classes = ["left", "right"]
+        >>> model.predict_labels([[5.0, 2.0], [0.0, 3.0]]).tolist()
+        ['left', 'right']
+        """
+        probabilities = self.predict_proba(X, threads=threads)
+        classes = self.classes
+        if classes is not None and len(classes) != probabilities.shape[1]:
+            raise ValueError(f"the network has {len(classes)} classes, but {probabilities.shape[1]} probabilities")
+        return labels_of(probabilities, classes)
 
     def _route_as_whole(self) -> Route:
         """How others run it: as it is built, or by a ``forward`` that its class has."""

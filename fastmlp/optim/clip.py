@@ -65,8 +65,8 @@ def clip_grad_norm_(parameters: Parameter | Iterable[Parameter], max_norm: float
     array([0.6, 0.8], dtype=float32)
     """
     most = checks.as_number(max_norm, "max_norm", above=0)
-    if checks.as_number(norm_type, "norm_type") != 2:
-        raise ValueError(f"norm_type must be 2, the norm of all gradients as one vector; got {norm_type}")
+    if not isinstance(norm_type, (int, float, np.number)) or norm_type != 2:
+        raise ValueError(f"norm_type must be 2, the norm of all gradients as one vector; got {checks.shown(norm_type)}")
     total, spans = 0.0, _spans_of(parameters)
     for storage, places in spans.items():
         for value in _sums_of_squares(storage, places).tolist():

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp import checks, structure
-from fastmlp.compiled import check_static, has_formula, runs_compiled
+from fastmlp.compiled import check_names, check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -107,6 +107,7 @@ class Optimizer:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        check_names(cls, "state")
         if cls.step is Optimizer.step:  # else `update` may be a helper of a step in Python
             check_static(cls, ("update",), "its options come from scalars(group, t, lr), as arguments")
 
@@ -578,10 +579,12 @@ def _as_groups(params: Any) -> list[dict[str, Any]]:
     """Groups of parameters, from what an optimizer is given."""
     if isinstance(params, Parameter):
         params = [params]
+    if hasattr(params, "parameters"):  # a module, which may be iterable
+        raise TypeError(f"params must be Parameters, model.parameters(); got {checks.messages.a(type(params).__name__)} itself")
     try:
         params = list(params)
     except TypeError:
-        raise TypeError(f"params must be Parameters, model.parameters(); got a {type(params).__name__}") from None
+        raise TypeError(f"params must be Parameters, model.parameters(); got {checks.shown(params)}") from None
     if not params:
         raise ValueError("params is empty: the model has no parameters, or its iterator has been used up")
     if not isinstance(params[0], Mapping):
@@ -598,5 +601,7 @@ def _as_parameters(params: Any) -> list[Parameter]:
         raise ValueError("params is empty: the model has no parameters, or its iterator has been used up")
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
-            raise TypeError(f"params must be Parameters, model.parameters(); got a {type(parameter).__name__}")
+            named = isinstance(parameter, tuple) and any(isinstance(part, Parameter) for part in parameter)
+            came = "pairs of name and Parameter" if named else f"a {checks.full_name(parameter)}"
+            raise TypeError(f"params must be Parameters, model.parameters(); got {came}")
     return parameters

@@ -58,7 +58,7 @@ class Callback:
     Notes
     -----
     Between the epochs that a callback does not ask for, training stays in compiled calls of many epochs: a callback without
-    `on_epoch_end` costs nothing. What a callback writes into parameters, rates and options counts from the next step on.
+    `on_epoch_end` costs nothing. What a callback writes into parameters and hyperparameters counts from the next step on.
 
     An exception ends training: the model is as after the last finished step, and the exception has the history so far in its
     attribute ``history``.

@@ -10,7 +10,7 @@ from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
-from fastmlp.modules import Sequential
+from fastmlp.modules import Module, Sequential
 from fastmlp.optim import Optimizer, clip_grad_norm_, clip_grad_value_
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
@@ -37,6 +37,8 @@ class EagerRun(Run):
         super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.order = np.arange(len(data.x))
+        if optimizer._has_formula():
+            optimizer._state_of(model.storage)  # there before the first step, to go back to
         held = set(map(id, optimizer.params))
         self._trained = [parameter for parameter in model.parameters() if id(parameter) in held]
         self._terms = int(criterion.reduction != "sum")
@@ -61,42 +63,41 @@ class EagerRun(Run):
             group["lr"] = rates[i].item()
             if momenta is not None:
                 group.update(self.optimizer._with_momentum(group, momenta[i].item()))
-        out = self.model(self.data.x[rows])
-        weights = None if self.data.weights is None else self.data.weights[rows]
-        given = () if weights is None else (weights,)
-        loss = checks.as_loss(self.criterion(out, self.data.y[rows], *given), self.criterion)
-        share = self.criterion._share(len(rows), weights)
-        if not share:  # no row of the batch counts: there is nothing to learn from it
-            loss = 0.0
-        if not np.isfinite(loss):
-            self.failed = True
-            return
-        self.optimizer.zero_grad()
-        delta = checks.as_returned(self.criterion.backward(), out.shape, out.dtype, self.criterion, "backward")
-        self.model.backward(delta)
-        if self.data.clip_norm is not None:
-            clip_grad_norm_(self._trained, self.data.clip_norm)
-        if self.data.clip_value is not None:
-            clip_grad_value_(self._trained, self.data.clip_value)
-        # The optimizer's numbers too go back where a step leaves something that is not finite.
+        # All goes back where a step isn't finished: statistics of batches and counts that the pass forward has changed, too.
         arrays = [self.model.storage.data, *(array for _, array in self.optimizer._arrays.values())]
-        before = [array.copy() for array in arrays]
-        with interrupts_held():
-            steps = self.optimizer.steps
-            try:
-                self.optimizer.step()
-                finite = all_finite(self.model.storage.data)
-            except BaseException:
-                self._restore(arrays, before, steps)
-                raise
-            if finite:
-                sums, totals = [self._partial + loss * share], [self._partial_total + share]
-                self._count(1, sums, totals, rates=rates[0], seconds=time.perf_counter() - began)
-            else:
-                self._restore(arrays, before, steps)
-                self.failed = True
+        before, counts = [array.copy() for array in arrays], self._counts()
+        steps, done = self.optimizer.steps, False
+        try:
+            out = self.model(self.data.x[rows])
+            weights = None if self.data.weights is None else self.data.weights[rows]
+            given = () if weights is None else (weights,)
+            loss = checks.as_loss(self.criterion(out, self.data.y[rows], *given), self.criterion)
+            share = self.criterion._share(len(rows), weights)
+            if not share:  # no row of the batch counts: there is nothing to learn from it
+                loss = 0.0
+            if np.isfinite(loss):
+                self.optimizer.zero_grad()
+                delta = checks.as_returned(self.criterion.backward(), out.shape, out.dtype, self.criterion, "backward")
+                self.model.backward(delta)
+                if self.data.clip_norm is not None:
+                    clip_grad_norm_(self._trained, self.data.clip_norm)
+                if self.data.clip_value is not None:
+                    clip_grad_value_(self._trained, self.data.clip_value)
+                with interrupts_held():
+                    self.optimizer.step()
+                    if all_finite(self.model.storage.data):
+                        sums, totals = [self._partial + loss * share], [self._partial_total + share]
+                        self._count(1, sums, totals, rates=rates[0], seconds=time.perf_counter() - began)
+                        done = True
+        finally:
+            if not done:
+                for array, values in zip(arrays, before):
+                    array[:] = values
+                for module, name, count in counts:
+                    module.__dict__[name] = count
+                self.optimizer.steps = steps
+        self.failed = not done
 
-    def _restore(self, arrays: list[np.ndarray], before: list[np.ndarray], steps: int) -> None:
-        for array, values in zip(arrays, before):
-            array[:] = values
-        self.optimizer.steps = steps
+    def _counts(self) -> list[tuple[Module, str, int]]:
+        """What the modules count, or draw from."""
+        return [(module, name, getattr(module, name)) for _, module, name in self.model._named_counts()]

@@ -9,25 +9,26 @@ import numpy as np
 import fastmlp as fm
 
 from .predictor import Predictor
-from .workloads import LEARNING_RATE, Problem
+from .workloads import EPS, Problem
 
 __all__ = ["FastmlpEager", "FastmlpFit", "predictors"]
 
 
 def network(problem: Problem) -> fm.Sequential:
     """The problem's network, with its parameters."""
-    activation = {"relu": fm.ReLU, "tanh": fm.Tanh}[problem.workload.activation]
+    workload = problem.workload
     layers: list[fm.Module] = []
-    for wide, narrow in pairwise(problem.workload.widths):
-        layers += [fm.Linear(wide, narrow), activation()]
-    model = fm.Sequential(*layers[:-1])
-    load(model, problem)
+    for wide, narrow in pairwise(workload.widths[:-1]):
+        layers.append(fm.Linear(wide, narrow, bias=not workload.batch_norm))
+        if workload.batch_norm:
+            layers.append(fm.BatchNorm1d(narrow, eps=EPS))
+        layers.append({"relu": fm.ReLU, "tanh": fm.Tanh}[workload.activation]())
+        if workload.dropout:
+            layers.append(fm.Dropout(workload.dropout, rng=0))
+    model = fm.Sequential(*layers, fm.Linear(*workload.widths[-2:]))
+    for parameter, array in zip(model.parameters(), problem.flat_parameters):
+        parameter.data[...] = array
     return model
-
-
-def load(model: fm.Sequential, problem: Problem) -> None:
-    """Give a network the problem's parameters."""
-    model.load_state_dict(dict(zip(model.state_dict(), problem.flat_parameters)))
 
 
 class _Fastmlp:
@@ -35,13 +36,16 @@ class _Fastmlp:
         self.problem = problem
         self.model = network(problem)
         self.criterion = fm.MSELoss() if problem.workload.loss == "mse" else fm.CrossEntropyLoss()
-        self.optimizer = fm.SGD(self.model.parameters(), lr=LEARNING_RATE)
+        self._begin = {name: np.copy(value) for name, value in self.model.state_dict().items()}
+        self.reset()
 
     def reset(self) -> None:
-        load(self.model, self.problem)
+        self.model.load_state_dict(self._begin)
+        kind = {"sgd": fm.SGD, "adam": fm.Adam}[self.problem.workload.optimizer]
+        self.optimizer = kind(self.model.parameters(), lr=self.problem.workload.learning_rate)
 
     def weights(self) -> list[np.ndarray]:
-        return list(self.model.state_dict().values())
+        return [parameter.data for parameter in self.model.parameters()]
 
 
 class FastmlpFit(_Fastmlp):

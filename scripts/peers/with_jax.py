@@ -1,7 +1,10 @@
-"""JAX as an expert writes it: a whole epoch in one `jit(lax.scan)`, parameters donated; prediction in one `jit`.
+"""JAX as an expert writes it: a whole epoch in one `jit(lax.scan)`, everything that changes donated; prediction in one `jit`.
+
+The updates are optax's, dropout and batch normalisation are written by hand, with running statistics as in PyTorch.
 
 Tried on the training: a loss by one-hot labels instead of ``take_along_axis`` makes no difference, neither does an unrolled
 scan; several epochs in one call are 8 to 12 % faster on the disc networks with batches of 10 and 100, and no faster elsewhere.
+With dropout, the generators "rbg" and "unsafe_rbg" make a step 1.25 times as long as the default one does.
 """
 
 from __future__ import annotations
@@ -11,24 +14,49 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from .predictor import Predictor
-from .workloads import LEARNING_RATE, Problem, Workload
+from .workloads import EPS, Problem, Workload
 
 __all__ = ["Jax", "predictors"]
 
+ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+
 
 def parameters_of(problem: Problem) -> list:
-    """New arrays with the problem's parameters, weights as (in, out)."""
-    return [(jnp.asarray(weight.T.copy()), jnp.asarray(bias.copy())) for weight, bias in problem.parameters]
+    """New arrays with the problem's parameters, weights as (in, out); with batch_norm the scales between weight and bias."""
+    arrays, layers = [jnp.asarray(array.T.copy()) for array in problem.flat_parameters], []
+    for layer in range(len(problem.parameters)):
+        count = 3 if problem.workload.batch_norm and layer < len(problem.parameters) - 1 else 2
+        layers.append(tuple(arrays[:count]))
+        del arrays[:count]
+    return layers
 
 
 def forward(workload: Workload, parameters, x):
-    """The outputs for `x`."""
-    activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[workload.activation]
+    """The outputs for `x`, nothing normalised and nothing dropped."""
+    activation = ACTIVATIONS[workload.activation]
     for weight, bias in parameters[:-1]:
         x = activation(x @ weight + bias)
     return x @ parameters[-1][0] + parameters[-1][1]
+
+
+def forward_in_training(workload: Workload, parameters, running, x, key):
+    """The outputs for a batch, and the running statistics after it."""
+    activation, after = ACTIVATIONS[workload.activation], []
+    for layer, (weight, *scale, bias) in enumerate(parameters[:-1]):
+        x = x @ weight
+        if workload.batch_norm:
+            mean, variance = x.mean(axis=0), x.var(axis=0)
+            unbiased = variance * (len(x) / (len(x) - 1))
+            after.append([0.9 * old + 0.1 * new for old, new in zip(running[layer], (mean, unbiased))])
+            x = (x - mean) * (jax.lax.rsqrt(variance + EPS) * scale[0])
+        x = activation(x + bias)
+        if workload.dropout:
+            kept = jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - workload.dropout, x.shape)
+            x = jnp.where(kept, x / (1 - workload.dropout), 0)
+    return x @ parameters[-1][0] + parameters[-1][1], after
 
 
 class Jax:
@@ -42,34 +70,41 @@ class Jax:
         batches = (workload.steps, workload.batch)
         self.x = jnp.asarray(problem.x).reshape(*batches, -1)
         self.y = jnp.asarray(problem.y).reshape(*batches, *problem.y.shape[1:])
+        self.optimizer = {"sgd": optax.sgd, "adam": optax.adam}[workload.optimizer](workload.learning_rate)
 
-        def loss(parameters, x, y):
-            out = forward(workload, parameters, x)
+        def loss(parameters, running, x, y, key):
+            out, running = forward_in_training(workload, parameters, running, x, key)
             if workload.loss == "mse":
-                return jnp.mean((out - y) ** 2)
-            return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(out), y[:, None], axis=1))
+                return jnp.mean((out - y) ** 2), running
+            return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(out), y[:, None], axis=1)), running
 
-        def step(parameters, batch):
-            value, gradient = jax.value_and_grad(loss)(parameters, *batch)
-            return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, parameters, gradient), value
+        def step(carry, batch):
+            parameters, running, state, key = carry
+            key, drawn = jax.random.split(key) if workload.dropout else (key, key)
+            (value, running), gradient = jax.value_and_grad(loss, has_aux=True)(parameters, running, *batch, drawn)
+            updates, state = self.optimizer.update(gradient, state, parameters)
+            return (optax.apply_updates(parameters, updates), running, state, key), value
 
         @partial(jax.jit, donate_argnums=0)
-        def epoch(parameters, x, y):
-            return jax.lax.scan(step, parameters, (x, y))
+        def epoch(carry, x, y):
+            return jax.lax.scan(step, carry, (x, y))
 
         self._epoch = epoch
 
     def reset(self) -> None:
-        self.parameters = parameters_of(self.problem)
+        parameters = parameters_of(self.problem)
+        hidden = self.problem.workload.widths[1:-1] if self.problem.workload.batch_norm else ()
+        running = [[jnp.zeros(width), jnp.ones(width)] for width in hidden]
+        self.carry = parameters, running, self.optimizer.init(parameters), jax.random.key(0)
 
     def epochs(self, count: int) -> None:
         losses = None
         for _ in range(count):
-            self.parameters, losses = self._epoch(self.parameters, self.x, self.y)
-        jax.block_until_ready((self.parameters, losses))
+            self.carry, losses = self._epoch(self.carry, self.x, self.y)
+        jax.block_until_ready((self.carry, losses))
 
     def weights(self) -> list[np.ndarray]:
-        return [array for weight, bias in self.parameters for array in (np.asarray(weight).T, np.asarray(bias))]
+        return [np.asarray(array).T for layer in self.carry[0] for array in layer]
 
 
 def predictors(problem: Problem, x: np.ndarray) -> list[Predictor]:

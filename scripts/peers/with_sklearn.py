@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from .predictor import Predictor
-from .workloads import LEARNING_RATE, Problem
+from .workloads import Problem
 
 __all__ = ["ScikitLearn", "predictors"]
 
@@ -23,7 +23,7 @@ class ScikitLearn:
         workload = problem.workload
         regression = workload.loss == "mse"
         # Its squared error is half of the sum over the outputs, where the others take the mean.
-        rate = LEARNING_RATE * 2 / workload.widths[-1] if regression else LEARNING_RATE
+        rate = workload.learning_rate * 2 / workload.widths[-1] if regression else workload.learning_rate
         self.model = (MLPRegressor if regression else MLPClassifier)(
             hidden_layer_sizes=workload.widths[1:-1],
             activation=workload.activation,

@@ -14,27 +14,27 @@ import numpy as np
 import torch
 
 from .predictor import Predictor
-from .workloads import LEARNING_RATE, Problem
+from .workloads import EPS, Problem
 
 __all__ = ["Torch", "predictors"]
 
 
 def network(problem: Problem) -> torch.nn.Sequential:
     """The problem's network, with its parameters."""
-    activation = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[problem.workload.activation]
+    workload = problem.workload
     layers: list[torch.nn.Module] = []
-    for wide, narrow in pairwise(problem.workload.widths):
-        layers += [torch.nn.Linear(wide, narrow), activation()]
-    model = torch.nn.Sequential(*layers[:-1])
-    load(model, problem)
-    return model
-
-
-def load(model: torch.nn.Sequential, problem: Problem) -> None:
-    """Give a network the problem's parameters."""
+    for wide, narrow in pairwise(workload.widths[:-1]):
+        layers.append(torch.nn.Linear(wide, narrow, bias=not workload.batch_norm))
+        if workload.batch_norm:
+            layers.append(torch.nn.BatchNorm1d(narrow, eps=EPS))
+        layers.append({"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[workload.activation]())
+        if workload.dropout:
+            layers.append(torch.nn.Dropout(workload.dropout))
+    model = torch.nn.Sequential(*layers, torch.nn.Linear(*workload.widths[-2:]))
     with torch.no_grad():
         for parameter, array in zip(model.parameters(), problem.flat_parameters):
             parameter.copy_(torch.from_numpy(array))
+    return model
 
 
 class Torch:
@@ -45,11 +45,14 @@ class Torch:
         self.name = f"torch, {threads} thread{'s' if threads > 1 else ''}"
         self.model = network(problem)
         self.criterion = torch.nn.MSELoss() if problem.workload.loss == "mse" else torch.nn.CrossEntropyLoss()
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
         self.x, self.y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+        self._begin = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.reset()
 
     def reset(self) -> None:
-        load(self.model, self.problem)
+        self.model.load_state_dict(self._begin)
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[self.problem.workload.optimizer]
+        self.optimizer = kind(self.model.parameters(), lr=self.problem.workload.learning_rate)
 
     def epochs(self, count: int) -> None:
         torch.set_num_threads(self.threads)

@@ -38,6 +38,10 @@ def test_labels_rejects_wrong_values(message_of):
         ([0, -(2**63)], f"{model}; y[1] is -9223372036854775808"),
     ):
         assert message_of(ValueError, checks.as_labels, values, 3) == RULE + text
+    for values in ([0, 1], [0.0, 1.0]):
+        text = message_of(ValueError, checks.as_labels, values, 1)
+        assert text.startswith("y must hold labels, which are 0 for a single class; y[1] is 1")
+        assert text.endswith(": with one output, BCEWithLogitsLoss is for labels 0 and 1")
     text = message_of(ValueError, checks.as_labels, [0, 1, 2], 3, 4)
     assert text == "X and y must have as many rows as each other; got 4 and 3"
 

@@ -258,3 +258,11 @@ def test_formula_of_a_subclass_brings_its_own_slope(dtype, rng):
     criterion, out, y = Tripled(2), normal(rng, (5, 3), dtype), normal(rng, (5, 3), dtype)
     assert criterion(out, y) == pytest.approx(6 * (out - y).mean(), abs=100 * eps(dtype))
     assert_within(criterion.backward(), np.full((5, 3), 6 / 15), eps(dtype))
+
+
+def test_loss_is_a_number_that_says_how_to_go_back():
+    loss = fm.MSELoss()([[1.0]], [3.0])
+    assert loss == loss.item() == 4.0
+    assert type(loss.item()) is float
+    with pytest.raises(TypeError, match=r"a loss is a number: go back with model.backward\(criterion.backward\(\)\)"):
+        loss.backward()

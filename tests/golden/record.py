@@ -1,7 +1,8 @@
 """The golden files: one for each entry of the registry, and one for whole networks.
 
-A file is an .npz of two arrays: ``index``, JSON that says which PyTorch made it, of which cases, and what lies in ``data``, the
-bytes of all arrays one behind the other. As arrays of their own they would take twice the room.
+A file is an .npz of two arrays, both bytes: ``index``, JSON that says which PyTorch made it, of which cases, and what lies in
+``data``, all arrays one behind the other. As arrays of their own they would take twice the room. Numbers that are float32's lie
+as such, whatever their dtype: most inputs are.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ def save(name: str, records: dict[str, Record], torch: str) -> Path:
     """Write the records of an entry: the same bytes each time, since no file in the archive has a date."""
     arrays = {(part, key): np.asarray(array) for part, record in records.items() for key, array in record.items()}
     arrays = {place: array.astype(array.dtype.newbyteorder("<")) for place, array in arrays.items()}
-    what = [[*place, array.dtype.str, array.shape] for place, array in arrays.items()]
+    kept = {place: _narrowed(array) for place, array in arrays.items()}
+    what = [[*place, array.dtype.str, kept[place].dtype.str, array.shape] for place, array in arrays.items()]
+    about = json.dumps({"torch": torch, "cases": _cases(name), "arrays": what})
     members = {
-        "index": np.array(json.dumps({"torch": torch, "cases": _cases(name), "arrays": what})),
-        "data": np.frombuffer(b"".join(array.tobytes() for array in arrays.values()), np.uint8),
+        "index": np.frombuffer(about.encode(), np.uint8),
+        "data": np.frombuffer(b"".join(array.tobytes() for array in kept.values()), np.uint8),
     }
     path = FOLDER / f"{name}.npz"
     with zipfile.ZipFile(path, "w") as archive:
@@ -58,10 +61,19 @@ def save(name: str, records: dict[str, Record], torch: str) -> Path:
     return path
 
 
+def _narrowed(array: np.ndarray) -> np.ndarray:
+    """An array as float32, if that loses no bit of it."""
+    if array.dtype != np.float64:
+        return array
+    with np.errstate(all="ignore"):
+        narrow = array.astype("<f4")
+    return narrow if narrow.astype("<f8").tobytes() == array.tobytes() else array
+
+
 def index(name: str) -> dict[str, Any]:
     """What a file says about itself: ``torch``, ``cases``, ``arrays``."""
     with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
-        return json.loads(file["index"].item())
+        return json.loads(file["index"].tobytes())
 
 
 def load(name: str) -> dict[str, Record]:
@@ -82,11 +94,11 @@ def load(name: str) -> dict[str, Record]:
         data = file["data"].tobytes()
     records: dict[str, Record] = {}
     place = 0
-    for part, key, dtype, shape in about["arrays"]:
+    for part, key, dtype, kept, shape in about["arrays"]:
         count = int(np.prod(shape, dtype=np.int64))
-        array = np.frombuffer(data, dtype, count, place).reshape(shape)
+        array = np.frombuffer(data, kept, count, place).reshape(shape)
         place += array.nbytes
-        records.setdefault(part, {})[key] = array.astype(array.dtype.newbyteorder("="))
+        records.setdefault(part, {})[key] = array.astype(np.dtype(dtype).newbyteorder("="))
     return records
 
 

@@ -78,6 +78,18 @@ class AlphaDropout(_Draws):
         return x * mask * a + (mask - 1) * alpha * a + alpha * a * self.p
 
 
+class Standardize(torch.nn.Module):
+    """Statistics of data, which PyTorch has no layer for."""
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(num_features))
+        self.register_buffer("factor", torch.ones(num_features))
+
+    def forward(self, x):
+        return (x - self.centre) * self.factor
+
+
 class Lion(torch.optim.Optimizer):
     """Algorithm 2 of arXiv:2302.06675; PyTorch has no such optimizer."""
 
@@ -136,7 +148,9 @@ class QuantileLoss(_Reduced):
 
 
 #: What stands in for PyTorch's class of the same name.
-OWN = {kind.__name__: kind for kind in (AlphaDropout, Dropout, GaussianNLLLoss, HingeLoss, Lion, QuantileLoss, Scale)}
+OWN = {
+    kind.__name__: kind for kind in (AlphaDropout, Dropout, GaussianNLLLoss, HingeLoss, Lion, QuantileLoss, Scale, Standardize)
+}
 
 
 def loss_of(name: str, case: dict, width: int, dtype: torch.dtype, **options) -> torch.nn.Module:

@@ -152,7 +152,7 @@ def test_module_without_arithmetic_says_so():
 
     with pytest.raises(NotImplementedError, match=r"Empty has no forward\(x\)"):
         Empty()(np.ones((1, 1)))
-    with pytest.raises(NotImplementedError, match=r"Empty has no backward\(dy\)"):
+    with pytest.raises(NotImplementedError, match=r"Empty has no backward\(dy\): write one, .* or make it a Sequential"):
         Empty().backward(np.ones((1, 1)))
 
 
@@ -574,7 +574,7 @@ def test_parts_where_nobody_finds_them_are_refused():
         lambda part: np.array([part, None]),
     ):
         for part in (fm.Tanh(), fm.Parameter((2,))):
-            with pytest.raises(TypeError, match=r"parts are not found in an? .*: make a list of parts"):
+            with pytest.raises(TypeError, match=r"parts are not found in an? .*: make a list of parts|a Parameter is no array"):
                 fm.Tanh().parts = make(part)
     module = fm.Tanh()
     module.parts = {1, 2}

@@ -476,14 +476,47 @@ def test_slice_outlives_its_network(dtype, rng):
     assert_padding_is_zero(part)
 
 
+def test_modules_are_appended_and_replaced(dtype, rng):
+    """As if the network had been made of them; the parameters of the others stay as they are."""
+    first, head = fm.Linear(2, 5, rng=1), fm.Linear(5, 3, rng=2)
+    model = fm.Sequential(first, fm.Tanh(), dtype=dtype).append(head)
+    x = rng.normal(size=(4, 2)).astype(dtype)
+    assert_same_bits(model.predict(x), fm.Sequential(*copy.deepcopy(list(model))).predict(x))
+    assert list(model.children()) == [first, model[1], head]
+    optimizer = fm.SGD(model.parameters(), lr=0.1)
+    new = fm.Linear(5, 1, rng=3)
+    model[-1] = new
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert model.predict(x).shape == (4, 1)
+    assert new.dtype == dtype
+    assert_same_bits(model.predict(x), fm.Sequential(*copy.deepcopy(list(model))).predict(x))
+    with pytest.raises(ValueError, match="the optimizer must hold parameters of the model, and no others"):
+        fm.fit(model, fm.MSELoss(), optimizer, x, x[:, :1], epochs=1)
+    assert fm.Sequential(head)(np.ones((1, 5))).shape == (1, 3), "the one before is free"
+    before = list(model)
+    for change, error, message in (
+        (lambda: model.append(fm.Linear(3, 3)), ValueError, "the widths don't chain"),
+        (lambda: model.__setitem__(1, fm.Linear(5, 4)), ValueError, "the widths don't chain"),
+        (lambda: model.__setitem__(3, fm.Tanh()), IndexError, "out of range"),
+        (lambda: model.append(np.tanh), TypeError, "Sequential is made of modules; got <ufunc 'tanh'>"),
+        (lambda: model.__setitem__(1, fm.Tanh), TypeError, "puts one module in one place"),
+        (lambda: model.__setitem__(slice(2), fm.Tanh()), TypeError, "puts one module in one place"),
+        (lambda: model.append(first), ValueError, "stands twice in the network"),
+    ):
+        with pytest.raises(error, match=message):
+            change()
+    assert list(model) == before
+
+
 @pytest.mark.parametrize(
     ("modules", "error", "message"),
     [
         ((), ValueError, "Sequential needs at least one module"),
         (([fm.Identity()],), TypeError, r"takes its modules one by one: Sequential\(\*modules\)"),
         ((fm.Linear(2, 2), fm.ReLU), TypeError, r"got the class ReLU: make one, ReLU\(\)"),
-        ((np.tanh,), TypeError, "Sequential is made of modules; got a ufunc"),
-        ((fm.CrossEntropyLoss(),), TypeError, "Sequential is made of modules; got a CrossEntropyLoss"),
+        ((np.tanh,), TypeError, "Sequential is made of modules; got a numpy.ufunc"),
+        (({"a": fm.Tanh()},), TypeError, r"got a dictionary: make it of the values, Sequential\(\*modules.values\(\)\)"),
+        ((fm.CrossEntropyLoss(),), TypeError, "Sequential is made of modules; got a fastmlp.*CrossEntropyLoss"),
     ],
 )
 def test_sequential_rejects_what_is_not_a_module(modules, error, message):

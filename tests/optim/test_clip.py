@@ -155,6 +155,7 @@ def test_clip_rejects_bad_arguments():
         (lambda: fm.clip_grad_norm_(model.parameters(), 0), ValueError, "max_norm must be above 0"),
         (lambda: fm.clip_grad_norm_(model.parameters(), "a"), TypeError, "max_norm must be a number"),
         (lambda: fm.clip_grad_norm_(model.parameters(), 1, norm_type=1), ValueError, "norm_type must be 2"),
+        (lambda: fm.clip_grad_norm_(model.parameters(), 1, norm_type=np.inf), ValueError, "norm_type must be 2.*got inf"),
         (lambda: fm.clip_grad_norm_([np.ones(2)], 1), TypeError, "parameters must be Parameters"),
         (lambda: fm.clip_grad_value_(model.parameters(), -1), ValueError, "clip_value must be above 0"),
     ):

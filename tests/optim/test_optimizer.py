@@ -76,9 +76,12 @@ def test_one_parameter_is_enough():
         ([], ValueError, "params is empty: the model has no parameters, or its iterator has been used up"),
         (iter([]), ValueError, "params is empty"),
         (fm.Sequential(fm.ReLU()).parameters(), ValueError, "params is empty"),
-        ([np.zeros(3)], TypeError, r"params must be Parameters, model.parameters\(\); got a ndarray"),
-        (3, TypeError, "params must be Parameters, model.parameters.*got a int"),
+        ([np.zeros(3)], TypeError, r"params must be Parameters, model.parameters\(\); got a numpy.ndarray"),
+        (3, TypeError, "params must be Parameters, model.parameters.*got 3"),
         ({"a": 1}, TypeError, "params must be Parameters, model.parameters.*got a str"),
+        (fm.Sequential(fm.Linear(1, 1)), TypeError, r"must be Parameters, model.parameters\(\); got a Sequential itself"),
+        (fm.Linear(1, 1), TypeError, r"params must be Parameters, model.parameters\(\); got a Linear itself"),
+        (fm.Linear(1, 1).named_parameters(), TypeError, r"model.parameters\(\); got pairs of name and Parameter"),
     ],
 )
 def test_optimizer_rejects_what_are_not_parameters(params, error, message):

@@ -186,7 +186,7 @@ def go_further(problem, weights):
         weight[...] += 0.1 * (weight - start)
 
 
-@pytest.mark.parametrize("workload", ["disc-b10", "disc-tanh-b100", "tabular"])
+@pytest.mark.parametrize("workload", ["disc-b10", "disc-tanh-b100", "tabular", "tabular-adam", "tabular-batchnorm"])
 def test_check_agreement_refuses_who_trains_otherwise(compare_peers, workload):
     from peers import train
     from peers.with_fastmlp import FastmlpEager, FastmlpFit
@@ -216,11 +216,62 @@ def test_problem_loss_is_that_of_the_criterion(compare_peers):
 
     import fastmlp as fm
 
-    for name, criterion in (("disc-b100", fm.CrossEntropyLoss()), ("disc-tanh-b100", fm.MSELoss())):
+    for name, criterion in (
+        ("disc-b100", fm.CrossEntropyLoss()),
+        ("disc-tanh-b100", fm.MSELoss()),
+        ("tabular-batchnorm", fm.CrossEntropyLoss()),
+    ):
         problem = Problem(compare_peers.WORKLOADS[name])
         assert problem.loss(problem.flat_parameters) == pytest.approx(
             criterion(network(problem)(problem.x), problem.y), rel=1e-5
         )
+
+
+def test_train_leaves_out_who_lacks_a_layer(compare_peers, monkeypatch):
+    from peers import train
+
+    checked = []
+    monkeypatch.setattr(train, "check_agreement", lambda problem, everybody: checked.append(problem.workload))
+    monkeypatch.setattr(train, "take_turns", lambda turns, setting: dict.fromkeys((turn.name for turn in turns), 200.0))
+    peers = [peer for peer in ("torch", "scikit-learn") if peer in installed(compare_peers)]
+    names = ["tabular-dropout", "tabular-batchnorm", "tabular"]
+    head, *rows = train.rows(setting(compare_peers, peers=peers, workloads=names))
+    assert [row[0] for row in rows] == names
+    assert head[:4] == ["workload", "fastmlp", "GFLOP/s", "of the peak"]
+    assert ("scikit-learn" in head) == ("scikit-learn" in peers)
+    for row in rows:
+        assert row[1] == "10.0"  # of 20 steps
+        for peer, cell in zip(head[4:], row[4:], strict=True):
+            assert cell == ("–" if peer == "scikit-learn" and row[0] != "tabular" else "10.0 (1×)")
+    assert [workload.dropout for workload in checked] == [0, 0, 0], "who drops at random is compared with nothing dropped"
+
+
+def test_reset_goes_back_to_the_beginning(compare_peers):
+    from peers.with_fastmlp import FastmlpEager, FastmlpFit
+    from peers.workloads import Problem
+
+    kinds = [FastmlpFit, FastmlpEager]
+    if "torch" in installed(compare_peers):
+        from peers.with_torch import Torch
+
+        kinds.append(Torch)
+    if "jax" in installed(compare_peers):
+        from peers.with_jax import Jax
+
+        kinds.append(Jax)
+    for name in ("tabular-adam", "tabular-dropout", "tabular-batchnorm"):
+        problem = Problem(compare_peers.WORKLOADS[name])
+        for kind in kinds:
+            contender, ends = kind(problem), []
+            for _ in range(2):
+                contender.reset()
+                begin = [np.array(weight) for weight in contender.weights()]
+                assert all(np.array_equal(ours, theirs) for ours, theirs in zip(begin, problem.flat_parameters, strict=True))
+                contender.epochs(1)
+                ends.append([np.array(weight) for weight in contender.weights()])
+            assert not np.array_equal(ends[0][0], begin[0])
+            if kind.__name__ != "Torch" or not problem.workload.dropout:  # whose generator goes on
+                assert all(np.array_equal(one, two) for one, two in zip(*ends))
 
 
 def test_take_turns_gives_the_median_of_the_fastest_way(compare_peers, rounds, monkeypatch):

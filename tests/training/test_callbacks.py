@@ -61,10 +61,15 @@ def trained(callbacks=(), *, python=False, norm=False, dtype=np.float32, lr=0.1,
     X, y = make_data(21, 3, 4, dtype=dtype)
     model, optimizer = built(python=python, norm=norm, dtype=dtype, lr=lr)
     keywords = {"epochs": 4, "batch_size": 4, "rng": 0, "drop_last": norm} | keywords
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a module in Python
-        history = fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, callbacks=callbacks, **keywords)
+    history = quiet_fit(model, fm.CrossEntropyLoss(), optimizer, X, y, callbacks=callbacks, **keywords)
     return model, optimizer, history
+
+
+def quiet_fit(*arguments, **keywords):
+    """`fit` without the warning about a module in Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fm.fit(*arguments, **keywords)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -176,10 +181,9 @@ def test_what_ends_training_leaves_the_last_finished_step_and_carries_the_histor
         X, y = make_data(21, 3, 4, dtype=dtype)
         model, optimizer = built(python=python, dtype=dtype)
         keywords = {"epochs": 9, "batch_size": 4, "rng": 0, "validation": (X, y)}
-        with pytest.raises(error) as caught, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stop = fm.EarlyStopping()
-            fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, callbacks=[notes, stop, failing], **keywords)
+        stop = fm.EarlyStopping()
+        with pytest.raises(error) as caught:
+            quiet_fit(model, fm.CrossEntropyLoss(), optimizer, X, y, callbacks=[notes, stop, failing], **keywords)
         history = caught.value.history
         assert notes.calls == ["begin", 0, 1, 2, error.__name__]
         assert history.epochs == len(history.validation_loss) == 3

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from helpers import assert_same_bits, assert_within, eps, make_data, make_net, small
+from helpers import assert_same_bits, assert_within, eps, jit_only, make_data, make_net, run_python, small
 
 import fastmlp as fm
 from fastmlp.training import compiled
@@ -22,3 +22,22 @@ def test_slices_of_a_run_do_not_matter(dtype, monkeypatch):
         assert_same_bits(params, results[0][0])
         assert_within(losses, results[0][1], len(X) * eps(np.float64) * np.array(losses))
         assert steps == results[0][2] == 4 * -(-len(X) // 4)
+
+
+PROGRAM = """
+import fastmlp as fm
+from fastmlp.kernels.compiler import jit
+X, y = fm.datasets.make_disc(20, rng=0)
+model = fm.Sequential(fm.Linear(2, 5), fm.ReLU(), fm.Linear(5, 2))
+fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=1)
+print(*[entry.name for entry in jit.history])
+"""
+
+
+@jit_only
+def test_a_first_fit_waits_for_the_blocks_it_uses_and_no_others():
+    """Whatever else the catalogue has; from a cache or compiled."""
+    names = run_python(PROGRAM).split()
+    scans = {"scan.all_finite", "scan.first_outside"}
+    assert set(names) == {"engine.run", "input", "linear", "cross_entropy", "update-sgd-0"} | scans
+    assert len(names) == 7

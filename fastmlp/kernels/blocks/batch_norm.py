@@ -35,7 +35,7 @@ _add = lines_pass(lambda total, x: total + x, inputs=2)
 _add_square = lines_pass(lambda total, x, mean: muladd(x - mean, x - mean, total), inputs=3)
 _scale = lines_pass(lambda x, factor: x * factor, inputs=1, constants=1)
 _inverse_of = lines_pass(lambda variance, eps: 1 / sqrt(variance + eps), inputs=1, constants=1)
-_product = lines_pass(lambda a, b: a * b, inputs=2)
+_multiply = lines_pass(lambda a, b: a * b, inputs=2)
 _move_on = lines_pass(lambda before, new, share: muladd(share, new - before, before), inputs=2, constants=1)
 _normalise = lines_pass(lambda x, mean, factor, bias: muladd(x - mean, factor, bias), inputs=4)
 _sum_up = lines_pass(lambda b, w, dy, x, mean: (b + dy, muladd(dy, x - mean, w)), inputs=5, outputs=2)
@@ -64,9 +64,9 @@ def past_statistics(op, job):
     constant = put(job, scratch + 2 * stride, w.dtype.type(op.eps))
     _inverse_of(stride, job.params, op.running_var, w, scratch + stride, w, constant)
     if op.has_weight:
-        _product(stride, w, scratch + stride, job.params, op.weight, w, scratch, w, 0)
+        _multiply(stride, w, scratch + stride, job.params, op.weight, w, scratch, w, 0)
     else:
-        _product(stride, w, scratch + stride, w, op.ones, w, scratch, w, 0)
+        _multiply(stride, w, scratch + stride, w, op.ones, w, scratch, w, 0)
     return scratch
 
 
@@ -101,9 +101,9 @@ def batch_norm_statistics(op, job, first, size):
     _scale(size, w, inverse, w, inverse, w, put(job, constant, one / w.dtype.type(N)))
     _inverse_of(size, w, inverse, w, inverse, w, put(job, constant, w.dtype.type(op.eps)))
     if op.has_weight:
-        _product(size, w, inverse, job.params, op.weight + first, w, factor, w, 0)
+        _multiply(size, w, inverse, job.params, op.weight + first, w, factor, w, 0)
     else:
-        _product(size, w, inverse, w, op.ones + first, w, factor, w, 0)
+        _multiply(size, w, inverse, w, op.ones + first, w, factor, w, 0)
 
 
 @inner
@@ -151,7 +151,7 @@ def batch_norm_gradient_statistics(op, job, first, size):
     share = put(job, scratch_of(job), one / w.dtype.type(job.rows))
     _scale(size, w, dbias, w, row_of(op, MEAN_DY) + first, w, share)
     _slope_of(size, w, dweight, w, inverse, w, row_of(op, SLOPE) + first, w, share)
-    _product(size, w, dweight, w, inverse, w, dweight, w, 0)
+    _multiply(size, w, dweight, w, inverse, w, dweight, w, 0)
 
 
 @inner
@@ -170,7 +170,7 @@ def batch_norm_backward_input(op, job, rows, at):
     else:
         factor = past_statistics(op, job)
         for n in range(rows):
-            _product(stride, w, dy + n * stride, w, factor, w, dx + n * stride, w, 0)
+            _multiply(stride, w, dy + n * stride, w, factor, w, dx + n * stride, w, 0)
 
 
 @inner
@@ -184,7 +184,7 @@ def batch_norm_backward_params(op, job, first, size):
     for n in range(job.rows):
         dy, x = op.dy + first + n * op.y_stride, op.x + first + n * op.x_stride
         _sum_up(size, w, dbias, w, dweight, w, dy, w, x, job.params, op.running_mean + first, w, dbias, w, dweight, w, 0)
-    _product(size, w, dweight, w, factor + op.y_stride + first, w, dweight, w, 0)
+    _multiply(size, w, dweight, w, factor + op.y_stride + first, w, dweight, w, 0)
 
 
 @inner

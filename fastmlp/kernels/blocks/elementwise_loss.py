@@ -63,7 +63,7 @@ def clear_rows(deltas, weights):
 def elementwise_loss_block(name: str, value: Callable, slope: Callable | None, constants: int) -> Block:
     """The block of a formula ``value(out, y, *constants)``; its slope by `out` is derived where it is None."""
     forward = lines_pass(value, inputs=2, outputs=1, constants=constants)
-    backward = lines_pass(_gradient(value, slope), inputs=2, outputs=1, constants=1 + constants)
+    backward = lines_pass(_delta_of(value, slope), inputs=2, outputs=1, constants=1 + constants)
 
     # Offsets; each thread has constants of its own, with the scale before them.
     @block(name, forward, backward, **LOSS_FIELDS, targets=np.int64, constants=np.int64, constants_size=np.int64)
@@ -90,7 +90,7 @@ def elementwise_loss_block(name: str, value: Callable, slope: Callable | None, c
 def by_rows_block(name: str, value: Callable, slope: Callable | None, columns: int, constants: int) -> Block:
     """The block of ``value(out, y, *columns, *constants)``, row by row: rows may have weights, columns their own numbers."""
     forward = columns_pass(value, 2, columns, constants)
-    backward = columns_pass(_gradient(value, slope, columns), 2, columns, 1 + constants)
+    backward = columns_pass(_delta_of(value, slope, columns), 2, columns, 1 + constants)
 
     @block(
         name,
@@ -132,7 +132,7 @@ def by_rows_block(name: str, value: Callable, slope: Callable | None, columns: i
     return elementwise_loss_by_rows
 
 
-def _gradient(value: Callable, slope: Callable | None, columns: int = 0) -> Callable:
+def _delta_of(value: Callable, slope: Callable | None, columns: int = 0) -> Callable:
     """The formula of the delta; its constants begin with the scale."""
     slope = slope or derivative(value)
 

@@ -124,7 +124,10 @@ class OneCycleLR(Cycled):
     def _between(self, step: int, low: float, high: float, last: float) -> float:
         """A number at a step: it goes from `low` to `high`, and then to `last`, by way of `low` in three phases."""
         if step > self.total_steps:
-            raise ValueError(f"tried to step {step} times; OneCycleLR has total_steps = {self.total_steps}")
+            raise ValueError(
+                f"tried to step {step} times; OneCycleLR has total_steps = {self.total_steps}: it counts batches, not epochs, "
+                "so epochs * steps_per_epoch of them"
+            )
         up, end = self.pct_start * self.total_steps, self.total_steps - 1
         phases = [(up - 1, low, high), (end, high, last)]
         if self.three_phase:

@@ -69,9 +69,9 @@ class LRScheduler:
         return None
 
     def step(self, epochs: int = 1) -> None:
-        """Go on to the next epoch (or by several)."""
+        """Go on to the next epoch, or by several; a negative number goes back."""
         before = self.last_epoch
-        self.last_epoch += epochs
+        self.last_epoch += checks.as_size(epochs, "epochs", least=-checks.LARGEST_COUNT)
         try:
             self._put_into_force()
         except BaseException:
@@ -148,6 +148,10 @@ class LRScheduler:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, self._checked(name, value))
+
+    def __repr__(self) -> str:
+        rates = ", ".join(f"{group['lr']:g}" for group in self.optimizer.param_groups)
+        return f"{type(self).__name__}(last_epoch={self.last_epoch}, lr={rates})"
 
     def _checked(self, name: str, value: Any) -> Any:
         """What an attribute becomes; a subclass refuses what it cannot be."""

@@ -20,7 +20,7 @@ def sgd(case, size, dtype):
     momentum, keep, decay, nesterov = case
     optimizer = fm.SGD(fm.Linear(1, 1).parameters(), lr=0.1, momentum=momentum)
     states = len(optimizer.state)
-    numbers = np.array([-0.1, decay, 1, *(momentum, keep, nesterov)[: 3 * states]], dtype)
+    numbers = np.array([-0.1, decay, *(momentum, keep, nesterov)[: 3 * states]], dtype)
     return Update(optimizer._formula, optimizer.update, states, len(numbers), 0, 0, size), numbers, states
 
 
@@ -30,7 +30,7 @@ def test_sgd_matches_reference(dtype, rng):
         before = grads.copy()
         op, numbers, states = sgd(case, size, dtype)
         ran = ran_updates([op], params, grads, [velocity][:states], numbers)
-        minus_lr, decay, _, momentum, keep, nesterov = [*numbers.tolist(), 0.0, 1.0, 0.0][:6]  # as rounded
+        minus_lr, decay, momentum, keep, nesterov = [*numbers.tolist(), 0.0, 1.0, 0.0][:5]  # as rounded
         p, v = params.astype(np.float64), velocity.astype(np.float64)
         g = grads + decay * p
         v = momentum * v + keep * g
@@ -137,5 +137,5 @@ def test_a_formula_that_is_finite_at_zero_is_left_as_it_is():
     """It costs nothing there."""
     for momentum in (0, 0.9):
         update = fm.SGD(fm.Linear(1, 1).parameters(), lr=0.1, momentum=momentum).update
-        assert _kept_finite(update, int(momentum > 0), 6 if momentum else 3) is update
+        assert _kept_finite(update, int(momentum > 0), 5 if momentum else 2) is update
     assert _kept_finite(two, 2, 2) is not two

@@ -87,10 +87,13 @@ def test_attribute_is_checked_as_the_argument_is(name, value, error, message):
     schedule = fm.CosineAnnealingLR(optimizer_of(), T_max=10)
     with pytest.raises(error, match=message):
         setattr(schedule, name, value)
+    assert repr(schedule) == "CosineAnnealingLR(last_epoch=0, lr=0.1)"
     schedule.step()
     assert schedule.last_epoch == 1
     with pytest.raises(ValueError, match="last_epoch must be at least 0; got -1"):
         schedule.step(-2)
+    with pytest.raises(TypeError, match=r"epochs must be a whole number; got 0.5"):
+        schedule.step(0.5)  # a metric
     assert schedule.last_epoch == 1
 
 
