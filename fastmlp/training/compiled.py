@@ -97,7 +97,7 @@ class CompiledRun(Run):
                 raise
             seconds = time.perf_counter() - began
             done, sums, totals = self._outcome()
-            if self.job.run.not_finite or not all_finite(self.storage.data):
+            if self.job.number("not_finite") or not all_finite(self.storage.data):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
@@ -110,7 +110,7 @@ class CompiledRun(Run):
         """Take `steps` steps from where the run is."""
         job = self.job
         touched = (self.batch + max(steps, 1) - 1) // self.data.batches + 1
-        scalars = np.zeros((steps, job.run.scalars), self.storage.data.dtype)
+        scalars = np.zeros((steps, job.number("scalars")), self.storage.data.dtype)
         if steps:
             t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
             place = self.epoch, self.batch, steps
@@ -137,7 +137,7 @@ class CompiledRun(Run):
     def _outcome(self) -> tuple[int, list[float], list[float] | None]:
         """How many steps the last call has done, and the sums of their losses by epoch, and of their weights."""
         totals = None if self.data.weights is None else self.job.totals[1:].tolist()
-        return int(self.job.run.steps_done), self.job.sums.tolist(), totals
+        return self.job.number("steps_done"), self.job.sums.tolist(), totals
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float], list[float] | None]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.

@@ -21,6 +21,7 @@ from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
 from fastmlp.training.history import History, carried_by_failures
 from fastmlp.training.inputs import Rows, check_data, check_kinds, class_weights, split
+from fastmlp.training.interrupts import interrupts_watched
 from fastmlp.training.loop import Loop, alone
 from fastmlp.training.metrics import as_metrics
 from fastmlp.training.progress import as_progress
@@ -210,7 +211,7 @@ def fit(
             )
     history = History(first_epoch=first)
     _check_parameters(model, optimizer)
-    with carried_by_failures(history), alone(model):
+    with carried_by_failures(history), alone(model), interrupts_watched():
         rates.check(last - first, RATES_CHECKED)
         names = ("loss", *(("validation_loss",) if held_out is not None else ()), "rate", "seconds")
         columns = (*names, *(f"{'validation_' * (held_out is not None)}{metric.name}" for metric in wanted))
