@@ -11,7 +11,8 @@ KERNEL_TESTS := tests/kernels tests/test_promises.py $(addprefix --ignore=tests/
 NO_KERNELS := tests/asv_benchmarks tests/checks tests/scripts
 AGAIN := -m 'not slow and not once and not torch'
 PYTEST := $(BIN)/python -m pytest -q --durations=10 --durations-min=1
-HASWELL := +sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
+GENERIC := NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=+sse2,+cx16
+HASWELL := NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 
 # Of the benchmarks: the name under which results of this machine are kept, benchmarks to take (a regular expression, by name and
 # parameters; empty: all), how many times as long is too slow, how many commits of the past.
@@ -33,6 +34,8 @@ disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes 
 	@$(BIN)/python scripts/train_disc.py
 
 test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, compiled and in plain Python
+	@echo "== machine code of both dtypes, by a process each"
+	@$(BIN)/python -m fastmlp warmup --dtype float32 > /dev/null & $(BIN)/python -m fastmlp warmup --dtype float64 > /dev/null; wait
 	@echo "== tests and doctests, compiled"
 	@$(PYTEST) -rs
 	@$(PYTEST) --doctest-modules --import-mode=prepend fastmlp
@@ -53,11 +56,11 @@ golden: $(VENV)/.torch  ## Make the golden numbers that are missing, from PyTorc
 test-slow: $(VENV)/.test  ## The tests that take minutes
 	@$(BIN)/python -m pytest -q -rs -s -m slow
 
-test-processors: $(VENV)/.test  ## Kernels and promises as other x86-64 processors run them
-	@echo "== kernels, compiled for any x86-64"
-	@NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES="+sse2,+cx16" $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
-	@echo "== kernels, compiled for Haswell"
-	@NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES="$(HASWELL)" $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
+test-processors: $(VENV)/.test  ## Kernels and promises as other x86-64 processors run them, two at a time
+	@echo "== kernels, compiled for Haswell, then for any x86-64"
+	@$(GENERIC) $(PYTEST) $(AGAIN) $(KERNEL_TESTS) > $(VENV)/generic.txt 2>&1 & generic=$$!; \
+	$(HASWELL) $(PYTEST) $(AGAIN) $(KERNEL_TESTS); haswell=$$?; \
+	wait $$generic; generic=$$?; cat $(VENV)/generic.txt; [ $$haswell$$generic = 00 ]
 
 lint: $(VENV)/.test  ## Lint, type check, import contract
 	@echo "== lint, types, imports"

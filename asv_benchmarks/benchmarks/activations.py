@@ -8,7 +8,7 @@ import numpy as np
 
 from . import entries
 from .calls import only, task, times_of
-from .setting import Timed, engine_of, pin
+from .setting import Entry, engine_of, pin
 
 ROWS, WIDTH = 128, 512
 
@@ -42,7 +42,7 @@ def both_ways(entry: str, dtype: str):
     return job, x, y
 
 
-class Forward(Timed):
+class Forward(Entry):
     """400 times the activation of a matrix of 128 x 512."""
 
     params = (entries.activations(), ["float32"])
@@ -57,7 +57,7 @@ class Forward(Timed):
         self.run(400)
 
 
-class Backward(Timed):
+class Backward(Entry):
     """400 times the gradient by the input of an activation, on a matrix of 128 x 512."""
 
     params = (entries.activations(), ["float32"])

@@ -10,7 +10,7 @@ import fastmlp as fm
 
 from . import entries
 from .calls import only, task, times_of
-from .setting import Timed, engine_of, pin
+from .setting import Entry, engine_of, pin
 
 ROWS, WIDTH = 128, 256
 
@@ -81,7 +81,7 @@ def update(entry: str, dtype: str):
     return times_of(job, x, dy)
 
 
-class Forward(Timed):
+class Forward(Entry):
     """``calls_of`` times the output of a layer for 128 rows of 256, in training."""
 
     params = (without(*NO_BLOCK), ["float32"])
@@ -105,7 +105,7 @@ class Forward(Timed):
         self.run(self.calls)
 
 
-class Backward(Timed):
+class Backward(Entry):
     """``calls_of`` times the gradient by the input of a layer, for 128 rows of 256."""
 
     params = (without(*NO_BLOCK), ["float32"])
@@ -120,7 +120,7 @@ class Backward(Timed):
         self.run(self.calls)
 
 
-class Update(Timed):
+class Update(Entry):
     """``calls_of`` times the gradient of a layer's parameters and a step of plain SGD, for 128 rows of 256."""
 
     params = (without(*NO_GRADIENT), ["float32"])
@@ -156,7 +156,7 @@ def alone(name: str, dtype: str):
     return times_of(job, x, y)
 
 
-class Others(Timed):
+class Others(Entry):
     """1000 times the vectors of 128 categories, or the sum of a residual connection, for 128 rows of 256."""
 
     params = (["Embedding", "Residual"], ["float32"])

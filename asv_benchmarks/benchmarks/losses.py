@@ -11,7 +11,7 @@ import numpy as np
 
 from . import entries
 from .calls import only, task, times_of
-from .setting import Timed, engine_of, pin
+from .setting import Entry, engine_of, pin
 
 #: Rows x outputs, and the calls of a body.
 SHAPES = {"100x2": 4000, "128x10": 2000, "1000x100": 40}
@@ -41,7 +41,7 @@ def looping(entry: str, shape: str, dtype: str, *tasks: str, weighted: bool = Fa
     return times_of(job, out, y)
 
 
-class Forward(Timed):
+class Forward(Entry):
     """As many losses of a batch as ``SHAPES`` says, and the sums over their rows."""
 
     params = (USUAL, list(SHAPES), ["float32"])
@@ -56,7 +56,7 @@ class Forward(Timed):
         self.run(self.times)
 
 
-class ForwardAndBackward(Timed):
+class ForwardAndBackward(Entry):
     """As many losses and gradients of a batch of 128 rows of 10 outputs as ``SHAPES`` says."""
 
     params = (entries.criteria(), ["128x10"], ["float32"])
@@ -78,7 +78,7 @@ class ForwardAndBackward(Timed):
         self.run(self.times)
 
 
-class Weighted(Timed):
+class Weighted(Entry):
     """As `ForwardAndBackward`, with weights of rows, and their sum."""
 
     params = (USUAL, ["128x10"], ["float32"])

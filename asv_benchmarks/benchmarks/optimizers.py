@@ -9,7 +9,7 @@ import numpy as np
 from . import entries
 from .calls import times_of
 from .networks import build
-from .setting import Timed, engine_of, pin
+from .setting import Entry, engine_of, pin
 
 #: Parameters. With state and gradients they take up half of the second-level cache at most: four times as many came out 20 %
 #: slower in some processes than in others, by where their pages lay.
@@ -42,7 +42,7 @@ def stepper(entry: str, dtype: str):
     return times_of(job, nowhere, nowhere)
 
 
-class Steps(Timed):
+class Steps(Entry):
     """800 steps of 16,384 parameters."""
 
     params = (entries.optimizers(), ["float32"])

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-__all__ = ["DTYPES", "Timed", "engine_of", "kernel", "matrix", "pin", "together"]
+__all__ = ["DTYPES", "Entry", "Timed", "engine_of", "kernel", "matrix", "pin", "together"]
 
 DTYPES = ["float32", "float64"]
 
@@ -65,6 +65,12 @@ class Timed:
 
     #: What it times: kernels by module and name, and files of blocks ("blocks.linear"). A test asks that all have someone.
     covers: ClassVar[tuple[str, ...]] = ()
+
+
+class Entry(Timed):
+    """One of a large family: two rounds, so that the whole suite takes less than ten minutes."""
+
+    rounds = 2
 
 
 #: Where modules of the kernels lie at one commit or another.

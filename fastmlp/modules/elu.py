@@ -19,7 +19,7 @@ class ELU(Activation):
     alpha : float, default 1
         What the output tends to far below zero is -alpha. It may be assigned later.
 
-    Shape: ``(N, W)`` to ``(N, W)``. Keeps its output for backward; with an alpha below 0 its input.
+    Shape: ``(N, W)`` to ``(N, W)``. Keeps its output for backward; with an alpha below 0 its slope.
 
     Raises
     ------
@@ -54,4 +54,4 @@ class ELU(Activation):
 
     def _formulas(self) -> Formulas:
         # Below an alpha of 0 the sign of y is not that of x.
-        return super()._formulas() if self.alpha >= 0 else (self.value, None, "x")
+        return super()._formulas() if self.alpha >= 0 else (self.value, None, "slope")

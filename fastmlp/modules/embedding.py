@@ -45,12 +45,12 @@ class Embedding(Module):
     Raises
     ------
     ValueError, TypeError
-        For sizes that are not whole numbers of at least 1, columns that X does not have, and when a network that begins with
-        it is called on what is no category.
+        For sizes that are not whole numbers of at least 1, columns that X does not have, when a network that begins with it
+        is called on what is no category, and when a network is made in which it comes behind a layer that computes.
 
     Notes
     -----
-    It comes first in a network: only there are its categories checked. The gradient of a column of categories is 0.
+    It comes first in a network, where the columns are those of X. The gradient of a column of categories is 0.
 
     References
     ----------

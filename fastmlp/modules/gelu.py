@@ -20,7 +20,7 @@ class GELU(Activation):
     approximate : {"none", "tanh"}, default "none"
         "tanh" for ``y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))``.
 
-    Shape: ``(N, W)`` to ``(N, W)``. Keeps its input for backward.
+    Shape: ``(N, W)`` to ``(N, W)``. Keeps its slope for backward.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class GELU(Activation):
         return value
 
     def _formulas(self) -> Formulas:
-        return super()._formulas() if self.approximate == "none" else (self.approximation, None, "x")
+        return super()._formulas() if self.approximate == "none" else (self.approximation, None, "slope")
 
     def __repr__(self) -> str:
         return f"GELU(approximate={self.approximate!r})"

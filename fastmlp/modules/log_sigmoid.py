@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastmlp.kernels.elementary import expm1, softplus
+from fastmlp.kernels.elementary import softplus
 from fastmlp.modules.activation import Activation
 
 __all__ = ["LogSigmoid"]
@@ -11,7 +11,7 @@ __all__ = ["LogSigmoid"]
 class LogSigmoid(Activation):
     """The logarithm of the logistic function: ``y = -log(1 + e^-x)``.
 
-    Shape: ``(N, W)`` to ``(N, W)``. Keeps its output for backward.
+    Shape: ``(N, W)`` to ``(N, W)``. Keeps its slope for backward.
 
     Examples
     --------
@@ -23,7 +23,3 @@ class LogSigmoid(Activation):
     @staticmethod
     def value(x):
         return -softplus(-x)
-
-    @staticmethod
-    def slope(y):
-        return -expm1(y)  # 1 - sigmoid(x)

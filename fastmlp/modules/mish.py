@@ -15,7 +15,7 @@ LARGE = 20
 class Mish(Activation):
     """Mish: ``y = x * tanh(log(1 + e^x))``.
 
-    Shape: ``(N, W)`` to ``(N, W)``. Keeps its input for backward.
+    Shape: ``(N, W)`` to ``(N, W)``. Keeps its slope for backward.
 
     Notes
     -----
@@ -33,19 +33,19 @@ class Mish(Activation):
     array([[-0.30340147,  0.        ,  0.86509836]], dtype=float32)
     """
 
-    saves = "x"
+    saves = "slope"
 
     @staticmethod
     def value(x):
-        e = exp(select(x < LARGE, x, LARGE))
+        e = exp(select(x > LARGE, LARGE, x))
         n = e * (e + 2)
-        return x * (n / (n + 2))
+        return x * (n * (1 / (n + 2)))
 
     @staticmethod
     def slope(x):
-        small = x < LARGE
-        e = exp(select(small, x, LARGE))
+        large = x > LARGE
+        e = exp(select(large, LARGE, x))
         n = e * (e + 2)
         inverse = 1 / (n + 2)
         # t + x dt/dx, where t = n / (n + 2) and dt/dx = 4 e (e + 1) / (n + 2)^2.
-        return muladd(select(small, x, 0), 4 * e * (e + 1) * inverse, n) * inverse
+        return muladd(select(large, 0, x), 4 * e * (e + 1) * inverse, n) * inverse

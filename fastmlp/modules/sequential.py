@@ -12,7 +12,7 @@ from fastmlp import checks, structure
 from fastmlp.compiled import runs_compiled
 from fastmlp.modules.labels import as_classes, labels_of, probabilities_of
 from fastmlp.modules.module import Module, _named
-from fastmlp.modules.route import ARITHMETIC, Route, flat_row
+from fastmlp.modules.route import ARITHMETIC, Route, flat_row, runs_in_engine
 from fastmlp.parameters import Parameter, Storage, gather
 
 __all__ = ["Sequential"]
@@ -98,6 +98,7 @@ class Sequential(Module):
     def _set_row(self, row: dict[str, Module]) -> None:
         """Have these modules, which are free."""
         self.__dict__["_width"] = _chain(list(row.values()))
+        _check_first(row.values())
         for module in self.__dict__.get("_modules", {}).values():
             module.__dict__.pop("_parent", None)  # whoever is no longer in the row is free
         self.__dict__["_modules"] = row
@@ -392,6 +393,18 @@ def _check_free(modules: Iterable[Module], network: Module | None) -> None:
     stored: list[Parameter] = [parameter for module in modules for _, parameter in module._named_arrays()]
     if len(set(map(id, stored))) < len(stored):
         raise ValueError("a Parameter belongs to two modules of the network; each needs its own")
+
+
+def _check_first(modules: Iterable[Module]) -> None:
+    """Refuse what takes inputs of its own kind, categories say, where another module has changed them before."""
+    parts = [part for module in modules for part in (flat_row(module) if module._dissolves else [module])]
+    for place, part in enumerate(parts):
+        for before in parts[:place] if part._check_input is not None else ():
+            if not runs_in_engine(before) or before._ops(1):  # type: ignore[misc]
+                raise ValueError(
+                    f"{checks.describe(part)} must come first in a network: what {checks.describe(before)}, which stands "
+                    "before it, gives are no categories"
+                )
 
 
 def _chain(modules: Sequence[Module]) -> int | None:

@@ -11,7 +11,7 @@ __all__ = ["SiLU"]
 class SiLU(Activation):
     """The sigmoid linear unit, or swish: ``y = x / (1 + e^-x)``.
 
-    Shape: ``(N, W)`` to ``(N, W)``. Keeps its input for backward.
+    Shape: ``(N, W)`` to ``(N, W)``. Keeps its slope for backward.
 
     References
     ----------

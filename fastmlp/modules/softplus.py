@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from fastmlp.kernels.compiler.expression import select
-from fastmlp.kernels.elementary import sigmoid, softplus
+from fastmlp.kernels.elementary import sigmoid_beside_softplus, softplus
 from fastmlp.modules.activation import Activation
 
 __all__ = ["Softplus"]
@@ -21,7 +21,7 @@ class Softplus(Activation):
     threshold : float, default 20
         Where the line begins.
 
-    Shape: ``(N, W)`` to ``(N, W)``. Keeps its input for backward.
+    Shape: ``(N, W)`` to ``(N, W)``. Keeps its slope for backward.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class Softplus(Activation):
     """
 
     constants = ("beta", "threshold")
-    saves = "x"
+    saves = "slope"
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"beta": 0.5, "threshold": 3.0})
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
@@ -63,4 +63,4 @@ class Softplus(Activation):
     @staticmethod
     def slope(x, beta, inverse, threshold):
         z = beta * x
-        return select(z > threshold, 1, sigmoid(z))
+        return select(z > threshold, 1, sigmoid_beside_softplus(z))

@@ -22,6 +22,7 @@ BOUNDS = {
     "tanh": (1.9, 2.0),
     "sigmoid": (1.7, 1.8),
     "softplus": (1.9, 2.0),
+    "sigmoid_beside_softplus": (2.9, 3.1),
     "erf": (1.2, 1.2),
     "sqrt": (0.5, 0.5),
     "normal_pdf": (2.2, 2.2),
@@ -54,7 +55,7 @@ LOOPS = {name: compiled(name) for name in BOUNDS}
 
 def reference(name, x):
     x = mpmath.mpf(float(x))
-    if name == "sigmoid":
+    if name in ("sigmoid", "sigmoid_beside_softplus"):
         return 1 / (1 + mpmath.exp(-x))
     if name == "softplus":
         return max(x, 0) + mpmath.log1p(mpmath.exp(-abs(x)))
@@ -131,6 +132,7 @@ SPECIAL = {
     "tanh": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0, -0.0, 1, -1, NAN, 1, -1]),
     "sigmoid": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0.5, 0.5, 1, 0, NAN, 1, 0]),
     "softplus": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [np.log(2), np.log(2), INF, 0, NAN, 1e4, 0]),
+    "sigmoid_beside_softplus": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0.5, 0.5, 1, 0, NAN, 1, 0]),
     "erf": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0, -0.0, 1, -1, NAN, 1, -1]),
     "sqrt": ([0, -0.0, INF, -INF, NAN, 4, -1], [0, -0.0, INF, NAN, NAN, 2, NAN]),
     "normal_cdf": ([0, -0.0, INF, -INF, NAN, 1e4, -1e4], [0.5, 0.5, 1, 0, NAN, 1, 0]),
@@ -165,9 +167,10 @@ def test_functions_are_odd_and_at_most_one(dtype, rng):
 
 
 def test_sigmoid_lies_between_0_and_1(dtype, rng):
-    y = LOOPS["sigmoid"](points(dtype, rng))
-    assert y.min() == 0
-    assert y.max() == 1
+    for name in ("sigmoid", "sigmoid_beside_softplus"):
+        y = LOOPS[name](points(dtype, rng))
+        assert y.min() == 0
+        assert y.max() == 1
 
 
 def test_functions_of_a_number_do_not_depend_on_its_place(dtype, rng):
@@ -206,6 +209,8 @@ def all_functions(y, x):
         y[9, i] = elementary.normal_cdf(x[i])
     for i in range(x.size):
         y[10, i] = elementary.softplus(x[i])
+    for i in range(x.size):
+        y[11, i] = elementary.sigmoid_beside_softplus(x[i])
 
 
 def bits_of_all_functions():

@@ -211,9 +211,13 @@ def test_written_slopes_are_the_derived_ones(dtype, rng):
             written += 1
             with np.errstate(all="ignore"):
                 expected = derivative(value)(x, *numbers)
-                given = slope(x if saves == "x" else value(x, *numbers), *numbers)
+                given = slope(value(x, *numbers) if saves == "y" else x, *numbers)
             assert_within(given, expected, 4 * eps(dtype) * np.clip(np.abs(x), 1, 32))
     assert written > 10
+
+
+def saves_slope(module):
+    return module._ops(2)[0].saves == "slope"
 
 
 def test_activations_of_infinite_numbers(dtype):
@@ -224,6 +228,7 @@ def test_activations_of_infinite_numbers(dtype):
         "SELU": ([-1.7580993408473766, inf], [0, 1.0507009873554805]),
         "CELU": ([-1, inf], [0, 1]),
         "SiLU": ([nan, inf], [nan, nan]),
+        "GELU": ([nan, inf], [nan, nan]),
         "Mish": ([nan, inf], [nan, 1]),
         "Softplus": ([0, inf], [0, 1]),
         "Softsign": ([nan, nan], [nan, nan]),
@@ -239,6 +244,9 @@ def test_activations_of_infinite_numbers(dtype):
         np.testing.assert_allclose(module.backward(np.ones((1, 2))), np.array([dx], dtype), eps(dtype), err_msg=name)
         finite = module(np.array([[-1e30, 1e30]], dtype)), module.backward(np.ones((1, 2)))
         assert np.isfinite(finite).all(), name
+        assert np.isnan(module(np.full((1, 2), nan, dtype))).all(), name
+        if saves_slope(module):
+            assert np.isnan(module.backward(np.ones((1, 2)))).all(), name
 
 
 def test_activations_reject_bad_options():
@@ -329,14 +337,33 @@ def test_formula_of_a_user_keeps_its_promises(dtype, rng):
 def test_slope_of_a_user_reads_what_its_argument_is_called(dtype):
     x, ones = np.array([[-2, 0.5, 3]], dtype), np.ones((1, 3))
     by_name = {"x": fm.Activation(abs, lambda x: 2 * x), "y": fm.Activation(abs, lambda y: 2 * y)}
-    by_name |= {saves: fm.Activation(abs, lambda v: 2 * v, saves=saves) for saves in "xy"}
+    by_name |= {saves: fm.Activation(abs, lambda v: 2 * v, saves=saves) for saves in ("x", "y", "slope")}
     for saves, module in by_name.items():
         assert_same_bits(module(x), abs(x))
-        assert_same_bits(module.backward(ones), 2 * (x if saves == "x" else abs(x)))
+        assert_same_bits(module.backward(ones), 2 * (abs(x) if saves == "y" else x))
     with pytest.raises(TypeError, match=r"must be called x .* or y .*, or saves= says which; got v"):
         fm.Activation(abs, lambda v: 2 * v)
-    with pytest.raises(ValueError, match="""saves must be "x" or "y"; got 'z'"""):
+    with pytest.raises(ValueError, match="""saves must be "x", "y" or "slope"; got 'z'"""):
         fm.Activation(abs, lambda v: 2 * v, saves="z")
+
+
+def test_slope_that_is_kept_is_the_same_on_every_way_back(dtype, rng):
+    """Computed forward, whatever lies behind and is done with the output; given or derived, it is the one read from x."""
+    x, dy = (normal(rng, (3, 5), dtype) for _ in range(2))
+    value, slope = fm.math.tanh, lambda x: 1 - fm.math.tanh(x) * fm.math.tanh(x)
+    kinds = {
+        "x": fm.Activation(value, slope),
+        "slope": fm.Activation(value, slope, saves="slope"),
+        "derived": fm.Activation(value),
+    }
+    found = {}
+    for name, module in kinds.items():
+        network = fm.Sequential(fm.Identity(), fm.Activation(value), module, fm.Tanh(), fm.Hardswish(), dtype=dtype)
+        found[name] = [network(x).copy(), *(network.backward(factor * dy).copy() for factor in (1, 0, 1)), network.predict(x)]
+        found[name].append(fm.jacobian(network, x))
+    for name in ("slope", "derived"):
+        for given, expected in zip(found[name], found["x"]):
+            assert_same_bits(given, expected)
 
 
 def test_activation_without_a_formula_is_refused():

@@ -118,6 +118,18 @@ def test_embedding_refuses_what_is_no_category(dtype):
                 call(X)
 
 
+def test_embedding_comes_first():
+    for before in (fm.Standardize(4), fm.Linear(4, 4), fm.Dropout(), fm.Sequential(fm.ReLU()), fm.Residual(fm.Linear(4, 4))):
+        with pytest.raises(ValueError, match=r"Embedding\(.* must come first in a network: what .* gives are no categories"):
+            fm.Sequential(before, fm.Embedding({1: 7}, in_features=4))
+    with pytest.raises(ValueError, match=r"must come first in a network: what Linear\(4, 4\), which stands before it"):
+        fm.Sequential(fm.Linear(4, 4), fm.Sequential(fm.Embedding({1: 7}, 3, in_features=4), fm.Linear(6, 2)))
+    for first in (fm.Flatten(), fm.Identity(), fm.Sequential(fm.Identity())):
+        model = fm.Sequential(first, fm.Sequential(fm.Embedding({1: 7}, 3, in_features=4)), fm.Linear(6, 2))
+        with pytest.raises(ValueError, match="must hold categories"):
+            model([[0, 7, 0, 0]])
+
+
 def test_embedding_rejects_bad_arguments():
     for arguments, options, error, message in (
         ((0,), {}, ValueError, "num_embeddings must be at least 1"),

@@ -22,17 +22,21 @@ import numpy as np
 from fastmlp.kernels.compiler.expression import branches, copysign, muladd, select
 from fastmlp.kernels.compiler.value import Number, is_literal
 
-__all__ = ["Dual", "derivative", "scaled"]
+__all__ = ["Dual", "derivative", "scaled", "value_and_derivative"]
 
 
 def derivative(formula: Callable) -> Callable:
     """``formula(x, *others)`` differentiated by its first argument: a formula of the same arguments."""
 
     def slope(x, *others):
-        y = formula(Dual(np.float64(x) if is_literal(x) else x, 1), *others)
-        return y.tangent if isinstance(y, Dual) else 0
+        return value_and_derivative(formula, x, *others)[1]
 
     return slope
+
+
+def value_and_derivative(formula: Callable, x: Any, *others: Any) -> tuple[Any, Any]:
+    """``formula(x, *others)`` and its derivative by `x`, which has part of its computation in common."""
+    return _parts(formula(Dual(np.float64(x) if is_literal(x) else x, 1), *others))
 
 
 def scaled(dy: Any, slope: Any) -> Any:

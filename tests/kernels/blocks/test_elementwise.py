@@ -22,6 +22,7 @@ import fastmlp as fm
 from fastmlp.kernels.blocks.elementwise import Elementwise, elementwise_block
 from fastmlp.kernels.compiler.expression import select
 from fastmlp.kernels.compiler.processor import TRIPLE
+from fastmlp.program import Program
 
 WIDTHS = small([1, 2, 7, 15, 16, 17, 31, 33, 129], [1, 7, 17])
 
@@ -48,6 +49,14 @@ def square(x):
 
 def double(x):
     return x + x
+
+
+def scaled_square(x, a):
+    return a * x * x
+
+
+def scaled_double(x, a):
+    return 2 * a * x
 
 
 def softsign(x):
@@ -80,12 +89,18 @@ FORMULAS = {
         1,
     ),
     "derived": (
-        lambda width: Elementwise(width, "softsign", softsign, None, "x"),
+        lambda width: Elementwise(width, "softsign", softsign, None, "slope"),
         lambda x: x / (1 + np.abs(x)),
         lambda x: 1 / (1 + np.abs(x)) ** 2,
         4,
     ),
     "reads x": (lambda width: Elementwise(width, "square", square, double, "x"), np.square, lambda x: 2 * x, 2),
+    "keeps its slope": (
+        lambda width: Elementwise(width, "scaled", scaled_square, scaled_double, "slope", (0.5,)),
+        lambda x: 0.5 * x * x,
+        lambda x: x,
+        2,
+    ),
 }
 
 
@@ -224,3 +239,35 @@ def test_slopes_of_one_formula_that_read_different_buffers_do_not_mix(dtype):
 
 def itself(saved):
     return saved
+
+
+def test_slope_that_is_kept_has_memory_where_there_is_a_way_back(dtype):
+    """That of the input, which the output takes over; a prediction takes none."""
+    for both_ways in (True, False):
+        sizes = []
+        for saves in ("slope", "x", "y"):
+            op = Elementwise(16, "itself", itself, itself, saves)
+            if both_ways:
+                program = Program.both_ways([op, Elementwise(16, "itself", itself, itself, "y")], dtype, batch=64)
+            else:
+                program = Program.predicting([op], dtype, threads=1)
+            record = program.records[1]
+            assert (record.saved >= 0) == (both_ways or saves != "slope")
+            sizes.append(program.memory.size)
+        assert sizes[0] == sizes[1] if both_ways else len(set(sizes)) == 1
+
+
+def test_slope_of_zero_gives_zero_whatever_the_delta_is(dtype):
+    """As one that is read from x does, where it is a select."""
+    x, dy = np.array([[-1, 1]], dtype), np.full((1, 2), np.inf, dtype)
+    for slope in (relu_slope, None):
+        ran = ran_both_ways([Elementwise(2, "relu", relu_value, slope, "slope")], x, dy)
+        np.testing.assert_array_equal(ran.dx, [[0, np.inf]])
+
+
+def relu_value(x):
+    return select(x > 0, x, 0)
+
+
+def relu_slope(x):
+    return select(x > 0, 1, 0)
