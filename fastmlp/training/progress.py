@@ -87,7 +87,7 @@ class Progress:
             return
         self._drawn = now
         with self._drawing():
-            self.bar.set_postfix_str(", ".join([*self._numbers(-1), self._speed(now, samples)]), refresh=False)
+            self.bar.set_postfix_str(", ".join([*self._losses(), self._speed(now, samples)]), refresh=False)
             self.bar.n = epoch
             self.bar.refresh()
 
@@ -109,6 +109,11 @@ class Progress:
             if values and name not in ("rate", "seconds") and len(values) == len(columns["loss"]):
                 result.append(f"{name.replace('_', ' ')} {values[i]:.4g}")
         return result
+
+    def _losses(self) -> list[str]:
+        """The newest losses, short enough to leave room for the bar."""
+        named = {"loss": self.history.loss, "validation": self.history.validation_loss}
+        return [f"{name} {values[-1]:.3g}" for name, values in named.items() if values]
 
     def _speed(self, now: float, samples: int) -> str:
         return f"{_short(samples / max(now - self._began, 1e-9))} samples/s"
