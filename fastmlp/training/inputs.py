@@ -110,13 +110,16 @@ def class_weights(weight: Any, rows: Rows, criterion: Criterion, classes: int | 
     Balanced is scikit-learn's ``rows / (classes * rows of the class)``, over the classes that are there.
     """
     y, dtype = rows.y, rows.x.dtype
-    if y.ndim != 1 or y.dtype.kind not in "iu" or classes is None:
+    if y.ndim != 1 or y.dtype.kind not in "iu":
         raise ValueError("class_weight is for labels, (N,); other targets take sample_weight, a number for each row")
     real = np.ones(len(y), bool)
     if getattr(criterion, "ignore_index", None) is not None:
         real = y != criterion.ignore_index  # type: ignore[attr-defined]
     labels = np.where(real, y, 0)
-    numbers = np.ones(classes)
+    if classes is None:  # the width of a network that has modules in Python
+        given = weight.keys() if isinstance(weight, Mapping) else () if isinstance(weight, str) else range(np.size(weight))
+        classes = 1 + max(int(labels.max()), *(checks.as_size(label, "a label of class_weight", least=0) for label in given), 0)
+    numbers: np.ndarray = np.ones(classes)
     if isinstance(weight, str):
         if weight != "balanced":
             raise ValueError(f'class_weight must be a dictionary, a number for each class, or "balanced"; got {weight!r}')

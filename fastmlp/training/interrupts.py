@@ -26,7 +26,7 @@ class _Watch:
         """The handler of each signal. A second one is not held."""
         handler = self.handlers.get(number)
         if handler is None:  # training is over, and a handler of the program has brought this one back
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         if not self.holders or self.came:
             handler(number, frame)
         else:

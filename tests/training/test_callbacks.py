@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, flat, make_data, make_net
+from helpers import assert_same_bits, flat, make_data, make_net, small
 
 import fastmlp as fm
 from fastmlp.training.compiled import CompiledRun
@@ -130,7 +130,7 @@ def test_callbacks_that_do_nothing_leave_training_in_calls_of_many_epochs(monkey
     monkeypatch.setattr("fastmlp.training.compiled.SLICE_SECONDS", 60)
     for callbacks, most in (((), 9), ([fm.Callback(), fm.LambdaCallback(on_end=print)], 9), (lambda *_: None, 200)):
         calls.clear()
-        trained(callbacks, epochs=200, progress=False)
+        trained(callbacks, epochs=small(200, 20), progress=False)
         assert len(calls) <= most
 
 

@@ -10,6 +10,14 @@ import fastmlp as fm
 from fastmlp.training.inputs import Rows, split
 
 
+class Same(fm.Module):
+    def forward(self, x):
+        return x
+
+    def backward(self, dy):
+        return dy
+
+
 def rows_of(y, weights=None):
     return Rows(np.arange(len(y), dtype=np.float32)[:, None], np.asarray(y), weights)
 
@@ -89,6 +97,12 @@ def test_weights_of_classes_are_weights_of_rows(dtype):
             twin, other = trained(X, y, sample_weight=given, **keywords)
             assert_same_bits(flat(model), flat(twin))
             assert history == other
+    python = fm.Sequential(make_net([3, 9, 4], dtype=dtype), Same())  # of which nobody knows how many outputs it has
+    optimizer = fm.SGD(python.parameters(), lr=0.1, momentum=0.9)
+    twin, _ = trained(X, y, class_weight={2: 3}, dtype=dtype)
+    with pytest.warns(UserWarning, match="Same"):
+        fm.fit(python, fm.CrossEntropyLoss(), optimizer, X, y, epochs=3, batch_size=4, rng=0, class_weight={2: 3})
+    assert_same_bits(flat(python), flat(twin))
 
 
 def test_balanced_is_scikit_learns():
