@@ -266,6 +266,8 @@ class ModelCheckpoint(_Monitor):
         Save only where that column is better than ever before.
     mode : {"auto", "min", "max"}
         As for :class:`EarlyStopping`.
+    every : int, optional
+        Save after each so many steps, not after epochs.
 
     Raises
     ------
@@ -286,28 +288,40 @@ class ModelCheckpoint(_Monitor):
         monitor: str = "validation_loss",
         save_best_only: bool = False,
         mode: str = "auto",
+        every: int | None = None,
     ):
         super().__init__(monitor, mode)
+        self.every = None if every is None else checks.as_size(every, "every")
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path must be a path; got {checks.shown(path)}")
         self.path, self.save_best_only = os.fspath(path), checks.as_flag(save_best_only, "save_best_only")
+        if self.save_best_only and every is not None:
+            raise ValueError("save_best_only goes by epochs, every by steps: give one of them")
 
     def on_begin(self) -> None:
         if self.save_best_only:
             super().on_begin()
 
     def on_epoch_end(self, epoch: int, history: History) -> bool | None:
-        save = import_module("fastmlp.training.checkpoint").save
-        assert self.training is not None
+        if self.every is not None:
+            return None
         if self.save_best_only:
             value = history.last(self.monitor)
             if not self._improves(value):
                 return None
             self.best, self.best_epoch = value, epoch
-        training = self.training
-        path = self.path.replace("{epoch}", str(epoch + 1))
-        save(path, training.model, training.optimizer, training.schedule, history)
+        self._save(epoch, history)
         return None
+
+    def on_steps(self, step: int, history: History) -> bool | None:
+        self._save(history.first_epoch + history.epochs, history)
+        return None
+
+    def _save(self, epoch: int, history: History) -> None:
+        save = import_module("fastmlp.training.checkpoint").save
+        assert self.training is not None
+        path = self.path.replace("{epoch}", str(epoch + 1))
+        save(path, self.training.model, self.training.optimizer, self.training.schedule, history)
 
 
 class CSVLogger(Callback):

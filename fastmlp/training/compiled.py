@@ -72,6 +72,8 @@ class CompiledRun(Run):
             labels=data.y if labels else np.zeros(1, np.int64),
             weights=np.zeros(1, dtype) if weights is None else weights,
         )
+        if self.batch and data.shuffle:
+            epoch_order(job.order, data.seed, self.epoch)
         job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle)
         job.put(rows=data.rows, batch=batch, batches=data.batches)
         self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of

@@ -37,6 +37,8 @@ class EagerRun(Run):
         super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.order = np.arange(len(data.x))
+        if self.batch and data.shuffle:
+            epoch_order(self.order, data.seed, self.epoch)
         if optimizer._has_formula():
             optimizer._state_of(model.storage)  # there before the first step, to go back to
         held = set(map(id, optimizer.params))

@@ -147,7 +147,8 @@ def fit(
 
     Two calls of 2 epochs leave the same model, bit for bit, as one of 4, with the same int for `rng` or with none: the order of
     an epoch is a function of `rng` and its number, and the optimizer keeps both (they are in its ``state_dict``). A schedule
-    that is passed again goes on; a fresh one begins. An epoch that was broken off begins anew.
+    that is passed again goes on; a fresh one begins. An epoch that was broken off goes on with its next batch if as many
+    rows are trained on in as large batches, else it begins anew.
 
     The gradients of the parameters are left alone. A module, criterion or optimizer written in Python works too; then every
     step comes back to Python, and a warning says so.
@@ -186,7 +187,7 @@ def fit(
     rows = check_data(model, criterion, X, y, sample_weight, "", check_finite)
     fraction, held_out = _as_validation(validation, model, criterion, check_finite)
     seed = optimizer._seed
-    if rng is not None or seed is None or not optimizer.epochs:
+    if rng is not None or seed is None or not (optimizer.epochs or optimizer._place):
         seed = int(checks.as_generator(rng).integers(2**62))
     if fraction is not None:
         rows, held_out = split(rows, fraction, seed, criterion)
@@ -201,7 +202,10 @@ def fit(
     batches = -(-trained // batch_size)
     data = Data(rows.x, rows.y, min(batch_size, count), batches, trained, shuffle, seed, weights, clip_norm, clip_value)
 
-    rates = Rates(optimizer, schedule, first, batches, fresh=not goes_on)
+    place = optimizer._place
+    broken_off = goes_on and place is not None and tuple(place[:-3]) == data.key(first)
+    first_batch = int(place[-3]) if broken_off and place is not None else 0
+    rates = Rates(optimizer, schedule, first, batches, fresh=not goes_on, first_batch=first_batch)
     if schedule is not None and schedule.last_epoch and initial_epoch:
         at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
         if at != initial_epoch:

@@ -14,10 +14,17 @@ class Rates:
     """The learning rates of a run, by step: those of a schedule, or else those that the optimizer has."""
 
     def __init__(
-        self, optimizer: Optimizer, schedule: LRScheduler | None, first_epoch: int, batches: int, *, fresh: bool = True
+        self,
+        optimizer: Optimizer,
+        schedule: LRScheduler | None,
+        first_epoch: int,
+        batches: int,
+        *,
+        fresh: bool = True,
+        first_batch: int = 0,
     ):
         """With `fresh`, a schedule that has not begun begins where the run does, else with its own epoch 0."""
-        self.optimizer, self.schedule = optimizer, schedule
+        self.optimizer, self.schedule, self.first_batch = optimizer, schedule, first_batch
         self._first_epoch, self._batches = first_epoch, batches
         # What a schedule has said when it was checked.
         self._rates: dict[int, list[float]] = {}
@@ -27,6 +34,8 @@ class Rates:
         if schedule is not None:
             begin = first_epoch if fresh else 0
             self._first = schedule.last_epoch or (begin if schedule.interval == "epoch" else begin * batches)
+            if schedule.last_epoch and schedule.interval == "step":
+                self._first -= first_batch  # of the epoch that goes on
 
     def _unit(self, epoch: int, batch: int) -> int:
         """The epoch, or the step, that the schedule counts at a place of the run."""
@@ -101,7 +110,7 @@ class Run:
 
     def __init__(self, data: Data, first_epoch: int, rates: Rates):
         self.data, self.rates = data, rates
-        self.epoch, self.batch = first_epoch, 0
+        self.epoch, self.batch = first_epoch, rates.first_batch
         self.losses: list[float] = []
         self.rated: list[float] = []  # the learning rates of the last steps
         self.seconds: list[float] = []
@@ -109,6 +118,8 @@ class Run:
         self._partial = 0.0  # sum of the losses of the rows of this epoch so far
         self._partial_total = 0.0  # and of the weights
         self._partial_seconds = 0.0
+        if self.batch:
+            *_, self._partial, self._partial_total = rates.optimizer._place  # type: ignore[misc]
         self._terms = 1  # that the loss of a row is the mean of; 0: losses are sums
 
     def prepare(self) -> None:
@@ -147,5 +158,7 @@ class Run:
         self._partial_seconds += each * (self.batch if finished else steps)
         self._partial = sums[finished] if finished < len(sums) else 0.0
         self._partial_total = totals[finished] if totals is not None and finished < len(totals) else 0.0
-        self.rates.optimizer.__dict__["epochs"] = self.epoch  # past __setattr__: no hyperparameter changes
+        here = self.rates.optimizer.__dict__  # past __setattr__: no hyperparameter changes
+        here["epochs"] = self.epoch
+        here["_place"] = (*self.data.key(self.epoch), self.batch, self._partial, self._partial_total) if self.batch else None
         self.rates.follow(self.epoch, self.batch)

@@ -68,6 +68,68 @@ def test_two_calls_of_two_epochs_are_one_of_four(threads, interval, dtype):
             assert_same_bits(flat(model), flat(whole))
 
 
+def at_step(step):
+    """A callback that ends training after so many steps."""
+    callback = fm.Callback()
+    callback.every, callback.on_steps = step, lambda *_: True
+    return callback
+
+
+@pytest.mark.parametrize("interval", ["epoch", "step"])
+def test_an_epoch_that_was_broken_off_goes_on_with_its_next_batch(interval, dtype):
+    """To the same bits and losses, whichever step it was; after pickle and loading; on the engine and in Python."""
+    weights = np.arange(22) % 3 + 0.5
+    for python, way, step in (
+        (False, "again", 1),
+        (False, "pickle", 8),
+        (False, "state", 17),
+        (True, "again", 8),
+        (True, "state", 9),
+    ):
+        results = []
+        for broken in (False, True):
+            model, optimizer = built(python, dtype)
+            schedule = fm.CosineAnnealingLR(optimizer, 24)
+            schedule.interval = interval
+            keywords = {"schedule": schedule, "sample_weight": weights}
+            if broken:
+                first = fit(model, optimizer, 3, rng=7, callbacks=at_step(step), **keywords)
+                assert optimizer.steps == step
+                if way == "pickle":
+                    model, optimizer, schedule = pickle.loads(pickle.dumps((model, optimizer, schedule)))
+                if way == "state":
+                    states = [part.state_dict() for part in (model, optimizer, schedule)]
+                    model, optimizer = built(python, dtype)
+                    schedule = fm.CosineAnnealingLR(optimizer, 24)
+                    schedule.interval = interval
+                    for part, state in zip((model, optimizer, schedule), states):
+                        part.load_state_dict(state)
+                second = fit(model, optimizer, 3 - optimizer.epochs, **keywords | {"schedule": schedule})
+                results.append((first.loss + second.loss, first.rate + second.rate, flat(model)))
+            else:
+                history = fit(model, optimizer, 3, rng=7, **keywords)
+                results.append((history.loss, history.rate, flat(model)))
+        assert results[0][:2] == results[1][:2], (python, way)
+        assert_same_bits(results[0][2], results[1][2])
+
+
+def test_an_epoch_of_something_else_begins_anew():
+    model, optimizer = built()
+    for keywords, steps in (
+        ({"rng": 8}, 6),
+        ({"drop_last": True}, 5),
+        ({"shuffle": False}, 6),
+        ({"initial_epoch": 0}, 6),
+        ({}, 5),
+    ):
+        model, optimizer = built()
+        fit(model, optimizer, 3, rng=7, callbacks=at_step(1))
+        fit(model, optimizer, 1, **{"rng": 7} | keywords)
+        assert optimizer.steps == 1 + steps, keywords
+    with pytest.raises(ValueError, match="place must have 9 numbers; got 4"):
+        optimizer.load_state_dict(optimizer.state_dict() | {"place": [1, 2, 3, 4]})
+
+
 def test_without_a_seed_the_first_call_draws_one():
     model, optimizer = built()
     fit(model, optimizer, 2)
