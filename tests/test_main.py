@@ -39,9 +39,11 @@ print("numba.np.linalg" in sys.modules)
 USE = """
 import os, sys
 os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+sys.path.insert(0, sys.argv[2])
 import numpy as np, fastmlp as fm
 from fastmlp.kernels.compiler import jit
 from fastmlp import registry
+from golden import inputs
 X, y = fm.datasets.make_disc(40, rng=0)
 X.flags.writeable = False
 def made(family, *arguments):
@@ -50,13 +52,14 @@ activations = made(registry.activations())
 criteria = [registry.made(kind, case, 2) for kind in registry.criteria().values() for case in kind.cases]
 layers = [registry.made(kind, case, 4) for kind in registry.layers().values() for case in kind.cases]
 parts = [part for module in activations + layers for part in (fm.Linear(4, 4), module)]
-model = fm.Sequential(fm.Linear(2, 4), *made(registry.activations()), *parts, fm.Linear(4, 2, bias=False))
+model = fm.Sequential(fm.Linear(2, 4), *made(registry.activations()), *parts, fm.Linear(4, 2, bias=False), fm.Sigmoid())
 model.reset_parameters(rng=0)
 optimizers = made(registry.optimizers(), list(model.parameters()))
 assert len(activations) > 2 and len(criteria) > 1 and len(optimizers) > 2
 for i in range(max(len(criteria), len(optimizers))):
     criterion, optimizer = criteria[i % len(criteria)], optimizers[i % len(optimizers)]
-    targets = y if criterion.takes_labels else np.asfortranarray(X)
+    drawn = inputs.targets(criterion.targets[0], (40, 2), np.random.default_rng(0), criterion.outputs)
+    targets = drawn if drawn.ndim == 1 else np.asfortranarray(drawn, np.float32)
     schedule = fm.CosineAnnealingLR(optimizer, T_max=2)
     fm.fit(model, criterion, optimizer, X, targets, epochs=2, threads=2, schedule=schedule, validation=(X[::2], targets[::2]))
     fm.fit(model, criterion, optimizer, X[::-1], targets.tolist(), epochs=1, shuffle=False, drop_last=True)
@@ -146,7 +149,7 @@ def test_after_warmup_nothing_is_compiled(tmp_path):
         assert str(tmp_path) in out
         assert f"({count} files, " in out
         assert out.endswith(f"{compiled}\n")
-    assert run_python(USE, tmp_path) == "[] False\n"
+    assert run_python(USE, tmp_path, Path(__file__).parent) == "[] False\n"
 
 
 @jit_only
