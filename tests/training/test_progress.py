@@ -4,6 +4,7 @@ import gc
 import io
 import re
 import sys
+import types
 import warnings
 
 import numpy as np
@@ -192,3 +193,14 @@ def test_fit_takes_yes_or_no_for_its_options(name):
             train(**{name: wrong})
     for false in (0, np.False_, False):
         assert len(train(**{name: false}).loss) == 4
+
+
+def test_progress_shows_itself_in_a_notebook(capsys, monkeypatch):
+    """Whose standard error is no terminal."""
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    train(progress=False)
+    for shell, shown in ((types.SimpleNamespace(kernel=None), True), (object(), False), (None, False)):
+        capsys.readouterr()
+        monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        train()
+        assert ("epoch 4/4" in capsys.readouterr().err) == shown
