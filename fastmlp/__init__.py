@@ -94,8 +94,10 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
+from fastmlp.saving import LoadError, load_arrays
 from fastmlp.training import (
     Callback,
+    Checkpoint,
     CSVLogger,
     EarlyStopping,
     History,
@@ -106,7 +108,10 @@ from fastmlp.training import (
     evaluate,
     fit,
     fit_lbfgs,
+    load,
+    load_checkpoint,
     objective,
+    save,
 )
 
 __all__ = [
@@ -128,6 +133,7 @@ __all__ = [
     "Buffer",
     "CSVLogger",
     "Callback",
+    "Checkpoint",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -160,6 +166,7 @@ __all__ = [
     "Linear",
     "LinearLR",
     "Lion",
+    "LoadError",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -210,6 +217,10 @@ __all__ = [
     "gradcheck",
     "init",
     "jacobian",
+    "load",
+    "load_arrays",
+    "load_checkpoint",
     "math",
     "objective",
+    "save",
 ]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from fastmlp import checks, structure
+from fastmlp import checks, pickles, structure
 from fastmlp.kernels.layout import row_stride, zeros
 
-__all__ = ["Buffer", "Parameter", "Storage", "gather", "spans_of"]
+__all__ = ["Buffer", "Parameter", "Storage", "at_most", "gather", "spans_of"]
+
+#: How many numbers the Parameters that are made in this context may have, as long as it has a limit.
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 
 class Storage:
@@ -93,6 +98,11 @@ class Parameter:
         self._shape = tuple(checks.as_size(extent, "each extent of a Parameter's shape") for extent in shape)
         if len(self.shape) not in (1, 2):
             raise ValueError(f"a Parameter has one axis or two; got the shape {self.shape}")
+        left = _left.get()
+        if left is not None:
+            left[0] -= self.size
+            if left[0] < 0:
+                raise ValueError(f"a Parameter of the shape {checks.shown(self.shape)} has more numbers than are left")
         self.name = ""
         self._requires_grad = True
         self._owner: weakref.ref | None = None
@@ -162,13 +172,16 @@ class Parameter:
 
     def __getstate__(self) -> dict:
         # Its own numbers only, not those of the network whose vector it lies in.
-        numbers = {"data": np.array(self.data, order="C"), "grad": np.array(self.grad, order="C")}
-        return {"shape": self.shape, "name": self.name, "requires_grad": self._requires_grad} | numbers
+        numbers = {"data": np.array(self.data, order="C")}
+        if self.grad.any():
+            numbers["grad"] = np.array(self.grad, order="C")
+        return pickles.closed({"shape": self.shape, "name": self.name, "requires_grad": self._requires_grad} | numbers)
 
     def __setstate__(self, state: dict) -> None:
+        state = pickles.opened(state, self)
         self.__init__(state["shape"], state["data"].dtype)  # type: ignore[misc]
         self.name, self._requires_grad = state["name"], state["requires_grad"]
-        self._data[...], self._grad[...] = state["data"], state["grad"]
+        self._data[...], self._grad[...] = state["data"], state.get("grad", 0)
 
     @property
     def data(self) -> np.ndarray:
@@ -230,6 +243,16 @@ class Buffer(Parameter):
 def _has_shape(values: Any) -> bool:
     """Whether somebody has passed the numbers themselves, as to PyTorch's Parameter."""
     return isinstance(getattr(values, "shape", None), tuple) and len(values.shape) in (1, 2)
+
+
+@contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """Refuse to make Parameters of more numbers than these, in all: what a file asks for may be more than there is memory."""
+    before = _left.set([numbers])
+    try:
+        yield
+    finally:
+        _left.reset(before)
 
 
 def gather(parameters: Iterable[Parameter], dtype: np.dtype) -> Storage:

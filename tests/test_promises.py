@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from inspect import signature
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -297,6 +299,9 @@ def test_eager_and_fused_steps_mix(dtype):
 
 # Saved equals live.
 
+#: Those of the cases, which files name.
+FUNCTIONS = [math.tanh, math.erf]
+
 
 def through_state_dicts(training, made):
     """New objects that take over what `state_dict` gave, through a file of arrays as far as it goes."""
@@ -320,7 +325,14 @@ def through_copy(training, made):
     return copy.deepcopy(made[:4])
 
 
-@pytest.mark.parametrize("saved", [through_state_dicts, through_pickle, through_copy])
+def through_file(training, made):
+    with TemporaryDirectory() as folder:
+        fm.save(f"{folder}/file", made[0], *made[2:4])
+        again = fm.load_checkpoint(f"{folder}/file", custom=FUNCTIONS)
+    return again.model, made[1], again.optimizer, again.schedule
+
+
+@pytest.mark.parametrize("saved", [through_state_dicts, through_pickle, through_copy, through_file])
 @pytest.mark.parametrize("by_hand", [False, True], ids=["fit", "by hand"])
 def test_saved_equals_live(saved, by_hand, dtype):
     rules, cosine = cases(registry.optimizers), (fm.CosineAnnealingLR, {"T_max": 50})
@@ -337,6 +349,22 @@ def test_saved_equals_live(saved, by_hand, dtype):
         assert first + second == live[-1]
         way(made, epochs=4, initial_epoch=2)  # and the one that was copied goes on alone
         assert_same_training(live, made)
+
+
+def test_saved_file_of_any_module_equals_live(dtype):
+    adam = fm.Adam, {"lr": 0.01, "amsgrad": True}
+    layers = [options for options in ASPECTS["layers"] if "modules" in options]
+    for options in (ASPECTS["activations"][::2] + layers)[:: small(1, 3)] + ASPECTS["the rest"]:
+        training = Training(dtype=dtype, **({"optimizer": adam} | options))
+        live, made = training.fit(epochs=2), training.make()
+        training.fit(made, epochs=1)
+        again = through_file(training, made)
+        training.fit(again, epochs=2, initial_epoch=1)
+        assert_same_training(live, again)
+        for found, expected in zip(again[0].modules(), live[0].modules(), strict=True):
+            assert type(found) is type(expected)
+            assert repr(found) == repr(expected)
+            assert [getattr(found, count) for count in found.counts] == [getattr(expected, count) for count in expected.counts]
 
 
 def test_state_dict_of_an_optimizer_is_plain_numbers():

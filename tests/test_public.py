@@ -14,7 +14,7 @@ from helpers import run_python
 
 import fastmlp as fm
 
-PACKAGES = ["fastmlp", "fastmlp.modules", "fastmlp.criterion", "fastmlp.optim", "fastmlp.training"]
+PACKAGES = ["fastmlp", "fastmlp.modules", "fastmlp.criterion", "fastmlp.optim", "fastmlp.saving", "fastmlp.training"]
 MODULES = [info.name for info in pkgutil.walk_packages(fm.__path__, "fastmlp.")]
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastmlp import checks
+from fastmlp import checks, pickles
 from fastmlp.compiled import check_names, check_static, runs_compiled
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
 from fastmlp.kernels.engine import run
@@ -209,7 +209,10 @@ class Criterion:
         return room
 
     def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}
+        return pickles.closed({name: value for name, value in self.__dict__.items() if name not in TRANSIENT})
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(pickles.opened(state, self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         value = self._checked(name, value)

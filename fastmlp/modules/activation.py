@@ -146,6 +146,14 @@ class Activation(Module):
     def _options(self) -> tuple[Any, ...]:
         return self._formulas(), self._numbers()
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make a module like this one."""
+        if type(self) is not Activation:
+            return super().get_config()
+        saves = {} if self.slope is None else {"saves": self.saves}
+        constants = {name: getattr(self, name) for name in self.constants}
+        return {"value": self.value, "slope": self.slope, "constants": constants} | saves
+
     def _checked(self, name: str, value: Any) -> Any:
         if name in FORMULA and type(self) is Activation:
             raise AttributeError(f"{name} of an Activation stays as it is: make another one, Activation(value, ...)")

@@ -110,10 +110,17 @@ class BatchNorm1d(Featurewise):
         self.num_batches_tracked = 0
         self.reset_parameters()
 
+    track_running_stats = True
+
     @property
     def num_features(self) -> int:
         """The width."""
         return self._size
+
+    @property
+    def affine(self) -> bool:
+        """Whether there is a weight or a bias."""
+        return self.weight is not None or self.bias is not None
 
     def reset_parameters(self, rng: int | np.random.Generator | None = None) -> None:
         """Weights 1, biases 0, and the running statistics as at first; nothing is drawn."""
@@ -152,5 +159,5 @@ class BatchNorm1d(Featurewise):
         return [BatchNorm(width, weight, bias, mean, variance, self.eps, self.momentum, counter)]
 
     def __repr__(self) -> str:
-        affine = "" if self.weight is not None or self.bias is not None else ", affine=False"
+        affine = "" if self.affine else ", affine=False"
         return f"BatchNorm1d({self._size}, eps={self.eps:g}, momentum={self.momentum}{affine})"

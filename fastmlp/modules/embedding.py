@@ -103,6 +103,22 @@ class Embedding(Module):
         return "weight" if self._alone else f"weight_{column}"
 
     @property
+    def _vectors(self) -> list[str]:  # type: ignore[override]
+        return [self._name(column) for column, _ in self._categories]
+
+    @property
+    def num_embeddings(self) -> int | dict[int, int]:
+        """How many categories there are: of the one column, or by the number of the column."""
+        return self._categories[0][1] if self._alone else dict(self._categories)
+
+    @property
+    def embedding_dim(self) -> int | dict[int, int]:
+        """Entries of a vector: of the one column, or by the number of the column."""
+        if self._alone:
+            return self._entries[0]
+        return {column: entries for (column, _), entries in zip(self._categories, self._entries)}
+
+    @property
     def in_features(self) -> int:
         """The width of the input."""
         return self._width

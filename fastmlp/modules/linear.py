@@ -62,6 +62,7 @@ class Linear(Module):
         {"in_features": "width", "out_features": "width"},
         {"in_features": "width", "out_features": "width", "bias": False},
     )
+    _vectors = ("weight", "bias")
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, dtype=np.float32, rng=None):
         width_in, width_out = checks.as_size(in_features, "in_features"), checks.as_size(out_features, "out_features")

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmlp import checks, structure
+from fastmlp import checks, pickles, structure
+from fastmlp.arguments import arguments_of
 from fastmlp.kernels.op import Op
 from fastmlp.modules.route import Route, Trace
 from fastmlp.modules.stretch import Kept
@@ -469,13 +470,34 @@ class Module:
     def __copy__(self) -> Module:
         # It shares the parameters and parts, which stay those of the module that it is a copy of.
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__getstate__(), _parent=weakref.ref(self))
+        twin.__dict__.update(pickles.opened(self.__getstate__(), self), _parent=weakref.ref(self))
         return twin
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make a module like this one; its numbers are in the ``state_dict``.
+
+        They are read from the attributes that have the names of the constructor's arguments. A class whose arguments are not
+        attributes has a ``get_config`` of its own: :func:`fastmlp.save` keeps what it returns (numbers, texts, lists, arrays,
+        modules, functions), and :func:`fastmlp.load` calls the class with it.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> fm.LeakyReLU(0.2).get_config()
+        {'negative_slope': 0.2}
+        """
+        return arguments_of(self)
+
+    #: The names of the parameters that its class gives it: those that somebody has added are saved by a class that knows them.
+    _vectors: Sequence[str] = ()
+    #: Those of them that may be None.
+    _optional: Sequence[str] = ()
+
     def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name not in TRANSIENT}
+        return pickles.closed({name: value for name, value in self.__dict__.items() if name not in TRANSIENT})
 
     def __setstate__(self, state: dict) -> None:
+        state = pickles.opened(state, self)
         self.__dict__.update(state)
         for _, parameter in _named(state, Parameter):
             parameter.enter(self)

@@ -34,8 +34,8 @@ class RowNorm(Featurewise):
 
     @property
     def elementwise_affine(self) -> bool:
-        """Whether each feature has a factor."""
-        return self.weight is not None
+        """Whether each feature has a factor, or a summand."""
+        return any(getattr(self, name) is not None for name in self._optional)
 
     def reset_parameters(self, rng: int | np.random.Generator | None = None) -> None:
         """Set the factors to 1; nothing is drawn."""

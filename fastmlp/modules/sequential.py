@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 
 from fastmlp import checks, structure
+from fastmlp.arguments import arguments_of
 from fastmlp.compiled import runs_compiled
 from fastmlp.modules.labels import as_classes, labels_of, probabilities_of
 from fastmlp.modules.module import Module, _named
@@ -348,6 +350,10 @@ class Sequential(Module):
         assert route is not None
         return route if self._as_built else Route(self, None, as_whole=True)
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make a network like this one, beside its modules."""
+        return arguments_of(self, starred=True)
+
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
         self._own()
@@ -380,8 +386,9 @@ def _check_free(modules: Iterable[Module], network: Module | None) -> None:
     modules = list(modules)
     own = [] if network is None else list(network.modules())
     parts = [part for module in modules for part in module.modules()]
+    places = Counter(map(id, [*own, *parts]))
     for part in parts:
-        if sum(part is other for other in [*own, *parts]) > 1:
+        if places[id(part)] > 1:
             raise ValueError(
                 f"{checks.describe(part)} stands twice in the network, but it keeps its last input: make a second one"
             )
@@ -410,18 +417,19 @@ def _check_first(modules: Iterable[Module]) -> None:
 def _chain(modules: Sequence[Module]) -> int | None:
     """Check that the widths chain, and return the width of the input where it is known."""
     first = width = None
-    giver = ""  # what gave the width
+    giver, any_width = 0, True  # the place of what gave the width; whether no module so far has one of its own
     for place, module in enumerate(modules):
         expected = module._width_in()
         if expected is not None and width is not None and expected != width:
             raise ValueError(
-                f"the widths don't chain: {giver} gives {width} features, "
+                f"the widths don't chain: {checks.describe(modules[giver])} at {giver} gives {width} features, "
                 f"{checks.describe(module)} at {place} expects {expected}"
             )
-        if place == 0 or (first is None and all(m._width_out(1) == 1 for m in modules[:place])):
+        if place == 0 or (first is None and any_width):
             first = expected  # only modules of any width stand before this one
+        any_width = any_width and module._width_out(1) == 1
         out = module._width_out(width if expected is None else expected)
         if expected is not None or out != width:
-            giver = f"{checks.describe(module)} at {place}"
+            giver = place
         width = out
     return first

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastmlp import checks, structure
+from fastmlp import checks, pickles, structure
+from fastmlp.arguments import arguments_of
 from fastmlp.compiled import check_names, check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
@@ -483,6 +484,14 @@ class Optimizer:
         places = self._places.get(parameter, {})
         return {name: parameter.view_of(*places[name]) for name in self._names if name in places}
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, behind the parameters, that make an optimizer like this one; its numbers are in the ``state_dict``.
+
+        They are the hyperparameters that groups have which do not say otherwise, and attributes that have the names of the
+        constructor's other arguments.
+        """
+        return arguments_of(self, skip=1, given=self._defaults)
+
     def state_dict(self) -> dict:
         """The steps done, the groups, and a copy of each parameter's arrays of state, in order (none before the first step)."""
         groups = []
@@ -565,9 +574,11 @@ class Optimizer:
     def __getstate__(self) -> dict:
         places = [self._places.get(p, {}) for p in self.params]
         kept = [{name: np.array(p.view_of(*place)) for name, place in here.items()} for p, here in zip(self.params, places)]
-        return self.__dict__ | {"_arrays": {}, "_places": {}, "_jobs": {}, "_kept": kept} | dict.fromkeys(MOMENT)
+        empty: dict[str, Any] = {"_arrays": {}, "_places": {}, "_jobs": {}, "_kept": kept}
+        return pickles.closed(self.__dict__ | empty | dict.fromkeys(MOMENT))
 
     def __setstate__(self, state: dict) -> None:
+        state = pickles.opened(state, self)
         kept = state.pop("_kept")
         self.__dict__.update(state)
         self._forget()

@@ -1,6 +1,7 @@
 """Training in whole epochs, or as a function of one vector."""
 
 from fastmlp.training.callbacks import Callback, CSVLogger, EarlyStopping, LambdaCallback, ModelCheckpoint, TensorBoard
+from fastmlp.training.checkpoint import Checkpoint, load, load_checkpoint, save
 from fastmlp.training.evaluate import evaluate
 from fastmlp.training.fit import fit
 from fastmlp.training.history import History, NonFiniteLossError
@@ -10,6 +11,7 @@ from fastmlp.training.objective import objective
 __all__ = [
     "CSVLogger",
     "Callback",
+    "Checkpoint",
     "EarlyStopping",
     "History",
     "LambdaCallback",
@@ -19,5 +21,8 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_lbfgs",
+    "load",
+    "load_checkpoint",
     "objective",
+    "save",
 ]

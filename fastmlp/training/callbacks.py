@@ -6,13 +6,13 @@ import csv
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Sequential
 from fastmlp.optim import LRScheduler, Optimizer
+from fastmlp.training.checkpoint import save
 from fastmlp.training.history import History
 from fastmlp.training.metrics import better
 
@@ -318,7 +318,6 @@ class ModelCheckpoint(_Monitor):
         return None
 
     def _save(self, epoch: int, history: History) -> None:
-        save = import_module("fastmlp.training.checkpoint").save
         assert self.training is not None
         path = self.path.replace("{epoch}", str(epoch + 1))
         save(path, self.training.model, self.training.optimizer, self.training.schedule, history)

@@ -237,7 +237,6 @@ def test_tensorboard_says_what_it_needs(monkeypatch, tmp_path):
 
 
 def test_checkpoints_are_what_training_goes_on_from(tmp_path, dtype):
-    pytest.importorskip("fastmlp.training.checkpoint")
     path = tmp_path / "epoch{epoch}.safetensors"
     whole, _, history = trained(fm.ModelCheckpoint(path), dtype=dtype)
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"epoch{i}.safetensors" for i in (1, 2, 3, 4)]

@@ -86,6 +86,8 @@ class OneCycleLR(Cycled):
         "three_phase": checks.as_flag,
     }
 
+    epochs = steps_per_epoch = None  # total_steps has them
+
     def __init__(
         self,
         optimizer: Optimizer,

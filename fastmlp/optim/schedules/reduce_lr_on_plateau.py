@@ -81,6 +81,7 @@ class ReduceLROnPlateau(LRScheduler):
         "threshold": checks.as_number,
         "cooldown": lambda value, name: checks.as_size(value, name, least=0),
         "eps": checks.as_number,
+        "best": lambda value, _: checks.as_metric(value),
         "num_bad_epochs": lambda value, name: checks.as_size(value, name, least=0),
         "cooldown_counter": lambda value, name: checks.as_size(value, name, least=0),
     }

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from fastmlp import checks
+from fastmlp import checks, pickles
+from fastmlp.arguments import arguments_of
 from fastmlp.optim.optimizer import Optimizer
 
 __all__ = ["LRScheduler"]
@@ -128,6 +129,20 @@ class LRScheduler:
         """The learning rates in force, one for each group, as in PyTorch."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, behind the optimizer, that make a schedule like this one; its place is in the ``state_dict``.
+
+        They are read from the attributes that have the names of the constructor's arguments, as those of a
+        :class:`fastmlp.Module`.
+        """
+        return arguments_of(self, skip=1)
+
+    def __getstate__(self) -> dict:
+        return pickles.closed(self.__dict__)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(pickles.opened(state, self))
+
     def state_dict(self) -> dict:
         """All numbers of the schedule."""
         return {name: copy.copy(value) for name, value in self.__dict__.items() if name not in self._no_state}
@@ -163,6 +178,8 @@ class LRScheduler:
             raise TypeError(f"optimizer must be an Optimizer of fastmlp; got a {checks.full_name(value)}")
         if name == "last_epoch":
             return checks.as_size(value, name, least=0)
+        if name == "base_lrs":
+            return [checks.as_number(number, "each of base_lrs") for number in value]
         return checks.as_number(value, name) if name == "base_lr" else value
 
     def _as_of_groups(self, value: Any, name: str, **bounds: float) -> float | list[float]:

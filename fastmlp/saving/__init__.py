@@ -1,0 +1,10 @@
+"""Files of models: one file in the safetensors format, which holds numbers and text; nothing in it is executed.
+
+The tensors are those of the ``state_dict``, under PyTorch's names; the metadata says, as JSON, what they belong to.
+"""
+
+from fastmlp.saving.checkpoint import read, write
+from fastmlp.saving.errors import LoadError
+from fastmlp.saving.tensors import load_arrays
+
+__all__ = ["LoadError", "load_arrays", "read", "write"]
