@@ -256,6 +256,27 @@ def test_checkpoints_are_what_training_goes_on_from(tmp_path, dtype):
     assert caught.value.history.epochs == 1
 
 
+def test_checkpoints_of_steps_are_what_training_goes_on_from(tmp_path, dtype):
+    """In the middle of an epoch: after 14 steps of 6 an epoch the run is lost."""
+    path = tmp_path / "last.safetensors"
+
+    def fail(epoch, history):
+        if epoch == 2:
+            raise ZeroDivisionError
+
+    whole, _, history = trained(dtype=dtype)
+    with pytest.raises(ZeroDivisionError):
+        trained([fm.ModelCheckpoint(path, every=7), fail], dtype=dtype)
+    model, optimizer, _, first = fm.load_checkpoint(path)
+    assert (optimizer.steps, optimizer.epochs) == (14, 2)
+    X, y = make_data(21, 3, 4, dtype=dtype)
+    second = fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=2, batch_size=4)
+    assert_same_bits(flat(model), flat(whole))
+    assert first.loss + second.loss == history.loss
+    with pytest.raises(ValueError, match="save_best_only goes by epochs, every by steps"):
+        fm.ModelCheckpoint(path, save_best_only=True, every=7)
+
+
 def test_optuna_prunes_by_a_function():
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
