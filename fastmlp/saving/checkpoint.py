@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp._version import __version__
-from fastmlp.modules import Module
+from fastmlp.modules import Module, Sequential
 from fastmlp.optim import Optimizer
 from fastmlp.optim.schedules import LRScheduler
 from fastmlp.parameters import at_most
@@ -67,6 +67,7 @@ def write(
     described |= {"needs of model": len(describer.named)}
     described |= {"evaluating": [name for name, part in model.named_modules() if not part.training]}
     described |= {"frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad]}
+    described |= {"classes": {name: part.classes.tolist() for name, part in _classifiers(model) if part.classes is not None}}
     described |= {"counts": {name: int(getattr(part, count)) for name, part, count in model._named_counts() if part.draws}}
     if optimizer is not None:
         names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -201,6 +202,14 @@ def _fill(model: Module, arrays: Mapping[str, np.ndarray], described: dict[str, 
         parts[name].training = False
     for name in entry_of(described, "frozen", list):
         parameters[name].requires_grad = False
+    classifiers = dict(_classifiers(model))
+    for name, names in entry_of(described, "classes", dict).items():
+        classifiers[name].classes = names
+
+
+def _classifiers(model: Module) -> list[tuple[str, Sequential]]:
+    """The parts that may have names of classes."""
+    return [(name, part) for name, part in model.named_modules() if isinstance(part, Sequential)]
 
 
 def _check_rebuilt(model: Module, entry: dict[str, Any], describer: Describer) -> None:

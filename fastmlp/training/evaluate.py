@@ -75,7 +75,7 @@ def evaluate(
     """
     check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"))
     threads = threads if threads is None else checks.as_size(threads, "threads")
-    rows = check_data(model, criterion, X, y, sample_weight, "", True, "evaluate")
+    rows = check_data(model, criterion, X, y, sample_weight, "", True, "evaluate", model.classes)
     wanted = as_metrics(metrics, criterion, rows.y, model._width_out(rows.x.shape[1]))
     return judged(model, criterion, rows, wanted, threads)
 

@@ -20,7 +20,7 @@ from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
 from fastmlp.training.history import History, carried_by_failures
-from fastmlp.training.inputs import Rows, check_data, check_kinds, class_weights, split
+from fastmlp.training.inputs import Rows, check_data, check_kinds, class_weights, classes_of, split
 from fastmlp.training.interrupts import interrupts_watched
 from fastmlp.training.loop import Loop, alone
 from fastmlp.training.metrics import as_metrics
@@ -71,7 +71,8 @@ def fit(
     Parameters
     ----------
     model : Sequential
-        The network; it is left in training mode.
+        The network; it is left in training mode. A part that is in evaluation mode, while the network itself is not, stays so:
+        BatchNorm1d keeps its running statistics then, Dropout does nothing.
     criterion : Criterion
         The loss.
     optimizer : Optimizer
@@ -80,7 +81,8 @@ def fit(
         Anything NumPy converts to real numbers; it is converted once, and not copied where it is C-contiguous and has the
         dtype of the model.
     y : array_like
-        As `criterion` takes it: labels ``(N,)`` or targets ``(N, O)``.
+        As `criterion` takes it: labels ``(N,)`` or targets ``(N, O)``. Labels may be text, or whatever whole numbers
+        ``model.classes`` has; it becomes the names in `y`, sorted, where it has been None.
     epochs : int
         Passes over the data. A second call goes on where the first one stopped, and takes as many more.
     batch_size : int, default 32
@@ -184,8 +186,9 @@ def fit(
     optimizer._groups_now()
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
-    rows = check_data(model, criterion, X, y, sample_weight, "", check_finite)
-    fraction, held_out = _as_validation(validation, model, criterion, check_finite)
+    classes = classes_of(model, criterion, y)
+    rows = check_data(model, criterion, X, y, sample_weight, "", check_finite, classes=classes)
+    fraction, held_out = _as_validation(validation, model, criterion, check_finite, classes)
     seed = optimizer._seed
     if rng is not None or seed is None or not (optimizer.epochs or optimizer._place):
         seed = int(checks.as_generator(rng).integers(2**62))
@@ -220,7 +223,8 @@ def fit(
         names = ("loss", *(("validation_loss",) if held_out is not None else ()), "rate", "seconds")
         columns = (*names, *(f"{'validation_' * (held_out is not None)}{metric.name}" for metric in wanted))
         training = Training(model, criterion, optimizer, schedule, history, first, last, columns)
-        evaluating = [module for module in model.modules() if not module.training]
+        # A part in evaluation mode within a network in training mode is meant so: BatchNorm whose statistics are to stay.
+        evaluating = [] if model.training else [module for module in model.modules() if not module.training]
         for module in evaluating:
             module.training = True
         try:
@@ -230,17 +234,22 @@ def fit(
                 module.training = False
             raise
         optimizer._seed = seed
+        if classes is not model.classes:
+            model.classes = classes
         Loop(run, training, judged_on, held_out is not None, wanted, listeners, threads, max_seconds, bar).train()
     return history
 
 
-def _as_validation(validation: Any, model: Sequential, criterion: Criterion, finite: bool) -> tuple[float | None, Rows | None]:
+def _as_validation(
+    validation: Any, model: Sequential, criterion: Criterion, finite: bool, classes: np.ndarray | None
+) -> tuple[float | None, Rows | None]:
     """What `validation` is: a fraction of the data, or data."""
     if validation is None:
         return None, None
     if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
         X, y, *rest = validation
-        return None, check_data(model, criterion, X, y, rest[0] if rest else None, "validation ", finite)
+        weights = rest[0] if rest else None
+        return None, check_data(model, criterion, X, y, weights, "validation ", finite, classes=classes)
     if isinstance(validation, (int, float, np.number)):
         return checks.as_number(validation, "validation, a fraction of the rows,", above=0, below=1), None
     raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight), or a fraction of the rows")

@@ -11,9 +11,10 @@ from fastmlp import checks
 from fastmlp.checks.arrays import as_array
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Module, Sequential
+from fastmlp.modules.labels import as_classes, numbers_of
 from fastmlp.optim import Optimizer
 
-__all__ = ["Rows", "check_data", "check_kinds", "class_weights", "split"]
+__all__ = ["Rows", "check_data", "check_kinds", "class_weights", "classes_of", "split"]
 
 
 class Rows(NamedTuple):
@@ -40,16 +41,53 @@ def check_kinds(*things: tuple[Any, type, str]) -> None:
             raise TypeError(f"{name} must be {article} {kind.__name__} of fastmlp; got {came}{hint}")
 
 
+def classes_of(model: Sequential, criterion: Criterion, y: Any) -> np.ndarray | None:
+    """The names of the classes: the model's, or those in `y` where its labels are text."""
+    if model.classes is not None or "labels" not in criterion.targets or not _is_text(y):
+        return model.classes
+    return as_classes(np.unique(np.asarray(y).astype(str)))
+
+
+def _is_text(y: Any) -> bool:
+    """Whether labels are text."""
+    if isinstance(y, np.ndarray) and y.dtype.kind in "biuf":
+        return False
+    try:
+        given = np.asarray(y)
+    except ValueError:  # rows of several lengths, say
+        return False
+    return given.dtype.kind == "U" or (given.dtype == object and all(isinstance(label, str) for label in given.flat))
+
+
+def _numbered(criterion: Criterion, y: Any, classes: np.ndarray, width: int | None, name: str) -> Any:
+    """Labels by their numbers, where they are names of classes."""
+    if "labels" not in criterion.targets or np.ndim(y) != 1 or not (classes.dtype.kind in "iu" or _is_text(y)):
+        return y
+    if width is not None and len(classes) > width:
+        raise ValueError(f"{name} has labels of {len(classes)} classes, but the model has {width} outputs")
+    return numbers_of(y, classes, name)
+
+
 def check_data(
-    model: Sequential, criterion: Criterion, X: Any, y: Any, sample_weight: Any, where: str, finite: bool, owner: str = "fit"
+    model: Sequential,
+    criterion: Criterion,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    where: str,
+    finite: bool,
+    owner: str = "fit",
+    classes: np.ndarray | None = None,
 ) -> Rows:
-    """X, y and the weights of the rows as the kernels take them."""
+    """X, y and the weights of the rows as the kernels take them; `classes` are the names that labels may have."""
     x_name, y_name, w_name = f"{where}X", f"{where}y", f"{where}sample_weight"
     x = checks.as_rows(X, model._width_in(), model.dtype, owner, x_name, finite=finite, module=model)
     check_input = model._route_as_whole().check_input
     if check_input is not None:
         check_input(x, x_name)
     width = model._width_out(x.shape[1])
+    if classes is not None:
+        y = _numbered(criterion, y, classes, width, y_name)
     if criterion.runs_in_engine() and width is not None:
         y = criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
         weights = criterion._check_weights(sample_weight, y, model.dtype, w_name)

@@ -29,7 +29,7 @@ class Objective:
         check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"))
         check_finite = checks.as_flag(check_finite, "check_finite")
         self.model, self.criterion = model, criterion
-        self._x, self._y, _ = check_data(model, criterion, X, y, sample_weight, "", check_finite)
+        self._x, self._y, _ = check_data(model, criterion, X, y, sample_weight, "", check_finite, classes=model.classes)
         self._weights = () if sample_weight is None else (checks.as_weights(sample_weight, model.dtype, len(self._x)),)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self._parameters:
