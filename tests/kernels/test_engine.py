@@ -337,3 +337,20 @@ def test_a_pass_has_phases_of_its_own(dtype):
     assert not job.grads.any()
     run_job(job, x, np.ones_like(y), number=1)
     assert job.grads.any()
+
+
+@jit_only
+def test_results_too_small_for_a_normal_number_are_zero(dtype):
+    """An instruction that meets a subnormal number takes a hundred cycles, and a momentum that dies out ends there."""
+    tiny = float(np.finfo(dtype).tiny)
+    model = fm.Sequential(fm.Linear(1, 1), dtype=dtype)
+    optimizer = fm.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    for step in range(200):
+        for parameter in model.parameters():
+            parameter.grad[...] = step == 0
+        optimizer.step()
+    momenta = [value for state in optimizer.state_dict()["state"].values() for value in state.values()]
+    assert momenta
+    assert all(np.all(np.asarray(value) == 0) for value in momenta) == (dtype == np.float32)  # 2^-199
+    half = np.array([tiny], dtype) / 2
+    assert half.any(), "the thread rounds as before"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -11,7 +13,9 @@ from numpy.lib.stride_tricks import as_strided
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.numba_private import borrowed_array
 
-__all__ = ["least", "matrix", "muladd", "splat", "vector"]
+__all__ = ["flush_subnormals", "least", "matrix", "muladd", "restore_rounding", "splat", "vector"]
+
+INT = ir.IntType(64)
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
@@ -99,3 +103,66 @@ def _vector(typingctx, flat, offset, size):
 def vector(flat, offset, size):
     """The `size` entries that begin at ``flat[offset]``, as a 1-D array; no copy, no reference count."""
     return flat[offset : offset + size]
+
+
+#: What makes results flush to zero, in the control register of x86-64 and of AArch64.
+FLUSH = {"x86_64": 1 << 15, "amd64": 1 << 15, "aarch64": 1 << 24, "arm64": 1 << 24}.get(platform.machine().lower(), 0)
+
+
+@intrinsic
+def _flush_subnormals(typingctx):
+    def codegen(context, builder, signature, args):
+        if not FLUSH:
+            return ir.Constant(INT, 0)
+        before = _read_control(builder)
+        _write_control(builder, builder.or_(before, INT(FLUSH)))
+        return before
+
+    return types.int64(), codegen
+
+
+@instead(_flush_subnormals)
+def flush_subnormals():
+    """From here on, results of this thread that are too small for a normal number are zero; for :func:`restore_rounding`.
+
+    A processor takes a hundred cycles or more for an instruction that meets a subnormal number, and gradients of rows that a
+    network is sure of, and momenta of units that are dead, end there.
+    """
+    return 0
+
+
+@intrinsic
+def _restore_rounding(typingctx, before):
+    def codegen(context, builder, signature, args):
+        if FLUSH:
+            _write_control(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@instead(_restore_rounding)
+def restore_rounding(before):
+    """Round as before :func:`flush_subnormals`."""
+
+
+def _read_control(builder):
+    """The control register of floating-point arithmetic, as 64 bits."""
+    if FLUSH == 1 << 24:
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(INT, []), "llvm.aarch64.get.fpcr")
+        return builder.call(function, [])
+    place = cgutils.alloca_once(builder, ir.IntType(32))
+    function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType()])
+    builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse.stmxcsr"), [place])
+    return builder.zext(builder.load(place, typ=ir.IntType(32)), INT)
+
+
+def _write_control(builder, value):
+    if FLUSH == 1 << 24:
+        function_type = ir.FunctionType(ir.VoidType(), [INT])
+        builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.aarch64.set.fpcr"), [value])
+        return
+    place = cgutils.alloca_once(builder, ir.IntType(32))
+    builder.store(builder.trunc(value, ir.IntType(32)), place)
+    function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType()])
+    builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse.ldmxcsr"), [place])
