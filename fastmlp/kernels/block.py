@@ -52,7 +52,8 @@ class Block:
             depends = "".join(one.instructions(dtype) for one in self.passes)  # type: ignore[attr-defined]
             key = self._source(), signature, depends
             if key not in self.of_formulas:
-                self.of_formulas[key] = compile_block(self.function, signature, self.name, depends)
+                made = compile_block(self.function, signature, self.name, depends)
+                self.of_formulas.setdefault(key, made)  # another thread may have been faster, and a program have its address
             self._compiled[dtype] = self.of_formulas[key]
         return self._compiled[dtype].address
 
