@@ -104,7 +104,7 @@ def take_part(job, phase, threads, asked):
 
 @inner
 def take_steps(table, number, x, y, thread, threads):
-    """What :func:`run` does."""
+    """What :func:`run` does, however it ends."""
     job = begin(table, x, y, thread)
     plan, chosen = job.run, job.passes[number]
     total = plan.rows if plan.rows > 0 else x.shape[0]
@@ -155,6 +155,6 @@ def run(table, number, x, y, thread, threads):
     sums of the losses, and of the weights where rows have weights. A run ends early, before the update, at a batch whose loss
     is not finite (`not_finite` becomes 1).
     """
-    before = flush_subnormals()
+    before = flush_subnormals()  # a network that is sure of its rows has gradients there, and one with dead units momenta
     take_steps(table, number, x, y, thread, threads)
     restore_rounding(before)

@@ -65,7 +65,7 @@ def check_activation(entry, cases, record):
 
 
 def tiny(dtype):
-    """The smallest normal number: what is smaller may be zero here."""
+    """The smallest normal number: smaller results are flushed to zero by the engine, and not by PyTorch."""
     return float(np.finfo(dtype).tiny)
 
 

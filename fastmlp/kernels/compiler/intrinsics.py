@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -12,10 +10,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.numba_private import borrowed_array
+from fastmlp.kernels.compiler.processor import FLUSHES
 
 __all__ = ["flush_subnormals", "least", "matrix", "muladd", "restore_rounding", "splat", "vector"]
-
-INT = ir.IntType(64)
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
@@ -105,28 +102,40 @@ def vector(flat, offset, size):
     return flat[offset : offset + size]
 
 
-#: What makes results flush to zero, in the control register of x86-64 and of AArch64.
-FLUSH = {"x86_64": 1 << 15, "amd64": 1 << 15, "aarch64": 1 << 24, "arm64": 1 << 24}.get(platform.machine().lower(), 0)
+#: The flag of x86-64's control register (MXCSR) that flushes results to zero.
+FLUSH_TO_ZERO = 1 << 15
+
+CONTROL, POINTER = ir.IntType(32), ir.PointerType()
+
+
+def _control_register(builder, name, place):
+    """Store the control register (stmxcsr), or load it (ldmxcsr)."""
+    function_type = ir.FunctionType(ir.VoidType(), [POINTER])
+    builder.call(cgutils.get_or_insert_function(builder.module, function_type, f"llvm.x86.sse.{name}"), [place])
 
 
 @intrinsic
 def _flush_subnormals(typingctx):
     def codegen(context, builder, signature, args):
-        if not FLUSH:
-            return ir.Constant(INT, 0)
-        before = _read_control(builder)
-        _write_control(builder, builder.or_(before, INT(FLUSH)))
+        if not FLUSHES:
+            return CONTROL(0)
+        place = cgutils.alloca_once(builder, CONTROL)
+        _control_register(builder, "stmxcsr", place)
+        before = builder.load(place, typ=CONTROL)
+        builder.store(builder.or_(before, CONTROL(FLUSH_TO_ZERO)), place)
+        _control_register(builder, "ldmxcsr", place)
         return before
 
-    return types.int64(), codegen
+    return types.uint32(), codegen
 
 
 @instead(_flush_subnormals)
 def flush_subnormals():
-    """From here on, results of this thread that are too small for a normal number are zero; for :func:`restore_rounding`.
+    """From here on, results of this thread that are subnormal are zero; what it returns is for :func:`restore_rounding`.
 
-    A processor takes a hundred cycles or more for an instruction that meets a subnormal number, and gradients of rows that a
-    network is sure of, and momenta of units that are dead, end there.
+    An instruction that takes or makes a subnormal number may cost an x86-64 processor a hundred cycles and more. What is read
+    stays what it is (the mode "denormals are zero" is not set): where numbers begin to be zero, log and comparisons would jump.
+    On other processors nothing happens, nor in plain Python: AArch64's mode flushes what is read, too.
     """
     return 0
 
@@ -134,35 +143,15 @@ def flush_subnormals():
 @intrinsic
 def _restore_rounding(typingctx, before):
     def codegen(context, builder, signature, args):
-        if FLUSH:
-            _write_control(builder, args[0])
+        if FLUSHES:
+            place = cgutils.alloca_once(builder, CONTROL)
+            builder.store(args[0], place)
+            _control_register(builder, "ldmxcsr", place)
         return context.get_dummy_value()
 
-    return types.void(types.int64), codegen
+    return types.void(types.uint32), codegen
 
 
 @instead(_restore_rounding)
 def restore_rounding(before):
-    """Round as before :func:`flush_subnormals`."""
-
-
-def _read_control(builder):
-    """The control register of floating-point arithmetic, as 64 bits."""
-    if FLUSH == 1 << 24:
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(INT, []), "llvm.aarch64.get.fpcr")
-        return builder.call(function, [])
-    place = cgutils.alloca_once(builder, ir.IntType(32))
-    function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType()])
-    builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse.stmxcsr"), [place])
-    return builder.zext(builder.load(place, typ=ir.IntType(32)), INT)
-
-
-def _write_control(builder, value):
-    if FLUSH == 1 << 24:
-        function_type = ir.FunctionType(ir.VoidType(), [INT])
-        builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.aarch64.set.fpcr"), [value])
-        return
-    place = cgutils.alloca_once(builder, ir.IntType(32))
-    builder.store(builder.trunc(value, ir.IntType(32)), place)
-    function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType()])
-    builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse.ldmxcsr"), [place])
+    """The control register as it was before :func:`flush_subnormals`, all of it."""
