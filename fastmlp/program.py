@@ -217,7 +217,7 @@ class Program:
 
     @classmethod
     def of_norm(cls, clips: Sequence[Op], dtype: np.dtype) -> Program:
-        """Pass 0: the sums of the squares of the gradients; pass 1: the gradients scaled, for a norm and a limit in `totals`."""
+        """Pass 0: the sums of the squares of the gradients; pass 1: they are scaled, for a norm and a limit in `totals`."""
         program = cls(clips, dtype, Memory(dtype, 0, 1, backward=False))
         for task in (STATISTICS, UPDATE):
             program._phase(UNITS, program._forward(task), pool=POOL, unit=1)

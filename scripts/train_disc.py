@@ -129,7 +129,7 @@ def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -
         error(network, X, y),
         error(network, *validation),
         error(network, *test),
-        history.seconds,
+        sum(history.seconds),
     )
 
 

@@ -141,13 +141,13 @@ def as_loss(value: Any, owner: Any) -> float:
     raise TypeError(f"{rule}; got {shown(value)}{missing_return(value)}")
 
 
-def as_metric(value: Any) -> float:
-    """What a schedule is told about an epoch: a real number, NaN and infinity too, or an array of one."""
+def as_metric(value: Any, name: str = "metrics") -> float:
+    """What a schedule is told about an epoch, or a metric returned: a real number, NaN and infinity too, or an array of one."""
     if isinstance(value, np.ndarray) and value.size == 1 and not np.ma.is_masked(value):
         value = np.asarray(value).reshape(())[()]
     number = _real_scalar(value)
     if number is None:
-        raise TypeError(f"metrics must be a number, a loss for instance; got {shown(value)}")
+        raise TypeError(f"{name} must be a number, a loss for instance; got {shown(value)}")
     return number
 
 

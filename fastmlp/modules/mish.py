@@ -29,8 +29,8 @@ class Mish(Activation):
     Examples
     --------
     >>> import fastmlp as fm
-    >>> fm.Mish()([[-1.0, 0.0, 1.0]])
-    array([[-0.30340147,  0.        ,  0.86509836]], dtype=float32)
+    >>> fm.Mish()([[-1.0, 0.0, 1.0]]).round(4)
+    array([[-0.3034,  0.    ,  0.8651]], dtype=float32)
     """
 
     saves = "slope"

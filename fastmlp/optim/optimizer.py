@@ -35,6 +35,9 @@ AHEAD = 64
 #: A row of a 2-D array of no consequence, for an engine that expects one.
 NOWHERE = {np.dtype(kind): np.zeros((1, 1), kind) for kind in (np.float32, np.float64)}
 
+#: Numbers of a place in an epoch.
+PLACE_SIZE = 9
+
 #: What is said of a subclass that takes no step.
 LACKING = "{} has no step(), nor both scalars(group, t, lr) and update(p, g, ...)"
 
@@ -82,6 +85,8 @@ class Optimizer:
         The groups, with all hyperparameters. What is assigned in there is checked at the next step.
     steps : int
         Steps taken so far.
+    epochs : int
+        Epochs of :func:`fastmlp.fit` so far, where it goes on. It may be assigned: 0 begins with the first order of rows again.
     state : tuple of str
         Names of the arrays that the formula keeps for each parameter.
     rules : dict of callable
@@ -101,6 +106,9 @@ class Optimizer:
     rules: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {}
     cases: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     _ema_decay: float | None = None  # of the average of the parameters, where there is one
+    epochs: int = 0
+    _seed: int | None = None  # of the orders of rows in the epochs
+    _place: tuple[Any, ...] | None = None  # in an epoch that was broken off: what it was of, batches done, sums so far
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -498,7 +506,8 @@ class Optimizer:
             if self.steps and kept:  # an option may need one more array since the last step
                 state[i] = {name: np.array(kept.get(name, np.zeros_like(parameter.data)), order="C") for name in self._names}
         average = {} if self._ema_decay is None else {"ema_decay": self._ema_decay}
-        return {"steps": self.steps, "state": state, "param_groups": groups} | average
+        place = {"epochs": self.epochs, "seed": self._seed, "place": self._place} if self._seed is not None else {}
+        return {"steps": self.steps, "state": state, "param_groups": groups} | average | place
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` gave, from an optimizer of parameters of the same shapes.
@@ -525,6 +534,14 @@ class Optimizer:
             if "initial_lr" in other:
                 groups[-1]["initial_lr"] = checks.as_number(other["initial_lr"], "initial_lr")
         average = checks.as_number(state["ema_decay"], "ema_decay", below=1.0) if "ema_decay" in state else None
+        epochs = checks.as_size(state.get("epochs", 0), "epochs", least=0)
+        seed = checks.as_size(state["seed"], "seed", least=0) if "seed" in state else None
+        place = state.get("place")
+        if place is not None:
+            whole = [checks.as_size(number, "each number of place", least=0) for number in place[:-2]]
+            place = (*whole, *(checks.as_metric(number, "each sum of place") for number in place[-2:]))
+            if len(place) != PLACE_SIZE:
+                raise ValueError(f"place must have {PLACE_SIZE} numbers; got {len(place)}")
         before = self.param_groups
         self.__dict__["param_groups"] = groups  # `state` may depend on them
         try:
@@ -543,7 +560,7 @@ class Optimizer:
         except BaseException:
             self.__dict__["param_groups"] = before
             raise
-        self.steps = steps
+        self.steps, self.epochs, self._seed, self._place = steps, epochs, seed, place
         self._ema_decay = self._ema_decay if average is None else average
         self._arrays, self._places = {}, {}
         self._forget()

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmlp import checks
 from fastmlp._version import __version__
-from fastmlp.modules import Module
+from fastmlp.modules import Module, Sequential
 from fastmlp.optim import Optimizer
 from fastmlp.optim.schedules import LRScheduler
 from fastmlp.parameters import at_most
@@ -26,6 +26,9 @@ __all__ = ["Parts", "read", "write"]
 
 #: Numbers, beside twice those of the file, that modules may be made with: some of their vectors may be taken away again.
 SLACK = 1000
+
+#: Names of missing classes and functions that a message lists.
+MOST_NAMES = 20
 
 #: Raised where the description changes so that this version could not read it.
 VERSION = 1
@@ -64,7 +67,8 @@ def write(
     described |= {"needs of model": len(describer.named)}
     described |= {"evaluating": [name for name, part in model.named_modules() if not part.training]}
     described |= {"frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad]}
-    described |= {"counts": {name: getattr(part, count) for name, part, count in model._named_counts() if part.draws}}
+    described |= {"classes": {name: part.classes.tolist() for name, part in _classifiers(model) if part.classes is not None}}
+    described |= {"counts": {name: int(getattr(part, count)) for name, part, count in model._named_counts() if part.draws}}
     if optimizer is not None:
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         described["optimizer"] = describer.optimizer(optimizer, names)
@@ -94,7 +98,7 @@ def read(path: str | os.PathLike[str], custom: Any = None, *, model_only: bool =
                 "damaged, or changed by another program: its check sum does not fit (fm.load_arrays reads the numbers alone)"
             )
         needed = entry_of(described, "needs", list)[: entry_of(described, "needs of model", int) if model_only else None]
-        lacking = [checks.shown(word, str) for word in needed if word not in given]
+        lacking = [checks.shown(word, str) for word in needed if word not in given][:MOST_NAMES]
         if lacking:
             given_by = ", ".join(f'"{word}": {word if word.isidentifier() else "..."}' for word in lacking)
             raise LoadError(
@@ -198,6 +202,14 @@ def _fill(model: Module, arrays: Mapping[str, np.ndarray], described: dict[str, 
         parts[name].training = False
     for name in entry_of(described, "frozen", list):
         parameters[name].requires_grad = False
+    classifiers = dict(_classifiers(model))
+    for name, names in entry_of(described, "classes", dict).items():
+        classifiers[name].classes = names
+
+
+def _classifiers(model: Module) -> list[tuple[str, Sequential]]:
+    """The parts that may have names of classes."""
+    return [(name, part) for name, part in model.named_modules() if isinstance(part, Sequential)]
 
 
 def _check_rebuilt(model: Module, entry: dict[str, Any], describer: Describer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -36,7 +35,7 @@ def write_whole(path: str | os.PathLike[str], pieces: Iterable[Any]) -> None:
     if os.path.exists(target) and not os.path.isfile(target):
         raise OSError(f"cannot save to {os.fspath(path)!r}: it is there and is no file")
     folder, name = os.path.split(target)
-    beside = os.path.join(folder, f".{name[:PREFIX]}.{secrets.token_hex(4)}.part")
+    beside = os.path.join(folder, f".{name[:PREFIX]}.{os.urandom(4).hex()}.part")
     made = False
     try:
         with open(beside, "xb") as file:

@@ -1,9 +1,28 @@
 """Training in whole epochs, or as a function of one vector."""
 
+from fastmlp.training.callbacks import Callback, CSVLogger, EarlyStopping, LambdaCallback, ModelCheckpoint, TensorBoard
 from fastmlp.training.checkpoint import Checkpoint, load, load_checkpoint, save
+from fastmlp.training.evaluate import evaluate
 from fastmlp.training.fit import fit
 from fastmlp.training.history import History, NonFiniteLossError
 from fastmlp.training.lbfgs import fit_lbfgs
 from fastmlp.training.objective import objective
 
-__all__ = ["Checkpoint", "History", "NonFiniteLossError", "fit", "fit_lbfgs", "load", "load_checkpoint", "objective", "save"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "ModelCheckpoint",
+    "NonFiniteLossError",
+    "TensorBoard",
+    "evaluate",
+    "fit",
+    "fit_lbfgs",
+    "load",
+    "load_checkpoint",
+    "objective",
+    "save",
+]

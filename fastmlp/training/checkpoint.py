@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -79,7 +78,7 @@ def save(
     """
     if history is not None and not isinstance(history, History):
         raise TypeError(f"history must be a History, what fit returns; got a {type(history).__name__}")
-    saving.write(path, model, optimizer, schedule, history=None if history is None else _dict_of(history))
+    saving.write(path, model, optimizer, schedule, history=None if history is None else history.to_dict())
 
 
 def load(
@@ -156,10 +155,3 @@ def load_checkpoint(
         except (TypeError, ValueError, AttributeError) as error:
             raise LoadError(f"{os.fspath(path)}: its history is none: {error}") from error
     return Checkpoint(parts.model, parts.optimizer, parts.schedule, history)
-
-
-def _dict_of(history: History) -> dict[str, Any]:
-    """The arguments that make a history like this one."""
-    if hasattr(history, "to_dict"):
-        return history.to_dict()
-    return {field.name: getattr(history, field.name) for field in dataclasses.fields(history)}

@@ -72,17 +72,23 @@ class CompiledRun(Run):
             labels=data.y if labels else np.zeros(1, np.int64),
             weights=np.zeros(1, dtype) if weights is None else weights,
         )
+        if self.batch and data.shuffle:
+            epoch_order(job.order, data.seed, self.epoch)
         job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle)
         job.put(rows=data.rows, batch=batch, batches=data.batches)
         self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of
+        self._rates = np.zeros((1, 0))  # of the steps of the last call, by groups
         self._steps = 8  # of a call; grows towards SLICE_SECONDS
 
-    def advance(self, last_epoch: int) -> None:
-        left = (last_epoch - self.epoch) * self.data.batches - self.batch
-        steps = min(self._steps, left)
+    def prepare(self) -> None:
         if self.storage.data.dtype not in READY:
             self._call(0)  # compiles the engine while Ctrl-C is heard at once
             READY.add(self.storage.data.dtype)
+
+    def advance(self, last_epoch: int, most: int | None = None) -> None:
+        left = (last_epoch - self.epoch) * self.data.batches - self.batch
+        left = left if most is None else min(left, most)
+        steps = min(self._steps, left)
         with interrupts_held():
             before = self.storage.data.copy(), self.state.copy()
             began = time.perf_counter()
@@ -93,12 +99,12 @@ class CompiledRun(Run):
                 raise
             seconds = time.perf_counter() - began
             done, sums, totals = self._outcome()
-            if self.job.run.not_finite or not all_finite(self.storage.data):
+            if self.job.number("not_finite") or not all_finite(self.storage.data):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
             self.job.counted_on(done)
-            self._count(done, sums, totals)
+            self._count(done, sums, totals, rates=self._rates[0], seconds=seconds)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
 
@@ -106,11 +112,12 @@ class CompiledRun(Run):
         """Take `steps` steps from where the run is."""
         job = self.job
         touched = (self.batch + max(steps, 1) - 1) // self.data.batches + 1
-        scalars = np.zeros((steps, job.run.scalars), self.storage.data.dtype)
+        scalars = np.zeros((steps, job.number("scalars")), self.storage.data.dtype)
         if steps:
             t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
             place = self.epoch, self.batch, steps
-            self.optimizer._fill_scalars(scalars, t, self.rates.of_steps(*place), self.rates.momenta_of_steps(*place))
+            self._rates = self.rates.of_steps(*place)
+            self.optimizer._fill_scalars(scalars, t, self._rates, self.rates.momenta_of_steps(*place))
         sums = np.zeros(touched)
         sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
         totals = np.zeros(1 + touched)
@@ -132,7 +139,7 @@ class CompiledRun(Run):
     def _outcome(self) -> tuple[int, list[float], list[float] | None]:
         """How many steps the last call has done, and the sums of their losses by epoch, and of their weights."""
         totals = None if self.data.weights is None else self.job.totals[1:].tolist()
-        return int(self.job.run.steps_done), self.job.sums.tolist(), totals
+        return self.job.number("steps_done"), self.job.sums.tolist(), totals
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float], list[float] | None]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.

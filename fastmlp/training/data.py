@@ -23,3 +23,7 @@ class Data:
     weights: np.ndarray | None = None  # of the rows
     clip_norm: float | None = None
     clip_value: float | None = None
+
+    def key(self, epoch: int) -> tuple[int, ...]:
+        """What an epoch that was broken off must have in common with this one to go on."""
+        return epoch, self.seed, len(self.x), self.rows, self.batch_size, int(self.shuffle)

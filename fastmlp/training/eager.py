@@ -37,15 +37,18 @@ class EagerRun(Run):
         super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         self.order = np.arange(len(data.x))
+        if self.batch and data.shuffle:
+            epoch_order(self.order, data.seed, self.epoch)
         if optimizer._has_formula():
             optimizer._state_of(model.storage)  # there before the first step, to go back to
         held = set(map(id, optimizer.params))
         self._trained = [parameter for parameter in model.parameters() if id(parameter) in held]
         self._terms = int(criterion.reduction != "sum")
 
-    def advance(self, last_epoch: int) -> None:
-        deadline = time.perf_counter() + SLICE_SECONDS
-        while self.epoch < last_epoch and not self.failed:
+    def advance(self, last_epoch: int, most: int | None = None) -> None:
+        deadline, left = time.perf_counter() + SLICE_SECONDS, most
+        while self.epoch < last_epoch and not self.failed and left != 0:
+            left = None if left is None else left - 1
             if self.data.shuffle and self.batch == 0:
                 epoch_order(self.order, self.data.seed, self.epoch)
             self._step()
@@ -53,6 +56,7 @@ class EagerRun(Run):
                 return
 
     def _step(self) -> None:
+        began = time.perf_counter()
         first = self.batch * self.data.batch_size
         rows = self.order[first : min(first + self.data.batch_size, self.data.rows)]
         place = self.epoch, self.batch, 1
@@ -84,7 +88,8 @@ class EagerRun(Run):
                 with interrupts_held():
                     self.optimizer.step()
                     if all_finite(self.model.storage.data):
-                        self._count(1, [self._partial + loss * share], [self._partial_total + share])
+                        sums, totals = [self._partial + loss * share], [self._partial_total + share]
+                        self._count(1, sums, totals, rates=rates[0], seconds=time.perf_counter() - began)
                         done = True
         finally:
             if not done:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any
 
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.checks.arrays import as_array
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.op import UNIT
 from fastmlp.kernels.scan import all_finite
-from fastmlp.modules import Module, Sequential
+from fastmlp.modules import Sequential
 from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.parameters import Buffer
 from fastmlp.team import team_size
+from fastmlp.training.callbacks import Training, as_callbacks
 from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
-from fastmlp.training.history import History, NonFiniteLossError, carried_by_failures
-from fastmlp.training.interrupts import interrupts_held
-from fastmlp.training.progress import Progress
+from fastmlp.training.history import History, carried_by_failures
+from fastmlp.training.inputs import Rows, check_data, check_kinds, class_weights, classes_of, split
+from fastmlp.training.interrupts import interrupts_watched
+from fastmlp.training.loop import Loop, alone
+from fastmlp.training.metrics import as_metrics
+from fastmlp.training.progress import as_progress
 from fastmlp.training.run import Rates, Run
 
 __all__ = ["fit"]
@@ -48,14 +50,18 @@ def fit(
     drop_last: bool = False,
     rng: int | np.random.Generator | None = None,
     schedule: LRScheduler | None = None,
-    validation: tuple[Any, ...] | None = None,
+    validation: tuple[Any, ...] | float | None = None,
+    metrics: Any = (),
+    callbacks: Any = (),
     sample_weight: Any = None,
+    class_weight: Any = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    max_seconds: float | None = None,
     threads: int | None = None,
-    progress: bool | None = None,
+    progress: bool | str | tuple[str, float] | None = None,
     check_finite: bool = True,
-    initial_epoch: int = 0,
+    initial_epoch: int | None = None,
 ) -> History:
     """Train `model` on the rows of `X` for whole epochs, in compiled calls.
 
@@ -65,7 +71,8 @@ def fit(
     Parameters
     ----------
     model : Sequential
-        The network; it is left in training mode.
+        The network; it is left in training mode. A part that is in evaluation mode, while the network itself is not, stays so:
+        BatchNorm1d keeps its running statistics then, Dropout does nothing.
     criterion : Criterion
         The loss.
     optimizer : Optimizer
@@ -74,9 +81,10 @@ def fit(
         Anything NumPy converts to real numbers; it is converted once, and not copied where it is C-contiguous and has the
         dtype of the model.
     y : array_like
-        As `criterion` takes it: labels ``(N,)`` or targets ``(N, O)``.
+        As `criterion` takes it: labels ``(N,)`` or targets ``(N, O)``. Labels may be text, or whatever whole numbers
+        ``model.classes`` has; it becomes the names in `y`, sorted, where it has been None.
     epochs : int
-        Passes over the data.
+        Passes over the data. A second call goes on where the first one stopped, and takes as many more.
     batch_size : int, default 32
         Rows of a step. The last, smaller batch of an epoch is trained on, unless `drop_last`.
     shuffle : bool, default True
@@ -84,31 +92,46 @@ def fit(
     drop_last : bool, default False
         Leave out a last batch that is smaller than the others.
     rng : None, int or Generator
-        For the shuffles. A Generator gives one number, from which all epochs' orders follow.
+        For the shuffles, and for a `validation` that is a fraction. A Generator gives one number, from which all epochs' orders
+        follow. None: that of the call before with this optimizer, if there was one.
     schedule : LRScheduler, optional
         Sets the learning rate of each epoch (or of each step, if its ``interval`` is "step"), and takes a step after it. A
         :class:`ReduceLROnPlateau` is told the loss on `validation` after each epoch, or, without that, the loss in training.
-    validation : (X, y) or (X, y, sample_weight), optional
-        Data to compute a loss on after each epoch, in evaluation mode.
+    validation : (X, y), (X, y, sample_weight), or float, optional
+        Data to compute a loss and the metrics on after each epoch, in evaluation mode; or the fraction of the rows that is held
+        out for that, a function of `rng` alone: each class gives its share, and keeps a row to train on.
+    metrics : str, callable, or several
+        As for :func:`fastmlp.evaluate`. With `validation` they are computed on that, ``history["validation_accuracy"]``;
+        without it on the training data after each epoch, ``history["accuracy"]``: about a third of an epoch's time more.
+    callbacks : Callback, callable, or several
+        What is called between epochs: :class:`Callback`, or ``f(epoch, history) -> stop``.
     sample_weight : array_like, (N,), optional
         How much each row counts, at least 0: the loss of a batch, and that of an epoch, is a weighted mean. A batch in which no
         row counts has the gradient 0.
+    class_weight : dict, array_like (C,) or "balanced", optional
+        How much each class counts in training, of a criterion that takes labels; times `sample_weight`. Classes that a dict
+        does not have weigh 1; balanced is ``rows / (classes * rows of the class)``, as in scikit-learn.
     clip_norm, clip_value : float, optional
         What the gradients of each step are limited to before the optimizer gets them: their norm as one vector, or each
         number; as :func:`clip_grad_norm_` or :func:`clip_grad_value_` between ``backward`` and ``step``. One of them.
+    max_seconds : float, optional
+        Ends training after so many seconds, at the end of an epoch; compiling does not count.
     threads : int, optional
         How many threads to train on; by default as many as the work of a step is worth.
-    progress : bool, optional
-        A progress bar on standard error; by default on a terminal only. Needs tqdm, the extra ``progress``.
+    progress : bool, "log" or ("log", seconds), optional
+        True: a bar on standard error; by default on a terminal and in a notebook only. Needs tqdm, the extra ``progress``.
+        "log": a plain line for each epoch, or with at least so many seconds between two.
     check_finite : bool, default True
         Refuse NaN and infinity in `X` and in floating-point targets.
-    initial_epoch : int, default 0
-        Go on with a run that has done this many of its `epochs`.
+    initial_epoch : int, optional
+        The number, from 0, of the first epoch, which its order of rows, a fresh schedule and callbacks go by; `epochs` is then
+        the number of all. By default it is ``optimizer.epochs``, how many epochs have been trained with this optimizer, and
+        `epochs` more are.
 
     Returns
     -------
     History
-        Losses by epoch.
+        Losses, metrics, rates and seconds by epoch.
 
     Raises
     ------
@@ -116,11 +139,18 @@ def fit(
         For bad input, before anything is changed.
     NonFiniteLossError
         When a loss becomes NaN or infinite. The model keeps the last finite parameters, the error has the history.
+    RuntimeError
+        When another thread, or a call around this one, trains the same model at the moment.
 
     Notes
     -----
     Ctrl-C ends the run within half a second with a KeyboardInterrupt: the model is as after the last finished step, and the
     exception has the history so far in its attribute ``history``, as every exception that ends a run has.
+
+    Two calls of 2 epochs leave the same model, bit for bit, as one of 4, with the same int for `rng` or with none: the order of
+    an epoch is a function of `rng` and its number, and the optimizer keeps both (they are in its ``state_dict``). A schedule
+    that is passed again goes on; a fresh one begins. An epoch that was broken off goes on with its next batch if as many
+    rows are trained on in as large batches, else it begins anew.
 
     The gradients of the parameters are left alone. A module, criterion or optimizer written in Python works too; then every
     step comes back to Python, and a warning says so.
@@ -136,7 +166,7 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    _check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer"))
+    check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer"))
     epochs = checks.as_size(epochs, "epochs")
     threads = threads if threads is None else checks.as_size(threads, "threads")
     batch_size = checks.as_size(batch_size, "batch_size")
@@ -146,88 +176,89 @@ def fit(
     clip_value = clip_value if clip_value is None else checks.as_number(clip_value, "clip_value", above=0)
     if clip_norm is not None and clip_value is not None:
         raise ValueError("clip_norm and clip_value are two ways to limit a gradient: give one of them")
-    progress = progress if progress is None else checks.as_flag(progress, "progress")
-    initial_epoch = checks.as_size(initial_epoch, "initial_epoch", least=0)
+    max_seconds = max_seconds if max_seconds is None else checks.as_number(max_seconds, "max_seconds", above=0)
+    bar, listeners = as_progress(progress), as_callbacks(callbacks)
+    goes_on = initial_epoch is None
+    first = optimizer.epochs if initial_epoch is None else checks.as_size(initial_epoch, "initial_epoch", least=0)
+    last = first + epochs if goes_on else epochs
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
         raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
     optimizer._groups_now()
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
-    x, y, weights = _check_data(model, criterion, X, y, sample_weight, "", check_finite)
-    held_out = None
-    if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
-            raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight)")
-        held_x, held_y, *rest = validation
-        held_out = _check_data(model, criterion, held_x, held_y, rest[0] if rest else None, "validation ", check_finite)
-    rows = len(x) // batch_size * batch_size if drop_last and len(x) >= batch_size else len(x)
-    if drop_last and len(x) < batch_size:
-        raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {len(x)} rows")
-    seed = int(checks.as_generator(rng).integers(2**62))
-    data = Data(x, y, min(batch_size, len(x)), -(-rows // batch_size), rows, shuffle, seed, weights, clip_norm, clip_value)
+    classes = classes_of(model, criterion, y)
+    rows = check_data(model, criterion, X, y, sample_weight, "", check_finite, classes=classes)
+    fraction, held_out = _as_validation(validation, model, criterion, check_finite, classes)
+    seed = optimizer._seed
+    if rng is not None or seed is None or not (optimizer.epochs or optimizer._place):
+        seed = int(checks.as_generator(rng).integers(2**62))
+    if fraction is not None:
+        rows, held_out = split(rows, fraction, seed, criterion)
+    width = model._width_out(rows.x.shape[1])
+    wanted = as_metrics(metrics, criterion, rows.y, width)
+    judged_on = held_out or (rows if wanted else None)
+    weights = rows.weights if class_weight is None else class_weights(class_weight, rows, criterion, width)
+    count = len(rows.x)
+    trained = count // batch_size * batch_size if drop_last and count >= batch_size else count
+    if drop_last and count < batch_size:
+        raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {count} rows")
+    batches = -(-trained // batch_size)
+    data = Data(rows.x, rows.y, min(batch_size, count), batches, trained, shuffle, seed, weights, clip_norm, clip_value)
 
-    batches = data.batches
-    rates = Rates(optimizer, schedule, initial_epoch, batches)
+    place = optimizer._place
+    broken_off = goes_on and place is not None and tuple(place[:-3]) == data.key(first)
+    first_batch = int(place[-3]) if broken_off and place is not None else 0
+    rates = Rates(optimizer, schedule, first, batches, fresh=not goes_on, first_batch=first_batch)
     if schedule is not None and schedule.last_epoch and initial_epoch:
         at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
         if at != initial_epoch:
             raise ValueError(
                 f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its "
-                f"own place (initial_epoch=0 trains {epochs} epochs more), a fresh one begins at initial_epoch"
+                f"own place (without initial_epoch, {epochs} epochs more are trained), a fresh one begins at initial_epoch"
             )
-    history = History()
+    history = History(first_epoch=first)
     _check_parameters(model, optimizer)
-    with carried_by_failures(history):
-        rates.check(epochs - initial_epoch, RATES_CHECKED)
-        evaluating = [module for module in model.modules() if not module.training]
+    with carried_by_failures(history), alone(model), interrupts_watched():
+        rates.check(last - first, RATES_CHECKED)
+        names = ("loss", *(("validation_loss",) if held_out is not None else ()), "rate", "seconds")
+        columns = (*names, *(f"{'validation_' * (held_out is not None)}{metric.name}" for metric in wanted))
+        training = Training(model, criterion, optimizer, schedule, history, first, last, columns)
+        # A part in evaluation mode within a network in training mode is meant so: BatchNorm whose statistics are to stay.
+        evaluating = [] if model.training else [module for module in model.modules() if not module.training]
         for module in evaluating:
             module.training = True
         try:
-            run = _make_run(model, criterion, optimizer, data, initial_epoch, rates, threads)
+            run = _make_run(model, criterion, optimizer, data, first, rates, threads)
         except BaseException:
             for module in evaluating:
                 module.training = False
             raise
-        _train(run, history, model, criterion, held_out, epochs, initial_epoch, progress, threads)
+        optimizer._seed = seed
+        if classes is not model.classes:
+            model.classes = classes
+        Loop(run, training, judged_on, held_out is not None, wanted, listeners, threads, max_seconds, bar).train()
     return history
+
+
+def _as_validation(
+    validation: Any, model: Sequential, criterion: Criterion, finite: bool, classes: np.ndarray | None
+) -> tuple[float | None, Rows | None]:
+    """What `validation` is: a fraction of the data, or data."""
+    if validation is None:
+        return None, None
+    if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
+        X, y, *rest = validation
+        weights = rest[0] if rest else None
+        return None, check_data(model, criterion, X, y, weights, "validation ", finite, classes=classes)
+    if isinstance(validation, (int, float, np.number)):
+        return checks.as_number(validation, "validation, a fraction of the rows,", above=0, below=1), None
+    raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight), or a fraction of the rows")
 
 
 def _first_wrong(model: Sequential) -> str:
     """The name of the first parameter that is not finite."""
     wrong = (name for name, parameter in model.named_parameters() if not np.isfinite(parameter.data).all())
     return next(wrong, "the padding of the parameters")
-
-
-def _check_kinds(*things: tuple[Any, type, str]) -> None:
-    """Refuse what is not of its kind; each thing comes with the kind and a name."""
-    for value, kind, name in things:
-        if not isinstance(value, kind):
-            came = checks.full_name(value)
-            if isinstance(value, type):
-                came = f"the class {value.__name__}: make one, {value.__name__}()"
-            hint = f": wrap it, Sequential({checks.describe(value)})" if isinstance(value, Module) else ""
-            article = "an" if kind is Optimizer else "a"
-            raise TypeError(f"{name} must be {article} {kind.__name__} of fastmlp; got {came}{hint}")
-
-
-def _check_data(model, criterion, X, y, sample_weight, where, finite):
-    """X, y and the weights of the rows as the kernels take them."""
-    x_name, y_name, w_name = f"{where}X", f"{where}y", f"{where}sample_weight"
-    x = checks.as_rows(X, model._width_in(), model.dtype, "fit", x_name, finite=finite, module=model)
-    check_input = model._route_as_whole().check_input
-    if check_input is not None:
-        check_input(x, x_name)
-    width = model._width_out(x.shape[1])
-    if criterion.runs_in_engine() and width is not None:
-        y = criterion._check_targets(y, width, model.dtype, len(x), y_name, finite=finite)
-        weights = criterion._check_weights(sample_weight, y, model.dtype, w_name)
-    else:
-        y = as_array(y, y_name)  # only the criterion knows what it takes
-        checks.check_same_length(len(x), len(y) if y.ndim else 0, x_name, y_name)
-        weights = None if sample_weight is None else checks.as_weights(sample_weight, model.dtype, len(x), w_name)
-    if weights is not None and not weights.any():
-        raise ValueError(f"no row of {x_name} counts: each has the weight 0, or is ignored")
-    return x, y, weights
 
 
 def _check_parameters(model: Sequential, optimizer: Optimizer) -> None:
@@ -254,58 +285,3 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     names = ", ".join(dict.fromkeys(type(part).__name__ for part in parts)) or type(model).__name__
     warnings.warn(f"{names} runs in Python, so every step of fit comes back to Python: it is slower", stacklevel=3)
     return EagerRun(model, criterion, optimizer, data, initial_epoch, rates)
-
-
-def _loss_of(model, criterion, held_out: tuple, threads: int | None) -> float:
-    """The loss of the network as it is; a criterion in Python gets targets that it may write to."""
-    x, y, weights = held_out
-    y = y if criterion.runs_in_engine() else y.copy()
-    given = () if weights is None else (weights.copy(),)
-    return checks.as_loss(criterion(model.predict(x, threads=threads), y, *given), criterion)
-
-
-def _train(run: Run, history: History, model, criterion, held_out, epochs, initial_epoch, progress, threads) -> None:
-    """Take the run to its end, with all that happens between two epochs."""
-    bar = Progress(progress, epochs, initial_epoch, run.data.rows)
-    began = time.perf_counter()
-
-    judged = 0
-    told = run.rates.schedule is not None and run.rates.schedule.takes_metric
-
-    def judge() -> None:
-        """Judge an epoch that has ended since: the loss on what was held out and what the schedule makes of it belong to it."""
-        nonlocal judged
-        if (held_out is None and not told) or judged == len(run.losses):
-            return
-        with interrupts_held():
-            loss = run.losses[-1]
-            if held_out is not None:
-                loss = _loss_of(model, criterion, held_out, threads)
-                history.validation_loss.append(loss)
-            judged = len(run.losses)
-            run.rates.tell(loss)
-
-    try:
-        while run.epoch < epochs and not run.failed:
-            run.advance(run.epoch + 1 if held_out is not None or told else epochs)
-            history.loss = run.losses
-            judge()
-            steps = (run.epoch - initial_epoch) * run.data.batches + run.batch
-            loss = history.loss[-1] if history.loss else None
-            bar.show(run.epoch, run.batch, run.data.batches, loss, time.perf_counter() - began, steps, run.data.batch_size)
-    except KeyboardInterrupt:
-        history.loss = run.losses
-        judge()
-        raise
-    finally:
-        bar.close()
-        history.loss = run.losses
-        history.seconds = time.perf_counter() - began
-    if run.failed:
-        raise NonFiniteLossError(
-            f"the loss or a parameter became infinite or NaN in epoch {run.epoch + 1} of {epochs} (step {run.batch + 1} of "
-            f"{run.data.batches}); the model keeps its last finite parameters. A smaller learning rate than "
-            f"{run.rates.optimizer.lr:g} or scaled inputs may help",
-            run.epoch,
-            history,
-        )

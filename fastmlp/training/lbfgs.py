@@ -11,6 +11,7 @@ from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Sequential
 from fastmlp.training.history import History, NonFiniteLossError, carried_by_failures
+from fastmlp.training.loop import alone
 from fastmlp.training.objective import Objective
 
 __all__ = ["fit_lbfgs"]
@@ -89,24 +90,27 @@ def fit_lbfgs(
         from scipy.optimize import minimize
     except ImportError:
         raise ImportError('fit_lbfgs needs SciPy: pip install "fastmlp[scipy]"') from None
-    history, began, start = History(), time.perf_counter(), f.x0
+    history, start = History(), f.x0
     first = f(start)[0]
     if not np.isfinite(first):
         raise NonFiniteLossError(f"the loss is {first} before training", 0, history)
     model.train()
     running = any(True for _ in model.buffers())
+    began = time.perf_counter()
 
     def after(*, intermediate_result: Any) -> None:
+        nonlocal began
         f.put(intermediate_result.x)
         history.loss.append(float(intermediate_result.fun))
-        history.seconds = time.perf_counter() - began
+        now = time.perf_counter()
+        history.seconds.append(now - began)
+        began = now
         if running:
             model(f._x)
 
     # Beyond a rounding or two of the loss, a smaller one is chance.
     least = float(np.finfo(model.dtype).eps)
     options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 20, "maxcor": history_size, "gtol": tol, "ftol": least}
-    with carried_by_failures(history):
+    with carried_by_failures(history), alone(model):
         minimize(f, start, jac=True, method="L-BFGS-B", callback=after, options=options)
-    history.seconds = time.perf_counter() - began
     return history

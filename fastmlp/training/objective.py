@@ -9,7 +9,7 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Sequential
-from fastmlp.training.fit import _check_data, _check_kinds
+from fastmlp.training.inputs import check_data, check_kinds
 
 __all__ = ["Objective", "objective"]
 
@@ -26,10 +26,10 @@ class Objective:
     def __init__(
         self, model: Sequential, criterion: Criterion, X: Any, y: Any, *, sample_weight: Any = None, check_finite: bool = True
     ):
-        _check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"))
+        check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"))
         check_finite = checks.as_flag(check_finite, "check_finite")
         self.model, self.criterion = model, criterion
-        self._x, self._y, _ = _check_data(model, criterion, X, y, sample_weight, "", check_finite)
+        self._x, self._y, _ = check_data(model, criterion, X, y, sample_weight, "", check_finite, classes=model.classes)
         self._weights = () if sample_weight is None else (checks.as_weights(sample_weight, model.dtype, len(self._x)),)
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self._parameters:

@@ -13,16 +13,29 @@ __all__ = ["Rates", "Run"]
 class Rates:
     """The learning rates of a run, by step: those of a schedule, or else those that the optimizer has."""
 
-    def __init__(self, optimizer: Optimizer, schedule: LRScheduler | None, first_epoch: int, batches: int):
-        self.optimizer, self.schedule = optimizer, schedule
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: LRScheduler | None,
+        first_epoch: int,
+        batches: int,
+        *,
+        fresh: bool = True,
+        first_batch: int = 0,
+    ):
+        """With `fresh`, a schedule that has not begun begins where the run does, else with its own epoch 0."""
+        self.optimizer, self.schedule, self.first_batch = optimizer, schedule, first_batch
         self._first_epoch, self._batches = first_epoch, batches
         # What a schedule has said when it was checked.
         self._rates: dict[int, list[float]] = {}
         self._momenta: dict[int, list[float] | None] = {}
-        # A schedule that has begun goes on from where it is; a fresh one begins where the run does.
+        # A schedule that has begun goes on from where it is.
         self._first = 0
         if schedule is not None:
-            self._first = schedule.last_epoch or (first_epoch if schedule.interval == "epoch" else first_epoch * batches)
+            begin = first_epoch if fresh else 0
+            self._first = schedule.last_epoch or (begin if schedule.interval == "epoch" else begin * batches)
+            if schedule.last_epoch and schedule.interval == "step":
+                self._first -= first_batch  # of the epoch that goes on
 
     def _unit(self, epoch: int, batch: int) -> int:
         """The epoch, or the step, that the schedule counts at a place of the run."""
@@ -90,37 +103,62 @@ class Rates:
 
 
 class Run:
-    """The place of a training run: `epoch` and `batch` come next, `losses` are those of the epochs finished.
+    """The place of a training run: `epoch` and `batch` come next; `losses`, `rated`, `seconds` are those of finished epochs.
 
     A subclass gives :meth:`advance`.
     """
 
     def __init__(self, data: Data, first_epoch: int, rates: Rates):
         self.data, self.rates = data, rates
-        self.epoch, self.batch = first_epoch, 0
+        self.epoch, self.batch = first_epoch, rates.first_batch
         self.losses: list[float] = []
+        self.rated: list[float] = []  # the learning rates of the last steps
+        self.seconds: list[float] = []
         self.failed = False  # the step that comes next has a loss that is not finite
         self._partial = 0.0  # sum of the losses of the rows of this epoch so far
         self._partial_total = 0.0  # and of the weights
+        self._partial_seconds = 0.0
+        if self.batch:
+            *_, self._partial, self._partial_total = rates.optimizer._place  # type: ignore[misc]
         self._terms = 1  # that the loss of a row is the mean of; 0: losses are sums
 
-    def advance(self, last_epoch: int) -> None:
-        """Train for a while, at most up to the end of epoch `last_epoch` - 1."""
+    def prepare(self) -> None:
+        """Compile what the steps need: time that is none of training."""
+
+    def advance(self, last_epoch: int, most: int | None = None) -> None:
+        """Train for a while, at most up to the end of epoch `last_epoch` - 1, and `most` steps."""
         raise NotImplementedError
 
-    def _count(self, steps: int, sums: list[float], totals: list[float] | None = None) -> None:
+    def _count(
+        self,
+        steps: int,
+        sums: list[float],
+        totals: list[float] | None = None,
+        *,
+        rates: np.ndarray | None = None,
+        seconds: float = 0.0,
+    ) -> None:
         """Note that `steps` steps are done; `sums` are the summed losses of each epoch touched, from its first row on.
 
-        `totals` are the sums of the weights of rows, where they have weights.
+        `totals` are the sums of the weights of rows, where they have weights; `rates` the learning rates of the steps.
         """
         if steps == 0:
             return
-        total = self.batch + steps
-        finished, self.batch = divmod(total, self.data.batches)
+        before, batches = self.batch, self.data.batches
+        finished, self.batch = divmod(before + steps, batches)
         self.epoch += finished
+        each = seconds / steps
         for epoch, loss in enumerate(sums[:finished]):
             divisor = (self.data.rows if totals is None else totals[epoch]) * self._terms
             self.losses.append(loss / divisor if divisor else float("nan") if self._terms else loss)
+            self.seconds.append(self._partial_seconds + each * (batches if epoch else batches - before))
+            self._partial_seconds = 0.0
+            if rates is not None:
+                self.rated.append(float(rates[(epoch + 1) * batches - before - 1]))
+        self._partial_seconds += each * (self.batch if finished else steps)
         self._partial = sums[finished] if finished < len(sums) else 0.0
         self._partial_total = totals[finished] if totals is not None and finished < len(totals) else 0.0
+        here = self.rates.optimizer.__dict__  # past __setattr__: no hyperparameter changes
+        here["epochs"] = self.epoch
+        here["_place"] = (*self.data.key(self.epoch), self.batch, self._partial, self._partial_total) if self.batch else None
         self.rates.follow(self.epoch, self.batch)

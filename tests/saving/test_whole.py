@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -64,14 +65,23 @@ def test_what_was_there_stays_when_writing_fails(tmp_path, error):
         assert f"cannot save to {str(path)!r}: No space left on device (a file there is as it was)" in str(caught.value)
 
 
-def test_full_disk_is_a_clear_error():
-    """/dev/full, behind an open that goes there: a disk that is full for root, too."""
-    if not os.path.exists("/dev/full"):
-        pytest.skip("no /dev/full here")
-    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
-        full.write(b"x")
-    with pytest.raises(OSError, match="cannot save to '/dev/full': it is there and is no file"):
-        write_whole("/dev/full", [b"x"])
+@pytest.mark.once
+def test_full_disk_is_a_clear_error(tmp_path):
+    """A disk of 256 KiB, where this process may mount one."""
+    mount = shutil.which("mount") or "false"
+    if subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("no right to mount a file system")
+    try:
+        path = tmp_path / "file"
+        write_whole(path, [b"before"])
+        with pytest.raises(OSError, match=r"cannot save to .*: No space left on device \(a file there is as it was\)"):
+            write_whole(path, [bytes(100_000)] * 10)
+        assert path.read_bytes() == b"before"
+        assert os.listdir(tmp_path) == ["file"]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_places_that_cannot_be_written_are_clear_errors(tmp_path):

@@ -22,7 +22,7 @@ def test_lbfgs_is_scipys(dtype):
     assert len(history.loss) == result.nit == 9
     assert history.loss == sorted(history.loss, reverse=True)
     assert history.loss[-1] == result.fun
-    assert history.seconds > 0
+    assert min(history.seconds) > 0
     assert not history.interrupted
 
 

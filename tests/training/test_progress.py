@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gc
 import io
+import re
 import sys
+import types
 import warnings
 
 import numpy as np
@@ -85,14 +87,39 @@ def test_standard_error_may_be_anything(name, monkeypatch):
         fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters()), *make_data(9, 2, 3), epochs=1)
 
 
-def test_progress_shows_epoch_loss_and_speed(capsys):
+def test_progress_shows_epoch_loss_and_speed(capsys, monkeypatch):
     pytest.importorskip("tqdm", reason="the bar is tqdm's")
-    history = train(progress=True)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "epoch 4/4" in captured.err
-    assert f"loss {history.loss[-1]:.4g}" in captured.err
-    assert "samples/s" in captured.err
+    train(progress=False)  # which may say that it compiles
+    for terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal, raising=False)
+        capsys.readouterr()
+        history = train(progress=True, validation=0.3, metrics="accuracy")
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "epoch 4/4" in captured.err
+        loss, other = history.loss[-1], history.validation_loss[-1]
+        shown = f"loss {loss:.3g}, validation {other:.3g}, " if terminal else f"loss {loss:.4g}, validation loss {other:.4g}, "
+        assert shown in captured.err
+        assert terminal or "validation accuracy " in captured.err
+        assert "samples/s" in captured.err
+        assert ("\r" in captured.err) == terminal, "a file that is no terminal gets lines"
+
+
+def test_progress_as_a_log_is_plain_lines(capsys, monkeypatch):
+    """Also on a terminal, and of calls of many epochs; or with some time between two lines."""
+    train(progress=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    capsys.readouterr()
+    history = train(progress="log")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    for i, line in enumerate(lines):
+        assert re.fullmatch(rf"epoch {i + 1}/4, loss {history.loss[i]:.4g}, \S+ samples/s", line)
+    train(progress=("log", 1000), callbacks=lambda *_: False)
+    assert re.fullmatch(r"epoch 4/4, loss \S+, \S+ samples/s\n", capsys.readouterr().err)
+    for wrong, error in (("bar", TypeError), (("log", -1), ValueError), (("log", "1"), TypeError), (("x", 1), TypeError)):
+        with pytest.raises(error, match="progress"):
+            train(progress=wrong)
 
 
 def test_progress_shows_itself_on_a_terminal(capsys, monkeypatch):
@@ -113,13 +140,15 @@ def test_progress_without_tqdm_is_silent_or_says_how_to_get_it(monkeypatch, caps
         train(progress=True)
 
 
-def test_progress_of_a_resumed_run_begins_where_it_is(capsys):
+def test_progress_of_a_resumed_run_begins_where_it_is(capsys, monkeypatch):
     pytest.importorskip("tqdm", reason="the bar is tqdm's")
-    bar = Progress(True, 10, 4, 100)
-    bar.show(5, 1, 2, 0.25, 2.0, 3, 50)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = Progress(True, 10, 4, 100, fm.History([0.25]))
+    bar._began -= 2
+    bar.show(5.5, 150, last=True)
     assert bar.bar.n == 5.5
     bar.close()
-    assert "75 samples/s" in capsys.readouterr().err
+    assert re.search(r"loss 0.25, 7\d(\.\d)? samples/s", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (999, "999"), (1234, "1.23k"), (5.67e6, "5.67M"), (8.9e9, "8.9G")])
@@ -144,6 +173,9 @@ def test_progress_that_cannot_be_drawn_ends_no_run(monkeypatch):
         def flush(self):
             self.write("")
 
+        def isatty(self):
+            return True
+
     closed = io.StringIO()
     closed.close()
     for stream in (None, closed, Gone(0), Gone(3)):
@@ -161,3 +193,14 @@ def test_fit_takes_yes_or_no_for_its_options(name):
             train(**{name: wrong})
     for false in (0, np.False_, False):
         assert len(train(**{name: false}).loss) == 4
+
+
+def test_progress_shows_itself_in_a_notebook(capsys, monkeypatch):
+    """Whose standard error is no terminal."""
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    train(progress=False)
+    for shell, shown in ((types.SimpleNamespace(kernel=None), True), (object(), False), (None, False)):
+        capsys.readouterr()
+        monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        train()
+        assert ("epoch 4/4" in capsys.readouterr().err) == shown

@@ -58,7 +58,9 @@ def _clip(task, op, job, row, rows, at):
             start = chunk * CHUNK
             size = least(CHUNK, op.length - start)
             _sum_squares(size, job.grads, op.first + start, job.work, 0, job.work, op.sums + op.before + chunk)
-    elif task == STEP or task == UPDATE:
+    elif task == PREPARE:  # before the gradients of a step are added up
+        clear(job.grads, op.first + first, last - first)
+    else:
         constant = op.constant + job.thread * op.line
         start, size = op.first + first, last - first
         if op.by_value:
@@ -70,8 +72,6 @@ def _clip(task, op, job, row, rows, at):
             if not factor >= 1.0:  # NaN, too, comes into the gradients
                 job.work[constant] = number(factor)
                 _scale(size, job.grads, start, job.grads, start, job.work, constant)
-    elif task == PREPARE:  # before the gradients of a step are added up
-        clear(job.grads, op.first + first, last - first)
 
 
 class Clip(Op):

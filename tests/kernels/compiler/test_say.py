@@ -78,3 +78,22 @@ for sys.stderr, number in (None, 2), (closed, 2.0):
     assert jit._Announcer.said
 """
     assert run_python(code, tmp_path) == ""
+
+
+@jit_only
+def test_announcement_can_be_silenced(tmp_path):
+    code = """
+import contextlib, io, os, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+from fastmlp.kernels.compiler import jit
+@jit.announced
+@jit.kernel
+def twice(x):
+    return x + x
+for quiet, number in (("1", 2), ("0", 2.0), ("", 2j)):
+    os.environ["FASTMLP_QUIET"], jit._Announcer.said = quiet, False
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        twice(number)
+    print(said.getvalue().count("about 3 seconds"), end=" ")
+"""
+    assert run_python(code, tmp_path) == "0 1 1 "

@@ -49,8 +49,8 @@ def test_interrupted_run_tells_the_epoch_that_has_ended(monkeypatch):
 
     advance, calls = CompiledRun.advance, []
 
-    def interrupted(run, last_epoch):
-        advance(run, last_epoch)
+    def interrupted(run, last_epoch, most):
+        advance(run, last_epoch, most)
         calls.append(run.epoch)
         if run.epoch == 3:
             raise KeyboardInterrupt

@@ -1,0 +1,166 @@
+"""What happens between the steps of a run: validation, schedules that want to know, callbacks, progress."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from weakref import WeakSet
+
+from fastmlp.modules import Sequential
+from fastmlp.parameters import Storage
+from fastmlp.training.callbacks import Callback, Training
+from fastmlp.training.evaluate import judged
+from fastmlp.training.history import NonFiniteLossError
+from fastmlp.training.inputs import Rows
+from fastmlp.training.interrupts import interrupts_held
+from fastmlp.training.metrics import Metric
+from fastmlp.training.progress import Progress
+from fastmlp.training.run import Run
+
+__all__ = ["Loop", "alone"]
+
+#: The networks that are being trained at the moment.
+TRAINED: WeakSet[Storage] = WeakSet()
+LOCK = threading.Lock()
+
+
+@contextmanager
+def alone(model: Sequential) -> Iterator[None]:
+    """Refuse to train a network, or a part of one, that another call is training."""
+    storage = model.storage
+    with LOCK:
+        if storage in TRAINED:
+            raise RuntimeError("this model is being trained by another call of fit: wait for its end, or train a copy.deepcopy")
+        TRAINED.add(storage)
+    try:
+        yield
+    finally:
+        TRAINED.discard(storage)
+
+
+class Loop:
+    """A run on its way to its last epoch, and all that happens between two of its calls."""
+
+    def __init__(
+        self,
+        run: Run,
+        training: Training,
+        rows: Rows | None,
+        held_out: bool,
+        metrics: Sequence[Metric],
+        callbacks: Sequence[Callback],
+        threads: int | None,
+        max_seconds: float | None,
+        progress: bool | float | None,
+    ):
+        """`rows` are those that are judged after each epoch, for a loss if they are `held_out`, and for metrics."""
+        self.run, self.training, self.history = run, training, training.history
+        self.rows, self.metrics, self.callbacks, self.threads = rows, metrics, callbacks, threads
+        self.max_seconds, self.progress = max_seconds, progress
+        self._prefix = "validation_" if held_out else ""
+        self._told = run.rates.schedule is not None and run.rates.schedule.takes_metric
+        self._at_epochs = [callback for callback in callbacks if _has_own(callback, "on_epoch_end")]
+        self._at_steps = [callback for callback in callbacks if callback.every is not None]
+        self._judged = 0  # epochs
+        columns = self.history._columns  # the run's own lists: they grow while it trains
+        columns.update(loss=run.losses, rate=run.rated, seconds=run.seconds)
+
+    def train(self) -> None:
+        """Take the run to its end."""
+        run, callbacks = self.run, self.callbacks
+        first, last, batches = run.epoch, self.training.epochs, run.data.batches
+        begun: list[Callback] = []
+        bar = None
+        try:
+            for callback in callbacks:
+                callback.training = self.training
+                begun.append(callback)
+                callback.on_begin()
+            run.prepare()
+            bar = Progress(self.progress, last, first, run.data.rows, self.history)
+            self._go(bar)
+            for callback in callbacks:
+                callback.on_end(self.history)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self._judge()
+            for callback in begun:
+                callback.on_failure(error, self.history)
+            raise
+        finally:
+            if bar is not None:
+                place, steps = run.epoch + run.batch / batches, (run.epoch - first) * batches + run.batch
+                bar.show(place, steps * run.data.batch_size, last=True)
+                bar.close()
+            for callback in begun:
+                callback.training = None
+
+    def _go(self, bar: Progress) -> None:
+        run, last = self.run, self.training.epochs
+        first, batches, size = run.epoch, run.data.batches, run.data.batch_size
+        deadline = None if self.max_seconds is None else time.perf_counter() + self.max_seconds
+        by_epoch = bool(self.rows is not None or self._told or self._at_epochs or deadline is not None)
+        while run.epoch < last and not run.failed and not self.history.stopped:
+            before = run.epoch
+            run.advance(run.epoch + 1 if by_epoch else last, self._steps_left() if self._at_steps else None)
+            if by_epoch and run.epoch > before:
+                self._judge()
+                for callback in self._at_epochs:
+                    if callback.on_epoch_end(run.epoch - 1, self.history):
+                        self._stop(callback)
+                if deadline is not None and time.perf_counter() > deadline:
+                    self.history.stopped = self.history.stopped or "max_seconds"
+            if self._at_steps:
+                self._after_steps()
+            bar.show(run.epoch + run.batch / batches, ((run.epoch - first) * batches + run.batch) * size)
+        if run.failed:
+            self._fail()
+
+    def _stop(self, callback: Callback) -> None:
+        self.history.stopped = self.history.stopped or type(callback).__name__
+
+    def _steps_left(self) -> int:
+        """How many steps it is until the next callback that counts steps."""
+        steps = self.training.optimizer.steps
+        return min(callback.every - steps % callback.every for callback in self._at_steps if callback.every)
+
+    def _after_steps(self) -> None:
+        steps = self.training.optimizer.steps
+        for callback in self._at_steps:
+            if callback.every and steps % callback.every == 0 and callback.on_steps(steps, self.history):
+                self._stop(callback)
+
+    def _judge(self) -> None:
+        """Judge an epoch that has ended: the loss on what was held out and what the schedule makes of it belong to it."""
+        run, history = self.run, self.history
+        if (self.rows is None and not self._told) or self._judged == len(run.losses):
+            return
+        with interrupts_held():
+            loss = run.losses[-1]
+            training = self.training
+            if self.rows is not None:
+                numbers = judged(training.model, training.criterion, self.rows, self.metrics, self.threads)
+                if self._prefix:
+                    loss = numbers["loss"]
+                    history.validation_loss.append(loss)
+                for metric in self.metrics:
+                    history._append(self._prefix + metric.name, numbers[metric.name])
+            self._judged = len(run.losses)
+            run.rates.tell(loss)
+
+    def _fail(self) -> None:
+        run = self.run
+        raise NonFiniteLossError(
+            f"the loss or a parameter became infinite or NaN in epoch {run.epoch + 1} of {self.training.epochs} (step "
+            f"{run.batch + 1} of {run.data.batches}); the model keeps its last finite parameters. A smaller learning rate than "
+            f"{run.rates.optimizer.lr:g} or scaled inputs may help",
+            run.epoch,
+            self.history,
+        )
+
+
+def _has_own(callback: Callback, name: str) -> bool:
+    """Whether a callback does anything there."""
+    return getattr(type(callback), name) is not getattr(Callback, name) or name in vars(callback)
