@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.jit import COMPILING, compile_block, instead
 from fastmlp.kernels.compiler.machine import MachineCode
+from fastmlp.kernels.compiler.numba_private import compiler_lock
 from fastmlp.kernels.job import JobType, record_type
 from fastmlp.kernels.op import op_record
 
@@ -47,14 +48,15 @@ class Block:
             self.known[id(self)] = self
             return id(self)
         if dtype not in self._compiled:
-            signature = types.void(*_arguments(record_type(self.record), JobType(from_dtype(dtype))))
-            # A formula may be anybody's, and two may have one name.
-            depends = "".join(one.instructions(dtype) for one in self.passes)  # type: ignore[attr-defined]
-            key = self._source(), signature, depends
-            if key not in self.of_formulas:
-                made = compile_block(self.function, signature, self.name, depends)
-                self.of_formulas.setdefault(key, made)  # another thread may have been faster, and a program have its address
-            self._compiled[dtype] = self.of_formulas[key]
+            with compiler_lock:  # of two threads that ask first, one: the other would free the code whose address this one has
+                if dtype not in self._compiled:
+                    signature = types.void(*_arguments(record_type(self.record), JobType(from_dtype(dtype))))
+                    # A formula may be anybody's, and two may have one name.
+                    depends = "".join(one.instructions(dtype) for one in self.passes)  # type: ignore[attr-defined]
+                    key = self._source(), signature, depends
+                    if key not in self.of_formulas:
+                        self.of_formulas[key] = compile_block(self.function, signature, self.name, depends)
+                    self._compiled[dtype] = self.of_formulas[key]
         return self._compiled[dtype].address
 
     def _source(self) -> tuple:

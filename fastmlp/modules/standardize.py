@@ -71,8 +71,15 @@ class Standardize(Featurewise):
         """The width."""
         return self._size
 
+    @property
+    def fitted(self) -> bool:
+        """Whether it does anything: not before :meth:`fit`, until numbers are assigned or loaded."""
+        return bool(self.centre.data.any() or (self.factor.data != 1).any())
+
     def fit(self, X: Any) -> Standardize:
         """Take the statistics of `X`, (N, num_features); returns the module.
+
+        :func:`fastmlp.fit` does that with its training data, where the network begins with one that is not :attr:`fitted`.
 
         Raises
         ------

@@ -6,6 +6,7 @@ from fastmlp.training.evaluate import evaluate
 from fastmlp.training.fit import fit
 from fastmlp.training.history import History, NonFiniteLossError
 from fastmlp.training.lbfgs import fit_lbfgs
+from fastmlp.training.many import Ensemble, fit_many
 from fastmlp.training.objective import objective
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "Ensemble",
     "History",
     "LambdaCallback",
     "ModelCheckpoint",
@@ -21,6 +23,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_lbfgs",
+    "fit_many",
     "load",
     "load_checkpoint",
     "objective",

@@ -11,7 +11,8 @@ from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.op import UNIT
 from fastmlp.kernels.scan import all_finite
-from fastmlp.modules import Sequential
+from fastmlp.modules import Sequential, Standardize
+from fastmlp.modules.route import flat_row
 from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.parameters import Buffer
 from fastmlp.team import team_size
@@ -72,7 +73,8 @@ def fit(
     ----------
     model : Sequential
         The network; it is left in training mode. A part that is in evaluation mode, while the network itself is not, stays so:
-        BatchNorm1d keeps its running statistics then, Dropout does nothing.
+        BatchNorm1d keeps its running statistics then, Dropout does nothing. A :class:`Standardize` that it begins with is
+        fitted to `X` (to the rows that are trained on) where that has not been done.
     criterion : Criterion
         The loss.
     optimizer : Optimizer
@@ -236,6 +238,9 @@ def fit(
         optimizer._seed = seed
         if classes is not model.classes:
             model.classes = classes
+        beginning = flat_row(model)[0]
+        if isinstance(beginning, Standardize) and not beginning.fitted:
+            beginning.fit(rows.x)
         Loop(run, training, judged_on, held_out is not None, wanted, listeners, threads, max_seconds, bar).train()
     return history
 

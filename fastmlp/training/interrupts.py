@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["interrupts_held", "interrupts_watched"]
+__all__ = ["called_off", "interrupts_held", "interrupts_watched", "let_call_off"]
 
 #: SIGTERM too, where the program has a handler for it; without one it ends the process at once.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -89,3 +89,17 @@ class interrupts_held:  # noqa: N801
         if came and kind is None:
             number, frame = came[0]
             handlers[number](number, frame)
+
+
+_here = threading.local()
+
+
+def let_call_off(event: threading.Event) -> None:
+    """Have trainings on this thread end at their next step where the event is set: signals do not reach it."""
+    _here.event = event
+
+
+def called_off() -> bool:
+    """Whether a training on this thread is to end."""
+    event = getattr(_here, "event", None)
+    return event is not None and event.is_set()

@@ -14,7 +14,7 @@ from fastmlp.training.callbacks import Callback, Training
 from fastmlp.training.evaluate import judged
 from fastmlp.training.history import NonFiniteLossError
 from fastmlp.training.inputs import Rows
-from fastmlp.training.interrupts import interrupts_held
+from fastmlp.training.interrupts import called_off, interrupts_held
 from fastmlp.training.metrics import Metric
 from fastmlp.training.progress import Progress
 from fastmlp.training.run import Run
@@ -115,6 +115,8 @@ class Loop:
             if self._at_steps:
                 self._after_steps()
             bar.show(run.epoch + run.batch / batches, ((run.epoch - first) * batches + run.batch) * size)
+            if called_off():
+                self.history.stopped = self.history.stopped or "called off"
         if run.failed:
             self._fail()
 

@@ -44,6 +44,31 @@ def test_standardize_in_a_network_trains_as_scaled_data(dtype):
         assert repr(twin) == repr(model)
 
 
+def test_fit_of_a_network_takes_the_statistics_of_its_training_data_once(dtype):
+    X, y = make_data(34, 3, 4, dtype=dtype)
+    X = X * dtype.type(10) + dtype.type(5)
+
+    def make(*layers):
+        return fm.Sequential(*layers, fm.Linear(3, 4, rng=0), dtype=dtype)
+
+    def train(model, **options):
+        fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.1), X, y, epochs=2, rng=0, **options)
+
+    first, second = make(fm.Standardize(3)), make(fm.Standardize(3, dtype=dtype).fit(X))
+    assert not first[0].fitted
+    train(first)
+    train(second)
+    assert first[0].fitted
+    assert_same_bits(flat(first), flat(second))
+    held_out = make(fm.Sequential(fm.Standardize(3)))
+    train(held_out, validation=0.5)
+    before = held_out[0][0].centre.data.copy()
+    assert not np.array_equal(before, first[0].centre.data), "of the rows that are trained on alone"
+    X = X + dtype.type(1)
+    train(held_out)
+    assert_same_bits(held_out[0][0].centre.data, before)
+
+
 def test_standardize_rejects_bad_arguments():
     with pytest.raises(ValueError, match='method must be "mean" or "median"; got'):
         fm.Standardize(3, "robust")

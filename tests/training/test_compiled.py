@@ -41,3 +41,29 @@ def test_a_first_fit_waits_for_the_blocks_it_uses_and_no_others():
     scans = {"scan.all_finite", "scan.first_outside"}
     assert set(names) == {"engine.run", "input", "linear", "cross_entropy", "update-sgd-0"} | scans
     assert len(names) == 7
+
+
+AT_ONCE = """
+import threading
+import numpy as np, fastmlp as fm
+X, y = fm.datasets.make_disc(64, rng=0)
+def train(seed):
+    model = fm.Sequential(fm.Linear(2, 9, rng=seed), fm.ReLU(), fm.Linear(9, 2, rng=seed))
+    fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.01), X, y, epochs=5000, rng=seed, threads=1)
+    results[seed] = model.storage.data
+results = {}
+threads = [threading.Thread(target=train, args=(seed,)) for seed in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+together = dict(results)
+for seed in range(4):
+    train(seed)
+    assert np.array_equal(together[seed], results[seed])
+print("done")
+"""
+
+
+@jit_only
+def test_threads_that_train_their_first_networks_at_the_same_time():
+    """Each asks for the blocks first; none may free the machine code that another one runs."""
+    assert run_python(AT_ONCE).strip() == "done"

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from helpers import assert_same_bits, flat, make_data, make_net, run_python, small
+
+import fastmlp as fm
+
+COUNT = small(7, 3)
+
+
+def made(dtype, count=COUNT):
+    models = [
+        fm.Sequential(fm.Linear(3, 9), fm.BatchNorm1d(9), fm.ReLU(), fm.Dropout(0.2), fm.Linear(9, 4), dtype=dtype)
+        for _ in range(count)
+    ]
+    for i, model in enumerate(models):
+        model.reset_parameters(rng=i)
+    return models, [fm.Adam(model.parameters(), lr=0.01 + 0.001 * i) for i, model in enumerate(models)]
+
+
+def test_each_network_is_trained_as_if_alone(dtype):
+    """On any number of threads, with data, seeds, weights and schedules of its own, or the same for all."""
+    X, y = make_data(34, 3, 4, dtype=dtype)
+    criterion, options = fm.CrossEntropyLoss(), {"epochs": 2, "batch_size": 8, "clip_norm": 1.0}
+    seeds = np.random.default_rng(5).integers(2**62, size=COUNT).tolist()
+    weights = [np.random.default_rng(i).random(34) for i in range(COUNT)]
+    data = [X + np.asarray(i, dtype) for i in range(COUNT)]
+    alone = []
+    for i, (model, optimizer) in enumerate(zip(*made(dtype))):
+        schedule = fm.CosineAnnealingLR(optimizer, T_max=2)
+        history = fm.fit(
+            model, criterion, optimizer, data[i], y, rng=seeds[i], schedule=schedule, sample_weight=weights[i], **options
+        )
+        alone.append((flat(model), history))
+    for threads in (1, 2, 5):
+        models, optimizers = made(dtype)
+        schedules = [fm.CosineAnnealingLR(optimizer, T_max=2) for optimizer in optimizers]
+        own = {"schedule": schedules, "sample_weight": weights, "threads": threads}
+        histories = fm.fit_many(models, criterion, optimizers, data, y, rng=5, **own, **options)
+        for model, history, (params, expected) in zip(models, histories, alone):
+            assert_same_bits(flat(model), params)
+            assert history == expected
+
+
+def test_one_that_fails_ends_the_others_in_order(dtype):
+    X, y = make_data(64, 3, 4, dtype=dtype)
+    models, optimizers = made(dtype, 4)
+    optimizers[1].lr = 1e30 if dtype == np.float32 else 1e300
+    with pytest.raises(fm.NonFiniteLossError) as caught:
+        fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, epochs=10**6, rng=0, threads=2)
+    assert caught.value.index == 1
+    for model in models:
+        assert np.isfinite(flat(model)).all()
+    assert not any(thread.name.startswith("fastmlp-many") for thread in threading.enumerate())
+    fm.fit(models[0], fm.CrossEntropyLoss(), optimizers[0], X, y, epochs=1)  # and may be trained again
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+import numpy as np, fastmlp as fm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+X, y = fm.datasets.make_disc(64, rng=0)
+models = [fm.Sequential(fm.Linear(2, 9, rng=i), fm.ReLU(), fm.Linear(9, 2, rng=i)) for i in range(5)]
+optimizers = [fm.SGD(model.parameters(), lr=1e-6) for model in models]
+fm.fit(models[4], fm.CrossEntropyLoss(), optimizers[4], X, y, epochs=1)  # compiled
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+began = time.perf_counter()
+try:
+    fm.fit_many(models[:4], fm.CrossEntropyLoss(), optimizers[:4], X, y, epochs=10**9, threads=2)
+except KeyboardInterrupt:
+    at_work = [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-many")]
+    print(len(at_work), [optimizer.steps > 0 for optimizer in optimizers[:4]], time.perf_counter() - began < 20)
+"""
+
+
+def test_interrupt_ends_all():
+    """Those at work after a whole step, those that have not begun never; none goes on in the background."""
+    assert run_python(INTERRUPTED).strip() == "0 [True, True, False, False] True"
+
+
+def test_fit_many_rejects_bad_arguments():
+    X, y = make_data(8, 3, 4)
+    models, optimizers = made(np.float32, 2)
+    for arguments, options, error, message in (
+        (([], []), {}, ValueError, "models is empty"),
+        ((models, optimizers[:1]), {}, ValueError, "got 2 networks and 1 optimizers"),
+        (([models[0]] * 2, optimizers), {}, ValueError, "a network comes twice"),
+        ((models, [optimizers[0]] * 2), {}, ValueError, "an optimizer comes twice"),
+        ((models, optimizers), {"rng": [1]}, ValueError, "rng is a list of 1, one for each network; there are 2 networks"),
+        ((models, optimizers), {"threads": 0}, ValueError, "threads must be at least 1"),
+        ((models, optimizers), {"progress": True}, ValueError, "leave progress out"),
+        ((models, optimizers[::-1]), {}, ValueError, "the optimizer must hold parameters of the model"),
+    ):
+        with pytest.raises(error, match=message):
+            fm.fit_many(arguments[0], fm.CrossEntropyLoss(), arguments[1], X, y, epochs=1, **options)
+    with pytest.raises(TypeError, match="y must hold"):
+        fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, ["a", None] * 4, epochs=1)
+
+
+def test_ensemble_averages_its_members(dtype):
+    X, y = make_data(34, 3, 4, dtype=dtype)
+
+    def build(rng):
+        model = make_net([3, 5, 4], dtype=dtype)
+        model.reset_parameters(rng)
+        return model
+
+    ensemble = fm.Ensemble(build, 3, rng=0)
+    assert len(ensemble) == 3
+    assert repr(ensemble).startswith("Ensemble of 3: Sequential(")
+    assert len({model[0].weight.data.tobytes() for model in ensemble.models}) == 3
+    histories = ensemble.fit(fm.CrossEntropyLoss(), lambda p: fm.SGD(p, lr=0.1), X, y, epochs=2, rng=1)
+    assert [history.epochs for history in histories] == [2, 2, 2]
+    outputs = np.stack([model.predict(X) for model in ensemble.models])
+    mean, spread = ensemble.predict(X, spread=True)
+    assert_same_bits(mean, outputs.mean(0))
+    assert_same_bits(spread, outputs.std(0))
+    proba = ensemble.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(ensemble.predict_labels(X), proba.argmax(1))
+    again = fm.Ensemble(build, 3, rng=0)
+    again.fit(fm.CrossEntropyLoss(), lambda p: fm.SGD(p, lr=0.1), X, y, epochs=2, rng=1, threads=1)
+    for one, other in zip(ensemble.models, again.models):
+        assert_same_bits(flat(one), flat(other))
+    with pytest.raises(TypeError, match="build must return a Sequential"):
+        fm.Ensemble(lambda rng: None, 2)
