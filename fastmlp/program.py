@@ -217,10 +217,11 @@ class Program:
 
     @classmethod
     def of_norm(cls, clips: Sequence[Op], dtype: np.dtype) -> Program:
-        """One pass: the sums of the squares of the gradients."""
+        """Pass 0: the sums of the squares of the gradients; pass 1: they are scaled, for a norm and a limit in `totals`."""
         program = cls(clips, dtype, Memory(dtype, 0, 1, backward=False))
-        program._phase(UNITS, program._forward(STATISTICS), pool=POOL, unit=1)
-        program._pass()
+        for task in (STATISTICS, UPDATE):
+            program._phase(UNITS, program._forward(task), pool=POOL, unit=1)
+            program._pass()
         return program
 
     @classmethod

@@ -5,7 +5,8 @@ math library: ``np.exp`` in a compiled loop is a scalar call of libm, many times
 
 NaN stays NaN; overflow gives inf, underflow a subnormal number or zero; expm1, log1p, tanh and erf keep the sign of zero. A
 result depends on the argument alone: not on its place in an array, nor on the processor, as long as that has a fused
-multiply-add. Error bounds over the whole range, in units in the last place of the exact result, with fused multiply-adds:
+multiply-add. In the engine on x86-64 subnormal results are zero (engine.run); else these are bounds of errors over the whole
+range, in units in the last place of the exact result, with fused multiply-adds:
 
 ========  =======  =======
           float32  float64

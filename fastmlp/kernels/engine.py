@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.block import call
-from fastmlp.kernels.compiler.intrinsics import least, vector
+from fastmlp.kernels.compiler.intrinsics import flush_subnormals, least, restore_rounding, vector
 from fastmlp.kernels.compiler.jit import announced, inner, kernel
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import begin
@@ -102,15 +102,9 @@ def take_part(job, phase, threads, asked):
     return share_units(job, phase, threads, asked)
 
 
-@announced
-@kernel
-def run(table, number, x, y, thread, threads):
-    """Go through pass `number` of a program as one of `threads` threads; each calls this with the same arrays.
-
-    ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. Thread 0 writes the steps done and the
-    sums of the losses, and of the weights where rows have weights. A run ends early, before the update, at a batch whose loss
-    is not finite (`not_finite` becomes 1).
-    """
+@inner
+def take_steps(table, number, x, y, thread, threads):
+    """What :func:`run` does, however it ends."""
     job = begin(table, x, y, thread)
     plan, chosen = job.run, job.passes[number]
     total = plan.rows if plan.rows > 0 else x.shape[0]
@@ -150,3 +144,17 @@ def run(table, number, x, y, thread, threads):
         if batch == plan.batches:
             batch = np.int64(0)
             epoch += 1
+
+
+@announced
+@kernel
+def run(table, number, x, y, thread, threads):
+    """Go through pass `number` of a program as one of `threads` threads; each calls this with the same arrays.
+
+    ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. Thread 0 writes the steps done and the
+    sums of the losses, and of the weights where rows have weights. A run ends early, before the update, at a batch whose loss
+    is not finite (`not_finite` becomes 1).
+    """
+    before = flush_subnormals()  # a network that is sure of its rows has gradients there, and one with dead units momenta
+    take_steps(table, number, x, y, thread, threads)
+    restore_rounding(before)

@@ -32,7 +32,9 @@ class SELU(Activation):
 
     @staticmethod
     def value(x):
-        return select(x > 0, SCALE * x, (SCALE * ALPHA) * expm1(x))
+        # At least x: the product is flushed to 0 where it is subnormal, and the slope is to be that of a number above 0.
+        scaled = SCALE * x
+        return select(x > 0, select(scaled > x, scaled, x), (SCALE * ALPHA) * expm1(x))
 
     @staticmethod
     def slope(y):

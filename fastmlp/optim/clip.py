@@ -18,7 +18,7 @@ from fastmlp.program import Program
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
-#: What sums the squares of the gradients in a storage, by the spans that count.
+#: What sums the squares of the gradients in a storage and scales them, by the spans that count.
 _jobs: WeakKeyDictionary[Storage, tuple[list[tuple[int, int]], Job]] = WeakKeyDictionary()
 
 
@@ -67,18 +67,18 @@ def clip_grad_norm_(parameters: Parameter | Iterable[Parameter], max_norm: float
     most = checks.as_number(max_norm, "max_norm", above=0)
     if not isinstance(norm_type, (int, float, np.number)) or norm_type != 2:
         raise ValueError(f"norm_type must be 2, the norm of all gradients as one vector; got {checks.shown(norm_type)}")
-    total, spans = 0.0, _spans_of(parameters)
-    for storage, places in spans.items():
-        for value in _sums_of_squares(storage, places).tolist():
+    jobs = [_job_of(storage, places) for storage, places in _spans_of(parameters).items()]
+    total = 0.0
+    for job in jobs:
+        _run(job, 0)
+        record = job.program.records[0]
+        for value in job.work[record.sums : record.sums + record.chunks].tolist():
             total += value
     norm = math.sqrt(total) if total == total else math.nan
-    factor = most / (norm + TINY)
-    if not factor >= 1:
-        for storage, places in spans.items():
-            number = storage.grad.dtype.type(factor)
-            for first, last in places:
-                with np.errstate(all="ignore"):
-                    storage.grad[first:last] *= number
+    if not most / (norm + TINY) >= 1:
+        for job in jobs:  # in the engine, which rounds as in `fit`
+            job.totals[:] = norm, most
+            _run(job, 1)
     return norm
 
 
@@ -128,15 +128,18 @@ def _spans_of(parameters: Parameter | Iterable[Parameter]) -> dict[Storage, list
     return found
 
 
-def _sums_of_squares(storage: Storage, spans: list[tuple[int, int]]) -> np.ndarray:
-    """The sum of the squares of the gradients in each chunk."""
+def _job_of(storage: Storage, spans: list[tuple[int, int]]) -> Job:
+    """What sums the squares of the gradients in these spans, and scales them."""
     known = _jobs.get(storage)
     if known is None or known[0] != spans:
         dtype = storage.grad.dtype
         job = Program.of_norm(Clip.of(spans, 1.0, by_value=False), dtype).job()
         job.set(grads=storage.grad, params=zeros(0, dtype))
         known = _jobs[storage] = spans, job
-    job, nothing = known[1], np.zeros((1, 1), storage.grad.dtype)
-    run(job.handle, 0, nothing, nothing, 0, 1)
-    record = job.program.records[0]
-    return job.work[record.sums : record.sums + record.chunks]
+    return known[1]
+
+
+def _run(job: Job, number: int) -> None:
+    """Go through a pass of it."""
+    nothing = np.zeros((1, 1), job.grads.dtype)
+    run(job.handle, number, nothing, nothing, 0, 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
-from helpers import JIT, assert_same_bits, jit_only, kept_job, linear_op, normal, ran_both_ways, run_job, run_python
+from helpers import JIT, assert_same_bits, in_threads, jit_only, kept_job, linear_op, normal, ran_both_ways, run_job, run_python
 
 import fastmlp as fm
 from fastmlp.kernels.block import Block, block
@@ -55,6 +56,25 @@ def job_of(ops, dtype, rows):
     program._phase(ROWS, program._forward(FORWARD), pool=4, block=3)
     program._pass()
     return kept_job(program, dtype)
+
+
+@jit_only
+def test_threads_that_ask_for_an_address_at_once_get_the_same(dtype):
+    """Else the code of one would be freed while a program has its address."""
+
+    @block("asked-at-once", shift=np.int64)
+    def asked(task, op, job, row, rows, at):
+        job.y[row] += 3 * op.shift
+
+    found, together = {}, threading.Barrier(3)
+
+    def ask(thread):
+        together.wait()
+        found[thread] = asked.address(np.dtype(dtype))
+
+    in_threads(ask, 3)
+    assert len(found) == 3
+    assert len(set(found.values())) == 1
 
 
 def test_a_block_by_address_does_what_its_function_does(dtype, rng):

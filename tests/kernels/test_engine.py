@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers import (
+    JIT,
     assert_same_bits,
     in_threads,
     jit,
@@ -29,6 +31,8 @@ from fastmlp.kernels import blocks, engine
 from fastmlp.kernels.block import block
 from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.optimizers import Update
+from fastmlp.kernels.compiler.intrinsics import flush_subnormals, restore_rounding
+from fastmlp.kernels.compiler.processor import FLUSHES
 from fastmlp.kernels.op import FORWARD, PREPARE, ROWS, TASKS, UNITS, UPDATE, Memory, Op
 from fastmlp.kernels.threads import ABORT
 from fastmlp.program import APART, Program
@@ -337,3 +341,72 @@ def test_a_pass_has_phases_of_its_own(dtype):
     assert not job.grads.any()
     run_job(job, x, np.ones_like(y), number=1)
     assert job.grads.any()
+
+
+# Subnormal results.
+
+
+@jit
+def control_register():
+    """What flushing found, which is put back."""
+    before = flush_subnormals()
+    inside = flush_subnormals()
+    restore_rounding(inside)
+    restore_rounding(before)
+    return before, inside
+
+
+def modes():
+    """How this thread rounds, without the flags of what has happened, which NumPy raises."""
+    return control_register()[0] & ~0x3F
+
+
+@jit_only
+@pytest.mark.skipif(not FLUSHES, reason="the engine rounds to subnormal numbers on this processor")
+def test_subnormal_results_are_zero(dtype):
+    """A momentum that dies away; activations, gradients."""
+    tiny = float(np.finfo(dtype).tiny)
+    layer = fm.Linear(1, 1, dtype=dtype)
+    optimizer = fm.SGD(layer.parameters(), lr=0.1, momentum=0.5)
+    momenta = []
+    for step in range(4):
+        layer.weight.grad, layer.bias.grad = [[2 * tiny * (step == 0)]], [0]
+        optimizer.step()
+        momenta.append(optimizer.state_dict()["state"][0]["velocity"].item())
+    assert momenta == [2 * tiny, tiny, 0, 0]
+    layer.weight.data, layer.bias.data = [[0.25]], [0]
+    x = np.array([[2 * tiny], [8 * tiny]], dtype)
+    assert layer(x).tolist() == fm.Sequential(layer).predict(x).tolist() == [[0], [2 * tiny]]
+    layer(x)
+    assert layer.backward(x).tolist() == [[0], [2 * tiny]]
+    assert fm.ReLU()(x / 16).tolist() == [[tiny / 8], [tiny / 2]], "what is read and not computed stays"
+
+
+def test_threads_round_as_before_a_run(dtype):
+    """Whatever a run does, and however it ends; on threads of Python, too."""
+    X, y = make_data(40, 3, 2, "mse", dtype=dtype)
+    half = np.array([np.finfo(dtype).tiny], dtype) / 2
+    assert half.any()
+
+    def whole(model):
+        fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters()), X, y, epochs=2, batch_size=7, threads=2)
+
+    def not_finite(model):
+        model[2].weight.data = np.full((2, 5), np.finfo(dtype).max / 100)
+        with pytest.raises(FloatingPointError):
+            whole(model)
+
+    def trial(thread):
+        before, inside = control_register()
+        assert inside == before | (FLUSHES and JIT) << 15
+        for action in (whole, not_finite, lambda model: model.predict(X, threads=2), lambda model: model(X)):
+            modes_before = modes()
+            action(make_net([3, 5, 2], dtype=dtype))
+            assert modes() == modes_before
+            assert np.array_equal(np.array([np.finfo(dtype).tiny], dtype) / 2, half)
+        done.append(True)
+
+    done = []
+    in_threads(trial, 2)
+    trial(0)
+    assert len(done) == 3

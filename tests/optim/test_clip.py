@@ -49,6 +49,28 @@ def test_gradients_of_several_networks_and_of_frozen_parameters(dtype, rng):
     assert_within(left, gradients / (norm + 1e-6), 100 * eps(dtype))
 
 
+def test_subnormal_gradients_and_factors_are_those_of_fit(dtype):
+    """What is scaled below the normal numbers is flushed where the engine does that, or nowhere."""
+    info, left = np.finfo(dtype), []
+    largest, tiny = np.sqrt(float(info.max)) / 4, float(info.tiny)
+    for most in (1.0, 2.0**-20, tiny * largest / 2):
+        for fused in (False, True):
+            layer = fm.Linear(1, 2, bias=False, dtype=dtype)
+            layer.weight.data = [[0.0], [0.0]]
+            x, y = np.array([[1.0]], dtype), np.array([[largest, 64 * tiny]], dtype)
+            optimizer, criterion = fm.SGD(layer.parameters(), lr=1.0, momentum=0.5), fm.MSELoss(reduction="sum")
+            if fused:
+                fm.fit(fm.Sequential(layer), criterion, optimizer, x, y, epochs=1, clip_norm=most)
+            else:
+                criterion(layer(x), y)
+                layer.backward(criterion.backward())
+                fm.clip_grad_norm_(layer.parameters(), most)
+                optimizer.step()
+            left.append((flat(layer), *optimizer.state_dict()["state"][0].values()))
+        for one, other in zip(*left[-2:]):
+            assert_same_bits(one, other)
+
+
 def test_value_limits_each_gradient(dtype):
     layer = fm.Linear(2, 2, dtype=dtype)
     layer.weight.grad, layer.bias.grad = [[-3, 0.25], [2, np.inf]], [0.5, np.nan]

@@ -14,7 +14,7 @@ from fastmlp.kernels.compiler.intrinsics import least
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.compiler.rows import row_pass
-from fastmlp.kernels.op import PREPARE, STATISTICS, STEP, Memory, Op
+from fastmlp.kernels.op import PREPARE, STATISTICS, STEP, UPDATE, Memory, Op
 
 __all__ = ["CHUNK", "Clip"]
 
@@ -58,23 +58,27 @@ def _clip(task, op, job, row, rows, at):
             start = chunk * CHUNK
             size = least(CHUNK, op.length - start)
             _sum_squares(size, job.grads, op.first + start, job.work, 0, job.work, op.sums + op.before + chunk)
-    elif task == STEP:
+    elif task == PREPARE:  # before the gradients of a step are added up
+        clear(job.grads, op.first + first, last - first)
+    else:
         constant = op.constant + job.thread * op.line
         start, size = op.first + first, last - first
         if op.by_value:
             job.work[constant] = number(op.most)
             _limit(size, job.grads, start, job.grads, start, job.work, constant)
         else:
-            factor = op.most / (norm_of(op, job) + TINY)
+            norm, most = (job.totals[0], job.totals[1]) if task == UPDATE else (norm_of(op, job), op.most)
+            factor = most / (norm + TINY)
             if not factor >= 1.0:  # NaN, too, comes into the gradients
                 job.work[constant] = number(factor)
                 _scale(size, job.grads, start, job.grads, start, job.work, constant)
-    elif task == PREPARE:  # before the gradients of a step are added up
-        clear(job.grads, op.first + first, last - first)
 
 
 class Clip(Op):
-    """Of a span of parameters, one of several whose norm counts together: `most` for the norm, or for each number."""
+    """Of a span of parameters, one of several whose norm counts together: `most` for the norm, or for each number.
+
+    STEP takes the norm from the sums of STATISTICS; UPDATE, for gradients of several storages, is told norm and limit.
+    """
 
     block: Block = _clip
     name = "clip"
@@ -92,7 +96,7 @@ class Clip(Op):
         return [Clip(spans, number, most, by_value=by_value) for number in range(len(spans))]
 
     def tasks(self, record: Any) -> set[int]:
-        return {STEP, PREPARE} | (set() if self.by_value else {STATISTICS})
+        return {STEP, PREPARE} | (set() if self.by_value else {STATISTICS, UPDATE})
 
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.first, record.length, record.units = self.first, self.size, self.own

@@ -10,8 +10,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.numba_private import borrowed_array
+from fastmlp.kernels.compiler.processor import FLUSHES
 
-__all__ = ["least", "matrix", "muladd", "splat", "vector"]
+__all__ = ["flush_subnormals", "least", "matrix", "muladd", "restore_rounding", "splat", "vector"]
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
@@ -99,3 +100,58 @@ def _vector(typingctx, flat, offset, size):
 def vector(flat, offset, size):
     """The `size` entries that begin at ``flat[offset]``, as a 1-D array; no copy, no reference count."""
     return flat[offset : offset + size]
+
+
+#: The flag of x86-64's control register (MXCSR) that flushes results to zero.
+FLUSH_TO_ZERO = 1 << 15
+
+CONTROL, POINTER = ir.IntType(32), ir.PointerType()
+
+
+def _control_register(builder, name, place):
+    """Store the control register (stmxcsr), or load it (ldmxcsr)."""
+    function_type = ir.FunctionType(ir.VoidType(), [POINTER])
+    builder.call(cgutils.get_or_insert_function(builder.module, function_type, f"llvm.x86.sse.{name}"), [place])
+
+
+@intrinsic
+def _flush_subnormals(typingctx):
+    def codegen(context, builder, signature, args):
+        if not FLUSHES:
+            return CONTROL(0)
+        place = cgutils.alloca_once(builder, CONTROL)
+        _control_register(builder, "stmxcsr", place)
+        before = builder.load(place, typ=CONTROL)
+        builder.store(builder.or_(before, CONTROL(FLUSH_TO_ZERO)), place)
+        _control_register(builder, "ldmxcsr", place)
+        return before
+
+    return types.uint32(), codegen
+
+
+@instead(_flush_subnormals)
+def flush_subnormals():
+    """From here on, results of this thread that are subnormal are zero; what it returns is for :func:`restore_rounding`.
+
+    An instruction that takes or makes a subnormal number may cost an x86-64 processor a hundred cycles and more. What is read
+    stays what it is (the mode "denormals are zero" is not set): where numbers begin to be zero, log and comparisons would jump.
+    On other processors nothing happens, nor in plain Python: AArch64's mode flushes what is read, too.
+    """
+    return 0
+
+
+@intrinsic
+def _restore_rounding(typingctx, before):
+    def codegen(context, builder, signature, args):
+        if FLUSHES:
+            place = cgutils.alloca_once(builder, CONTROL)
+            builder.store(args[0], place)
+            _control_register(builder, "ldmxcsr", place)
+        return context.get_dummy_value()
+
+    return types.void(types.uint32), codegen
+
+
+@instead(_restore_rounding)
+def restore_rounding(before):
+    """The control register as it was before :func:`flush_subnormals`, all of it."""

@@ -7,7 +7,7 @@ from llvmlite import binding
 
 from fastmlp.kernels.compiler.numba_private import host_features
 
-__all__ = ["FEATURES", "PROCESSOR", "REGISTERS", "REGISTER_BYTES", "TILE_ROWS", "TILE_VECTORS", "TRIPLE"]
+__all__ = ["FEATURES", "FLUSHES", "PROCESSOR", "REGISTERS", "REGISTER_BYTES", "TILE_ROWS", "TILE_VECTORS", "TRIPLE"]
 
 #: What LLVM calls the processor.
 PROCESSOR: str = numba.config.CPU_NAME or binding.get_host_cpu_name()
@@ -31,6 +31,9 @@ def _registers(triple: str, features: str) -> tuple[int, int]:
 
 
 REGISTER_BYTES, REGISTERS = _registers(TRIPLE, FEATURES)
+
+#: Whether the engine has results flushed to zero that are subnormal: intrinsics.flush_subnormals.
+FLUSHES: bool = TRIPLE.startswith(("x86_64", "amd64"))
 
 # The tile keeps TILE_ROWS x TILE_VECTORS sums, TILE_VECTORS vectors of B and one of A in registers. On a Zen 4 core
 # (peak 115 GFLOP/s, 64x528x784 float32): 8x3 113, 12x2 112, 14x2 104, 6x4 111, 4x3 108, 8x1 114, 2x2 88, 1x2 53.
