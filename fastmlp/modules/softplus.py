@@ -35,8 +35,8 @@ class Softplus(Activation):
     Examples
     --------
     >>> import fastmlp as fm
-    >>> fm.Softplus()([[-100.0, 0.0, 30.0]])
-    array([[3.783506e-44, 6.931472e-01, 3.000000e+01]], dtype=float32)
+    >>> fm.Softplus()([[-30.0, 0.0, 30.0]])
+    array([[9.357623e-14, 6.931472e-01, 3.000000e+01]], dtype=float32)
     """
 
     constants = ("beta", "threshold")
