@@ -65,8 +65,8 @@ class Program:
     """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
     The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`jacobian`, :meth:`of_loss` and
-    :meth:`of_updates`. Each
-    lays out memory for `batch` rows; :meth:`job` makes the table, which still lacks the arrays of the caller.
+    :meth:`of_updates`. Each lays out memory for `batch` rows; :meth:`job` makes the table, which still lacks the arrays of the
+    caller.
     """
 
     def __init__(self, ops: Sequence[Op], dtype: np.dtype, memory: Memory, *, input_delta: bool = False):

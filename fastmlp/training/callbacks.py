@@ -323,7 +323,27 @@ class ModelCheckpoint(_Monitor):
         save(path, self.training.model, self.training.optimizer, self.training.schedule, history)
 
 
-class CSVLogger(Callback):
+class _Writer(Callback):
+    """The base of callbacks that write to something that is open while a network trains, in `_open`."""
+
+    _open: Any = None
+
+    def on_end(self, history: History) -> None:
+        self._close()
+
+    def on_failure(self, error: BaseException, history: History) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "_open"} | {"training": None}
+
+
+class CSVLogger(_Writer):
     """Writes the columns of the history to a file of comma-separated values, a line after each epoch.
 
     Parameters
@@ -350,37 +370,22 @@ class CSVLogger(Callback):
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path must be a path; got {checks.shown(path)}")
         self.path, self.append = os.fspath(path), checks.as_flag(append, "append")
-        self._file: Any = None
 
     def on_begin(self) -> None:
         assert self.training is not None
-        self._file = open(self.path, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115 (until the end)
-        if self._file.tell() == 0:
-            csv.writer(self._file).writerow(["epoch", *self.training.columns])
-            self._file.flush()
+        self._open = open(self.path, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115 (until the end)
+        if self._open.tell() == 0:
+            csv.writer(self._open).writerow(["epoch", *self.training.columns])
+            self._open.flush()
 
     def on_epoch_end(self, epoch: int, history: History) -> bool | None:
         assert self.training is not None
-        csv.writer(self._file).writerow([epoch + 1, *(history.last(name) for name in self.training.columns)])
-        self._file.flush()
+        csv.writer(self._open).writerow([epoch + 1, *(history.last(name) for name in self.training.columns)])
+        self._open.flush()
         return None
 
-    def on_end(self, history: History) -> None:
-        self._close()
 
-    def on_failure(self, error: BaseException, history: History) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_file": None, "training": None}
-
-
-class TensorBoard(Callback):
+class TensorBoard(_Writer):
     """Writes the columns of the history for TensorBoard; needs tensorboardX, the extra ``tensorboard``.
 
     Parameters
@@ -403,34 +408,19 @@ class TensorBoard(Callback):
         if not isinstance(log_dir, (str, os.PathLike)):
             raise TypeError(f"log_dir must be a path; got {checks.shown(log_dir)}")
         self.log_dir = os.fspath(log_dir)
-        self._writer: Any = None
 
     def on_begin(self) -> None:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
             raise ImportError('TensorBoard needs tensorboardX: pip install "fastmlp[tensorboard]"') from None
-        self._writer = SummaryWriter(self.log_dir)
+        self._open = SummaryWriter(self.log_dir)
 
     def on_epoch_end(self, epoch: int, history: History) -> bool | None:
         assert self.training is not None
         for name in self.training.columns:
-            self._writer.add_scalar(name, history.last(name), epoch + 1)
+            self._open.add_scalar(name, history.last(name), epoch + 1)
         return None
-
-    def on_end(self, history: History) -> None:
-        self._close()
-
-    def on_failure(self, error: BaseException, history: History) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_writer": None, "training": None}
 
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
