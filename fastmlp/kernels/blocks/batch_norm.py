@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, bias_of, clear, hand_over, scratch_of
+from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, bias_of, clear, hand_over, scratch_of, weight_of
 from fastmlp.kernels.compiler.expression import muladd, sqrt
 from fastmlp.kernels.compiler.intrinsics import matrix
 from fastmlp.kernels.compiler.intrinsics import muladd as muladd_of
@@ -63,10 +63,7 @@ def past_statistics(op, job):
     scratch = scratch_of(job)
     constant = put(job, scratch + 2 * stride, w.dtype.type(op.eps))
     _inverse_of(stride, job.params, op.running_var, w, scratch + stride, w, constant)
-    if op.has_weight:
-        _multiply(stride, w, scratch + stride, job.params, op.weight, w, scratch, w, 0)
-    else:
-        _multiply(stride, w, scratch + stride, w, op.ones, w, scratch, w, 0)
+    _multiply(stride, w, scratch + stride, weight_of(op, job), 0, w, scratch, w, 0)
     return scratch
 
 
@@ -100,10 +97,7 @@ def batch_norm_statistics(op, job, first, size):
     clear(job.params, op.running_var + behind, first + size - behind)
     _scale(size, w, inverse, w, inverse, w, put(job, constant, one / w.dtype.type(N)))
     _inverse_of(size, w, inverse, w, inverse, w, put(job, constant, w.dtype.type(op.eps)))
-    if op.has_weight:
-        _multiply(size, w, inverse, job.params, op.weight + first, w, factor, w, 0)
-    else:
-        _multiply(size, w, inverse, w, op.ones + first, w, factor, w, 0)
+    _multiply(size, w, inverse, weight_of(op, job), first, w, factor, w, 0)
 
 
 @inner
