@@ -52,8 +52,8 @@ BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 #: Weights of so many times the second-level cache are fetched anew for each block of rows: then blocks have more rows, and are
 #: shared out by halves of them, not by 16 rows. On a Zen 4 (peak 115 GFLOP/s on one core, 228 on two; 1 MiB of cache)
 #: 1024-1024-1024-1024 at batch 512 went 96 -> 100 GFLOP/s on one core and 186 -> 200 on two, 2048-2048-2048 at batch 128
-#: 93 -> 97 and 178 -> 188, 784-1024-1024-10 at batch 256 94 -> 99; with AVX2 kernels 77 -> 82 each. 784-512-512-10, of 2.7 times the
-#: cache, lost 2 %.
+#: 93 -> 97 and 178 -> 188, 784-1024-1024-10 at batch 256 94 -> 99; with AVX2 kernels 77 -> 82 each. 784-512-512-10, of 2.7
+#: times the cache, lost 2 %.
 WIDE_FROM = 4
 WIDE_BLOCK_ROWS = 128
 

@@ -342,7 +342,7 @@ def test_an_op_that_knows_no_rows_along_the_vectors_keeps_a_prediction_from_them
 
 
 def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype, monkeypatch):
-    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**21)
 
     def block(*widths):
         return training(linears(*widths, dtype=dtype), dtype=dtype).block
@@ -354,7 +354,7 @@ def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype, monkeypatch):
         touched = sum(row_stride(width, dtype) for width in (*widths, widths[-1]))  # the loss has a delta as wide
         assert rows == BLOCK_ROWS or rows * 2 * dtype.itemsize * touched <= BLOCK_BYTES
         assert (rows + BLOCK_ROWS) * 2 * dtype.itemsize * touched > BLOCK_BYTES
-    assert block(1000, 1000) == BLOCK_ROWS < block(1, 1)
+    assert block(700, 700) == BLOCK_ROWS < block(1, 1)
     wide = training(linears(2000, 2000, 2000, dtype=dtype), dtype=dtype)
     assert wide.block == WIDE_BLOCK_ROWS
     units = {phase["unit"] for phase in wide.phases if phase["kind"] == ROWS}
