@@ -39,8 +39,10 @@ __all__ = ["Job", "JobType", "begin"]
 RUN_AT = len(ADDRESSES)
 RUN_PLACE = {name: RUN_AT + i for i, name in enumerate(RUN.names or ())}
 
-#: Integers of a job, which differ from thread to thread and from step to step.
-MOMENT = ("thread", "start", "rows", "step", "epoch")
+#: Integers of a job, which differ from thread to thread and from step to step. `rows` rows from `start` of the epoch on are
+#: those at hand: a whole step, or one micro-batch of it; the step has `step_rows` rows, `step_row` of them before these.
+#: `step` counts the steps of a call, `microbatch` its passes forward.
+MOMENT = ("thread", "start", "rows", "step", "epoch", "step_rows", "step_row", "microbatch")
 
 RECORDS = {"run": RUN, "passes": PASS, "phases": PHASE, "calls": CALL, "ops": op_record()}
 ARRAYS = (*ADDRESSES, "x", "y")
@@ -90,6 +92,7 @@ class Job:
         self.handle: Any = table if COMPILING else self
         self.x = self.y = None
         self.thread = self.start = self.rows = self.step = self.epoch = 0
+        self.step_rows = self.step_row = self.microbatch = 0
 
     def set(self, **arrays: np.ndarray) -> None:
         """Put arrays into their places."""
@@ -98,14 +101,14 @@ class Job:
             self.table[PLACE[name]] = array.__array_interface__["data"][0]  # ``ctypes.data`` takes four times as long
 
     def count(self) -> None:
-        """Have the ops that count training steps go on from where their modules are."""
+        """Have the ops that count passes forward in training go on from where their modules are."""
         for place, owner, name in self.counted:
             self.table[place] = getattr(owner, name)
 
-    def counted_on(self, steps: int) -> None:
-        """Have their modules count so many steps."""
+    def counted_on(self, passes: int) -> None:
+        """Have their modules count so many passes forward."""
         for _, owner, name in self.counted:
-            owner.__dict__[name] += steps
+            owner.__dict__[name] += passes
 
     def put(self, **numbers: int) -> None:
         """Put numbers into the record of the run, in a tenth of the time that attributes of NumPy's records take."""

@@ -8,8 +8,10 @@ import numpy as np
 
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.blocks.clip import Clip
+from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.layout import zeros
+from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.kernels.threads import ABORT
@@ -58,19 +60,20 @@ class CompiledRun(Run):
         self._labels = first.y.ndim == 1
         loss = criterion._op(width_out, labels=self._labels, weighted=data.given.weighted)  # type: ignore[misc]
         dtype = self.storage.data.dtype
-        clips = _clips(model, optimizer, data)
-        updates = optimizer._updates_of(optimizer._spans()) if clips else optimizer._updates()
+        between = _between(model, optimizer, data)
+        updates = optimizer._updates_of(optimizer._spans()) if between else optimizer._updates()
         group_at = {
             p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"] if p.requires_grad
         }
-        self.program = route.training(width, loss, updates, group_at, dtype, data.batch_size, threads, clips)
+        self.program = route.training(width, loss, updates, group_at, dtype, data.microbatch, threads, between)
         self.job = job = self.program.job()
         job.set(
             params=self.storage.data,
-            grads=zeros(self.storage.data.size, dtype) if clips else self.storage.grad,
+            grads=zeros(self.storage.data.size, dtype) if between else self.storage.grad,
             state=self.state,
         )
-        job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle and data.whole, batch=data.batch_size)
+        job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle and data.whole)
+        job.put(batch=data.batch_size, microbatch=data.microbatch)
         self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of
         self._rates = np.zeros((1, 0))  # of the steps of the last call, by groups
         self._steps = 8  # of a call; grows towards SLICE_SECONDS
@@ -110,7 +113,7 @@ class CompiledRun(Run):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
-            self.job.counted_on(done)
+            self.job.counted_on(self.job.number("microbatches_done") if done else 0)
             self._count(done, sums, totals, rates=self._rates[0], seconds=seconds)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
@@ -131,7 +134,7 @@ class CompiledRun(Run):
         totals = np.zeros(1 + touched)
         totals[1] = self._partial_total
         job.set(scalars=scalars.reshape(-1), sums=sums, totals=totals)
-        job.put(first_epoch=self.epoch, first_batch=batch, steps=steps, steps_done=0, not_finite=0)
+        job.put(first_epoch=self.epoch, first_batch=batch, steps=steps, steps_done=0, microbatches_done=0, not_finite=0)
         job.control[:] = 0
         job.count()
 
@@ -177,6 +180,12 @@ class CompiledRun(Run):
         self.storage.data[:], self.state[:] = before
         if self.data.shuffle and self.data.whole:
             epoch_order(self.job.order, self.data.seed, self.epoch)  # an epoch may have begun since
+
+
+def _between(model: Sequential, optimizer: Optimizer, data: Data) -> list[Op]:
+    """The ops between the gradients of a step and its update, where these are to be there together."""
+    together = data.microbatch < data.batch_size or data.clip_norm is not None or data.clip_value is not None
+    return [Gradients(model.storage.data.size), *_clips(model, optimizer, data)] if together else []
 
 
 def _clips(model: Sequential, optimizer: Optimizer, data: Data) -> list[Clip]:
