@@ -277,7 +277,7 @@ def calls_of(program, phase, *, other=False):
 
 def test_training_is_a_prologue_and_two_phases_a_step():
     program = training(linears(3, 5, 2), batch=9)
-    assert program.passes == [(0, 1, 3)]
+    assert program.passes == [(0, 1, 3, 3)]
     assert [phase["kind"] for phase in program.phases] == [UNITS, ROWS, UNITS]
     assert [phase.get("sums", 0) for phase in program.phases] == [0, 1, 0]
     assert all(phase["pool"] == POOL and phase["unit"] == 16 for phase in program.phases)
@@ -312,7 +312,7 @@ def test_a_prediction_takes_rows_as_they_come():
     narrow = Program.predicting(disc(), F32, threads=3)
     wide = Program.predicting(linears(64, 256, 256, 16), F32, threads=3)
     for program in (narrow, wide):
-        assert program.passes == [(0, 0, 1)]
+        assert program.passes == [(0, 0, 1, 1)]
         assert program.phases[0]["pool"] == ALL_POOL == 1
         assert program.job().run.kept == 0
     assert wide.phases[0]["block"] == wide.phases[0]["unit"] == BLOCK_ROWS
@@ -358,7 +358,7 @@ def test_steps_of_optimizers_have_their_spans():
     program = Program.of_updates([sgd(0, 32, 48), sgd(1, 96, 16)], F32)
     assert [(record.first, record.units, record.scalars) for record in program.records] == [(32, 48, 0), (96, 16, 1)]
     assert program.job().run.scalars == 2
-    assert program.passes == [(0, 0, 1)]
+    assert program.passes == [(0, 0, 1, 1)]
 
 
 def test_the_table_holds_what_the_program_says():

@@ -15,7 +15,7 @@ from fastmlp.sources import Source, as_source, as_source_of_any, columns_of, nam
 __all__ = ["Chunks", "opened"]
 
 #: Bytes of inputs that are in memory together, where `buffer_rows` does not say it, and in how many chunks they are read then.
-BUFFER_BYTES, CHUNKS = 2**26, 16
+BUFFER_BYTES, CHUNKS = 2**25, 16
 
 
 class Chunks:
@@ -40,7 +40,7 @@ class Chunks:
     chunk_rows : int, optional
         Rows that are read together, rounded to whole chunks of the file; by default a sixteenth of the buffer.
     buffer_rows : int, optional
-        Rows that are in memory, and shuffled, together; by default 64 MiB of inputs. Twice as many are, for those ahead.
+        Rows that are in memory, and shuffled, together; by default 32 MiB of inputs. Twice as many are, for those ahead.
     rows : int, optional
         How many rows a function gives in an epoch. By default it is called once more, before training, and they are counted.
     read_ahead : bool, default True

@@ -84,8 +84,7 @@ class CompiledRun(Run):
             READY.add(self.storage.data.dtype)
 
     def _enter(self, window: Window) -> None:
-        (self._x, y, weights), dtype = window.rows, self.storage.data.dtype
-        self._y = self._x if self._labels else y
+        (_, y, weights), dtype = window.rows, self.storage.data.dtype
         self.job.set(
             order=window.order,
             labels=y if self._labels else np.zeros(1, np.int64),
@@ -94,8 +93,9 @@ class CompiledRun(Run):
         self.job.put(rows=window.trained, batches=window.batches)
 
     def advance(self, last_epoch: int, most: int | None = None) -> None:
+        came = time.perf_counter()
         window = self.window()
-        whole = window.epoch is None
+        waited, whole = time.perf_counter() - came, window.epoch is None
         left = ((last_epoch - self.epoch) * self.data.batches if whole else window.first + window.batches) - self.batch
         left = left if most is None else min(left, most)
         steps = min(self._steps, left)
@@ -113,8 +113,8 @@ class CompiledRun(Run):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
-            self.job.counted_on(self.job.number("microbatches_done") if done else 0)
-            self._count(done, sums, totals, rates=self._rates[0], seconds=seconds)
+self.job.counted_on(self.job.number("microbatches_done") if done else 0)
+            self._count(done, sums, totals, rates=self._rates[0], seconds=waited + seconds)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
 
@@ -141,8 +141,11 @@ class CompiledRun(Run):
         def call_off() -> None:
             job.control[ABORT] = 1  # whoever waits at a barrier leaves
 
+        x = window.rows.x
+        y = x if self._labels else window.rows.y
+
         def take_part(thread: int, threads: int) -> None:
-            run(job.handle, 0, self._x, self._y, thread, threads)
+            run(job.handle, 0, x, y, thread, threads)
 
         # A call that takes no step compiles, and helpers would only wait for Numba's lock.
         run_together(take_part, self.threads if steps else 1, call_off, self._shared)

@@ -48,15 +48,15 @@ class EagerRun(Run):
         deadline, left = time.perf_counter() + SLICE_SECONDS, most
         while self.epoch < last_epoch and not self.failed and left != 0:
             left = None if left is None else left - 1
+            began = time.perf_counter()
             window = self.window()
             if self.data.shuffle and self.batch == 0 and window.epoch is None:
                 epoch_order(window.order, self.data.seed, self.epoch)
-            self._step(window)
+            self._step(window, began)
             if time.perf_counter() > deadline:
                 return
 
-    def _step(self, window: Window) -> None:
-        began = time.perf_counter()
+    def _step(self, window: Window, began: float) -> None:
         first = (self.batch - window.first) * self.data.batch_size
         rows = window.order[first : min(first + self.data.batch_size, window.trained)]
         place = self.epoch, self.batch, 1

@@ -82,7 +82,7 @@ def fit(
         Of the parameters of `model`.
     X : array_like, (N, I), or what is read in pieces
         Anything NumPy converts to real numbers; it is converted once, and not copied where it is C-contiguous and has the
-        dtype of the model. Files, frames and functions of more than 64 MiB are read in pieces: see :class:`Chunks`.
+        dtype of the model. Files, frames and functions of more than 32 MiB are read in pieces: see :class:`Chunks`.
     y : array_like, or str
         As `criterion` takes it: labels ``(N,)`` or targets ``(N, O)``. Labels may be text, or whatever whole numbers
         ``model.classes`` has; it becomes the names in `y`, sorted, where it has been None. A str is the name of the column of

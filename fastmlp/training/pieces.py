@@ -96,6 +96,7 @@ class Pieces:
         self._kept: np.ndarray | None = None  # which rows these are, where they are not all
         self._y: np.ndarray | None = None  # labels or targets, and weights, where all of them are in memory
         self._weights: np.ndarray | None = None
+        self._edges: list[int] = []  # where chunks begin, and the end; of a function nobody knows
         self.weighted = False
 
         def check(x: Any, y: Any, weights: Any, name: str) -> Rows:
@@ -104,11 +105,13 @@ class Pieces:
 
         self._check: Callable[[Any, Any, Any, str], Rows] = check
         if chunks.function is None:
-            assert chunks.rows is not None
-            self.length = chunks.rows
+            assert chunks.x is not None
+            self.length = chunks.x.rows
             self._read_targets(model, finite, new)
-            sample = min(SAMPLE, self.length)
-            x, y, weights = chunks.read(0, sample)
+            self._buffer = chunks.buffer_for(int(np.prod(chunks.x.shape[1:])), model.dtype.itemsize)
+            self._edges = chunks.edges(self._buffer)
+            sample = min(SAMPLE, self._edges[1])
+            x, y, weights = chunks.read(0, sample, targets=self._y is None)
             self.first = self._checked(x, y, weights, 0, sample)
         else:
             with closing(chunks.chunks_of(0)) as given:
@@ -121,9 +124,7 @@ class Pieces:
                     chunks.rows = self.first.length + sum(len(checks.arrays.as_array(x, "X")) for x, _, _ in given)
             self.length = chunks.rows
             self.weighted = self.first.weights is not None
-        width = int(np.prod(self.first.x.shape[1:]))
-        self._buffer = chunks.buffer_for(width, self.first.x.itemsize)
-        self._edges = [] if chunks.function is not None else chunks.edges(self._buffer)
+            self._buffer = chunks.buffer_for(self.first.x.shape[1], model.dtype.itemsize)
 
     def _read_targets(self, model: Sequential, finite: bool, new: bool) -> None:
         """Labels, or targets of one column, and weights: all of them, checked, before anything is trained."""
@@ -209,9 +210,7 @@ class Pieces:
         else:
             counts = class_counts(self.first.y, criterion)
             if isinstance(weight, str):
-                raise ValueError(
-                    "class_weight of what comes from a function must be a number for each class: nobody has counted"
-                )
+                raise ValueError(f"class_weight={weight!r} is for data that is not a function: give a number for each class")
         part._numbers, part.weighted = class_numbers(weight, counts, classes), True
         return part
 
@@ -227,7 +226,8 @@ class Pieces:
                 return self.first.taken(slice(0))
             x, own = checks.arrays.as_array(x, "X")[kept], checks.arrays.as_array(own, "y")[kept]
             given = None if given is None else given[kept]
-        return self._as_all(self._check(x, own, given, f"rows {first} to {last - 1} of "))
+        names = f"rows {first} to {last - 1}" if last - first > 1 else f"row {first}"
+        return self._as_all(self._check(x, own, given, f"{names} of "))
 
     def _as_all(self, rows: Rows) -> Rows:
         """With weights, if all rows have them."""
