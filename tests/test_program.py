@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastmlp as fm
+from fastmlp.kernels.blocks.clip import Clip
 from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss
+from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.blocks.linear import Linear
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.layout import row_stride
@@ -140,6 +142,18 @@ def test_other_programs_are_printed_with_their_passes():
         units once: P linear+relu x3, P linear
         rows: B output, B linear, B linear+relu x3, B input
         units: A linear+relu x3, A linear"""
+    )
+    between = [Gradients(1024), *Clip.of([(0, 1024)], 1.0, by_value=False)]
+    how = {"batch": 8, "threads": 1, "between": between}
+    assert str(Program.training(disc(), mse(2), [sgd(0, 0, 1024)], lambda _: 0, F32, **how)) == dedent(
+        """\
+        units once: P linear+relu x2, P linear, P gradients
+        rows of each micro-batch: F input, F linear+relu x3, F linear, F mse, B mse, B linear, B linear+relu x3
+        units of each micro-batch: A linear+relu x3, A linear
+        units: S clip
+        units: S clip
+        units: S sgd
+        units: P linear+relu x2, P linear, P gradients"""
     )
     assert str(Program.predicting(disc(), F32, threads=2)) == "rows: F input, F linear+relu x3, F linear, F output"
     assert str(Program.of_loss(mse(2), F32, batch=8)) == dedent(

@@ -113,7 +113,7 @@ class CompiledRun(Run):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             self.optimizer.steps += done
-self.job.counted_on(self.job.number("microbatches_done") if done else 0)
+            self.job.counted_on(self.job.number("microbatches_done") if done else 0)
             self._count(done, sums, totals, rates=self._rates[0], seconds=waited + seconds)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
