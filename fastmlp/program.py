@@ -100,8 +100,8 @@ class Program:
         `updates` are the optimizer's ops, one for each group of parameters; `group_of` tells the group of the parameter that
         begins at an offset, None for one that is not trained.
 
-        With ops `between`, all gradients of a step are added up in `grads` before any is applied, over one micro-batch of `batch`
-        rows after the other where a step has several; these ops come then, and `updates` are those of spans of parameters.
+        With ops `between`, all gradients of a step are added up in `grads` before any is applied, over one micro-batch of
+        `batch` rows after the other where a step has several; then come these ops, and `updates` of spans of parameters.
         """
         layers = fused(layers)
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}

@@ -94,8 +94,8 @@ class EagerRun(Run):
     def _add_up(self, given: Rows, rows: np.ndarray) -> tuple[float, float]:
         """Add up the gradients of a step, over its micro-batches; the sum of the losses, and what it is divided by.
 
-        Each criterion divides by what counts in its own rows (a sum by nothing), and only when the last has been seen is it known
-        what counts in all: so each delta is multiplied by its share, and the gradients are divided by the sum of these.
+        A mean is divided by what counts in its own rows, and only with the last of them is it known what counts in all: so each
+        delta is multiplied by its share, and the gradients are divided by the sum of the shares.
         """
         size = self.data.microbatch
         several, total, shares = len(rows) > size, 0.0, 0.0

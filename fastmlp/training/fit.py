@@ -121,9 +121,8 @@ def fit(
         number; as :func:`clip_grad_norm_` or :func:`clip_grad_value_` between ``backward`` and ``step``. One of them.
     accumulate : int, default 1
         How many batches make a step (gradient accumulation): ``accumulate * batch_size`` rows, one batch after the other in the
-        memory of one. The step is that of ``batch_size=accumulate * batch_size``, bit for bit, but where numbers belong to a pass
-        forward: BatchNorm1d takes its statistics, and Dropout draws, for each batch. Steps are what schedules, callbacks and
-        `drop_last` go by.
+        memory of one. It is the step of so many rows at once, bit for bit, but for what belongs to a pass forward: BatchNorm1d
+        takes its statistics, and Dropout draws, for each batch. Schedules, callbacks and `drop_last` go by steps.
     max_seconds : float, optional
         Ends training after so many seconds, at the end of an epoch; compiling does not count.
     threads : int, optional
@@ -289,7 +288,8 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     route = model._route_as_whole()
     smallest = data.smallest
     if route.least_rows > smallest:
-        hint = ": drop_last=True leaves out a last batch that is smaller" if smallest < data.microbatch else ""
+        last = "batch" if data.microbatch == data.batch_size else "step"
+        hint = f": drop_last=True leaves out a last {last} that is smaller" if smallest < data.microbatch else ""
         route.refuse(smallest, hint)
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         flops, units = route.work(data.given.first.x.shape[1])

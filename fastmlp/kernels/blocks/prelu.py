@@ -85,8 +85,8 @@ def prelu_backward_input(op, job, rows, at):
 def prelu_backward_params(task, op, job, first, size):
     """``dweight = sum over the batch of dy * x where x <= 0``, of features ``first .. first + size``.
 
-    One chain of multiply-adds over the batch for each feature, in order; a slope for all features has the sum of theirs, of which
-    the chains go on over the micro-batches of a step.
+    One chain of multiply-adds over the batch for each feature, in order; a slope for all features has the sum of theirs. These
+    chains go on over the micro-batches of a step.
     """
     w, dweight = job.work, op.sums if op.shared else scratch_of(job)
     if not op.shared:

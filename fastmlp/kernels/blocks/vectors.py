@@ -79,7 +79,7 @@ def add_gradient(job, parameter, first, size, width, at):
 
 @inner
 def hand_over(task, job, optimizer, parameter, first, size, width, at):
-    """Do with a gradient, which lies in the workspace at `at`, what the task asks for: update the parameter, or put it in `grads`.
+    """Do with a gradient, which lies in the workspace at `at`, what the task asks for: update the parameter, or put in `grads`.
 
     It is that of entries ``first .. first + size`` of a parameter of `width` entries, in whole lines.
     """
