@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.kernels.blocks.gradients import CHUNK
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
@@ -126,7 +127,8 @@ class Program:
             program._phase(UNITS, program._forward(ACCUMULATE, layers), pool=POOL)
             step = len(program.phases)
             program._phases_between(between)
-            program._phase(UNITS, program._forward(STEP, updates), pool=POOL)
+            # By UNIT, a cache line, the two threads of a step of tabular took 409 us instead of 378.
+            program._phase(UNITS, program._forward(STEP, updates), pool=POOL, unit=int(CHUNK))
             program._phase(UNITS, program._forward(PREPARE), pool=POOL)
             program._pass(once=1, step=step)
         else:
