@@ -123,7 +123,7 @@ def take_steps(table, number, x, y, thread, threads):
             meeting += 1
             if not barrier(job.control, meeting, threads):
                 return
-        job.step, job.epoch = step, plan.first_epoch + epoch
+        job.step, job.epoch = plan.first_step + step, plan.first_epoch + epoch
         job.step_rows = least(size, total - batch * size)
         loss = weight = 0.0
         row, left = np.int64(0), job.step_rows

@@ -102,6 +102,7 @@ RUN = _record(
     "batches",  # of an epoch
     "first_epoch",
     "first_batch",
+    "first_step",  # the row of its scalars
     "shuffle",
     "seed",
     "gathers",  # 1 where row n of a batch is row order[n] of the data
