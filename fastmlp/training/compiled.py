@@ -22,6 +22,7 @@ from fastmlp.parameters import spans_of
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
+from fastmlp.training.pace import Pace
 from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
 from fastmlp.training.scalars import Scalars
@@ -51,7 +52,8 @@ class CompiledRun(Run):
         shared: bool,
     ):
         super().__init__(data, first_epoch, rates)
-        self.optimizer, self.threads, self._shared = optimizer, threads, shared
+        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared else None, shared
+        self.threads = threads  # of the next call, at most
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
         first = data.given.first
@@ -82,7 +84,7 @@ class CompiledRun(Run):
         self._sums, self._totals, self._touched = np.zeros(0), np.zeros(0), 0
         self._held, self._params = interrupts_held(), self.storage.data
         self._before = np.empty_like(self.storage.data), np.empty_like(self.state)
-        self._steps = 8  # of a call; grows towards SLICE_SECONDS
+        self._steps = 1 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
 
     def prepare(self) -> None:
         if self.storage.data.dtype not in READY:
@@ -102,11 +104,12 @@ class CompiledRun(Run):
         came = time.perf_counter()
         window, data = self.window(), self.data
         waited = time.perf_counter() - came
-        left = (
-            (last_epoch - self.epoch) * data.batches if window.epoch is None else window.first + window.batches
-        ) - self.batch
-        left = left if most is None else min(left, most)
+        end = (last_epoch - self.epoch) * data.batches if window.epoch is None else window.first + window.batches
+        left = end - self.batch if most is None else min(end - self.batch, most)
         steps = min(self._steps, left)
+        if self._pace is not None:
+            self.threads, most_here = self._pace.next()
+            steps = steps if most_here is None else min(steps, most_here)
         with self._held:
             before, job, params = self._before, self.job, self._params
             before[0][...] = params
@@ -122,6 +125,8 @@ class CompiledRun(Run):
             if job.number("not_finite") or not all_finite(params):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
+            if self._pace is not None:
+                self._pace.note(seconds, done)
             self.optimizer.__dict__["steps"] += done  # past __setattr__: no hyperparameter changes
             if job.counted and done:
                 job.counted_on(job.number("microbatches_done"))
