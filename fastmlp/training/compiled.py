@@ -52,7 +52,7 @@ class CompiledRun(Run):
         shared: bool,
     ):
         super().__init__(data, first_epoch, rates)
-        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared else None, shared
+        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared and threads > 1 else None, shared
         self.threads = threads  # of the next call, at most
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
