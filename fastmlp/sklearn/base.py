@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from fastmlp.modules import Module, Sequential
 from fastmlp.parameters import Parameter
 from fastmlp.sklearn.course import Course, HeldOut
 from fastmlp.sklearn.lbfgs import Lbfgs
-from fastmlp.sklearn.network import ACTIVATIONS, Bound, as_activations, as_dropouts, built, linears
+from fastmlp.sklearn.network import ACTIVATIONS, Bound, as_activations, as_dropouts, bias_of, built, linears
 from fastmlp.sklearn.optimizers import PenalisedAdam, PenalisedOptimizer, PenalisedSGD
 from fastmlp.sklearn.rows import ShuffledRows, dense, is_sparse, predicted
 from fastmlp.training.callbacks import Callback, Training, as_callbacks
@@ -36,9 +37,8 @@ from fastmlp.training.run import Rates
 __all__ = ["BaseMLP"]
 
 FLOATS = (np.float64, np.float32)
-TOO_LARGE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-)
+TOO_LARGE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+NO_CONVERGENCE = "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged yet."
 
 
 class BaseMLP(BaseEstimator):
@@ -116,7 +116,7 @@ class BaseMLP(BaseEstimator):
         """Put arrays that are no views into the network; make it anew where they have other shapes."""
         coefs, intercepts = [np.asarray(c) for c in self.coefs_], [np.asarray(i) for i in self.intercepts_]
         units = [coef.shape[0] for coef in coefs[:1]] + [coef.shape[-1] for coef in coefs]
-        shapes = list(zip(units, units[1:]))
+        shapes = list(pairwise(units))
         if [c.shape for c in coefs] != shapes or [i.shape for i in intercepts] != [(unit,) for unit in units[1:]]:
             raise ValueError(
                 "coefs_ and intercepts_ must be arrays (in, out) and (out,) whose widths chain; got "
@@ -131,8 +131,8 @@ class BaseMLP(BaseEstimator):
         for layer, coef, intercept in zip(linears(model), coefs, intercepts):
             if not _is_part(coef, layer.weight):
                 layer.weight.data = coef.T
-            if not _is_part(intercept, layer.bias):
-                layer.bias.data = intercept
+            if not _is_part(intercept, bias_of(layer)):
+                bias_of(layer).data = intercept
         self._bind(model)
 
     def _new_network(self, units: list[int], dtype: np.dtype) -> tuple[Sequential, list[str]]:
@@ -150,8 +150,10 @@ class BaseMLP(BaseEstimator):
         for layer, name in zip(linears(model), names):
             bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / (layer.in_features + layer.out_features))
             layer.weight.data = self._random_state.uniform(-bound, bound, layer.weight.shape[::-1]).T
-            assert layer.bias is not None
-            layer.bias.data = self._random_state.uniform(-bound, bound, layer.bias.shape)
+            bias_of(layer).data = self._random_state.uniform(-bound, bound, bias_of(layer).shape)
+        for module in model.modules():
+            if getattr(module, "draws", False):  # dropout
+                module.reset_parameters(int(self._random_state.randint(2**31 - 1)))
         self._bind(model)
         self._best_parameters = model.storage.data.copy()
         if self.solver != "lbfgs":
@@ -166,7 +168,9 @@ class BaseMLP(BaseEstimator):
         if "_bound" not in self.__dict__:
             return super().__getstate__()
         self._network()  # an assignment counts; views are made anew where the network is
-        return {name: value for name, value in super().__getstate__().items() if name not in ("_bound", "coefs_", "intercepts_")}
+        return {
+            name: value for name, value in super().__getstate__().items() if name not in ("_bound", "coefs_", "intercepts_")
+        }
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -184,7 +188,7 @@ class BaseMLP(BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation_data: Any = None) -> BaseMLP:
         sizes = list(self.hidden_layer_sizes) if hasattr(self.hidden_layer_sizes, "__iter__") else [self.hidden_layer_sizes]
         if np.any(np.array(sizes) <= 0):
-            raise ValueError("hidden_layer_sizes must be > 0, got %s." % sizes)
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y, by_class = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
@@ -269,14 +273,13 @@ class BaseMLP(BaseEstimator):
             batch_size = min(200, count)
         else:
             if self.batch_size > count:
-                warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+                _warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
             batch_size = int(np.clip(self.batch_size, 1, count))
         rows = self._rows(X, y, weights)
         epochs = 1 if incremental else self.max_iter
         generator = self._random_state if self.shuffle else None
-        seed = int(self._random_state.randint(2**31)) if any(as_dropouts(self.dropout, self.n_layers_ - 2)) else 0
-        data = ShuffledRows(rows, X, batch_size, generator, optimizer, seed, epochs)
-        course = Course(self, optimizer, count, held_out, once=incremental)
+        data = ShuffledRows(rows, X, batch_size, generator, optimizer, epochs)
+        course = Course(self, optimizer, data, held_out, once=incremental)
         if not hasattr(self, "loss_curve_"):
             self.loss_curve_ = []
         if not hasattr(self, "validation_loss_curve_"):
@@ -291,20 +294,13 @@ class BaseMLP(BaseEstimator):
             while self.n_iter_ < epochs and not course.note(math.nan, None):
                 pass
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.")
+            _warn("Training interrupted by user.")
         else:
             stopped = self._no_improvement_count > self.n_iter_no_change
             if self.n_iter_ == self.max_iter and not incremental and not stopped:
-                self._warn_of_no_convergence()
+                _warn(NO_CONVERGENCE.format(self.max_iter), ConvergenceWarning)
         if self.early_stopping:
             model.storage.data[:] = self._best_parameters
-
-    def _warn_of_no_convergence(self) -> None:
-        warnings.warn(
-            "Stochastic Optimizer: Maximum iterations (%d) reached and the optimization hasn't converged yet." % self.max_iter,
-            ConvergenceWarning,
-            stacklevel=2,
-        )
 
     def _train(self, data: ShuffledRows, course: Course, epochs: int, validated: bool) -> None:
         """Take the epochs."""
@@ -350,9 +346,7 @@ class BaseMLP(BaseEstimator):
             X, X_val, y, y_val = parts[:4]
             weights, w_val = parts[4:] if weights is not None else (None, None)
             if X_val.shape[0] < 2:
-                raise ValueError(
-                    "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-                )
+                raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         else:
             return X, y, weights, None
         return X, y, weights, HeldOut(X_val, y_val, self._targets(y_val), w_val)
@@ -406,9 +400,7 @@ class BaseMLP(BaseEstimator):
 
     def _check_solver(self) -> bool:
         if self.solver not in ("sgd", "adam"):
-            raise AttributeError(
-                "partial_fit is only available for stochastic optimizers. %s is not stochastic." % self.solver
-            )
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
         return True
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -442,8 +434,12 @@ class BaseMLP(BaseEstimator):
         return hasattr(self, "coefs_")
 
 
-def _is_part(array: np.ndarray, parameter: Parameter | None) -> bool:
+def _is_part(array: np.ndarray, parameter: Parameter) -> bool:
     """Whether an array is a view of a parameter's numbers, so that there is nothing to copy."""
-    return parameter is not None and array.size > 0 and np.may_share_memory(array, parameter.data) and bool(
-        array.__array_interface__["data"][0] == parameter.data.__array_interface__["data"][0]
-    )
+    first = array.__array_interface__["data"][0]
+    return array.size == parameter.size and first == parameter.data.__array_interface__["data"][0]
+
+
+def _warn(text: str, kind: type[Warning] = UserWarning) -> None:
+    """Warn, in the name of who called `fit`: below it are its decorator, itself, and two methods."""
+    warnings.warn(text, kind, stacklevel=6)

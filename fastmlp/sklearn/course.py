@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.sklearn.optimizers import PenalisedOptimizer
+from fastmlp.sklearn.rows import ShuffledRows
 from fastmlp.training.callbacks import Callback
 from fastmlp.training.history import History
 
@@ -16,7 +17,7 @@ __all__ = ["Course", "HeldOut"]
 
 
 class HeldOut:
-    """Rows that are not trained on; `x` as the network takes them, `y` as the estimator scores them, `targets` the criterion."""
+    """Rows that are not trained on: `x` is what the network takes, `y` what is scored, `targets` what the criterion takes."""
 
     def __init__(self, x: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None):
         self.x, self.y, self.targets, self.weights = x, y, targets, weights
@@ -25,8 +26,11 @@ class HeldOut:
 class Course(Callback):
     """The callback of an estimator that is being trained: its attributes are scikit-learn's."""
 
-    def __init__(self, estimator: Any, optimizer: PenalisedOptimizer, rows: int, held_out: HeldOut | None, *, once: bool):
-        self.estimator, self.optimizer, self.rows, self.held_out, self.once = estimator, optimizer, rows, held_out, once
+    def __init__(
+        self, estimator: Any, optimizer: PenalisedOptimizer, data: ShuffledRows, held_out: HeldOut | None, *, once: bool
+    ):
+        self.estimator, self.optimizer, self.data, self.held_out, self.once = estimator, optimizer, data, held_out, once
+        self.rows, self.alpha, self.storage = data.rows, float(estimator.alpha), estimator.model_.storage
         self.scored = estimator.early_stopping and not once
         self.scorer: Any = None
         if self.scored and estimator.scoring is not None:
@@ -36,8 +40,11 @@ class Course(Callback):
 
     def on_epoch_end(self, epoch: int, history: History) -> bool:
         here = self.estimator
-        loss = history.loss[-1] * here._loss_share + self.optimizer.penalty_of_epoch(self.rows)
-        return self.note(float(loss), history)
+        penalty = self.optimizer.penalty_of_epoch(self.alpha, self.storage, self.rows)
+        stops = self.note(history.last("loss") * here._loss_share + penalty, history)
+        if not stops and here.n_iter_ < self.data.last_epoch:
+            self.data.go_on()
+        return stops
 
     def note(self, loss: float, history: History | None) -> bool:
         """Note an epoch, and say whether it was the last; without a history its numbers are no numbers."""
@@ -47,7 +54,7 @@ class Course(Callback):
         here.t_ += self.rows
         here.loss_curve_.append(loss)
         if here.verbose:
-            print("Iteration %d, loss = %.8f" % (here.n_iter_, loss))
+            print(f"Iteration {here.n_iter_}, loss = {loss:.8f}")
         self._judge(history)
         optimizer.epoch_ends(here.t_)
         if here._no_improvement_count > here.n_iter_no_change:
@@ -81,7 +88,7 @@ class Course(Callback):
         if self.scored:
             here.validation_scores_.append(score)
             if here.verbose:
-                print("Validation score: %f" % score)
+                print(f"Validation score: {score:f}")
             worse, better = score < here.best_validation_score_ + here.tol, score > here.best_validation_score_
             if better:
                 here.best_validation_score_ = score

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.criterion import (
-    CrossEntropyLoss,
     Criterion,
+    CrossEntropyLoss,
     ElementwiseLoss,
     KLDivLoss,
     L1Loss,
@@ -29,16 +29,16 @@ class HalfSquaredError(ElementwiseLoss):
     """``sum over j of (out - y)^2 / 2``, meaned over rows: scikit-learn's gradient. Its loss is this, over the outputs."""
 
     squares = True
-    constants = ("outputs",)
+    constants = ("terms",)
 
     def __init__(self, outputs: int):
         super().__init__()
-        self.outputs = outputs  # type: ignore[misc]
+        self.terms = outputs
 
     @staticmethod
-    def value(out, y, outputs):
+    def value(out, y, terms):
         d = out - y
-        return 0.5 * outputs * d * d
+        return 0.5 * terms * d * d
 
 
 class PoissonDeviance(ElementwiseLoss):

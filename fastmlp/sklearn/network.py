@@ -11,8 +11,9 @@ import numpy as np
 
 from fastmlp import modules
 from fastmlp.modules import Activation, Dropout, Identity, Linear, Module, Sequential, Sigmoid
+from fastmlp.parameters import Parameter
 
-__all__ = ["ACTIVATIONS", "Bound", "as_activations", "as_dropouts", "built", "linears"]
+__all__ = ["ACTIVATIONS", "Bound", "as_activations", "as_dropouts", "bias_of", "built", "linears"]
 
 
 def _named_activations() -> dict[str, type]:
@@ -75,15 +76,22 @@ def linears(model: Sequential) -> list[Linear]:
     return [module for module in model if isinstance(module, Linear)]
 
 
+def bias_of(layer: Linear) -> Parameter:
+    """The bias of a layer, which all layers here have."""
+    assert layer.bias is not None
+    return layer.bias
+
+
 class Bound:
-    """Views of the parameters of a network: ``coefs[i]`` is ``weight.data.T`` of layer i, ``intercepts[i]`` its ``bias.data``."""
+    """Views of a network's parameters: ``coefs[i]`` is ``weight.data.T`` of layer i, ``intercepts[i]`` its ``bias.data``."""
 
     def __init__(self, model: Sequential):
         self.layers = linears(model)
-        self.parameters = [layer.weight for layer in self.layers] + [layer.bias for layer in self.layers]
+        biases = [bias_of(layer) for layer in self.layers]
+        self.parameters = [layer.weight for layer in self.layers] + biases
         self.data = [parameter.data for parameter in self.parameters]
         self.coefs = [layer.weight.data.T for layer in self.layers]
-        self.intercepts = [layer.bias.data for layer in self.layers]  # type: ignore[union-attr]
+        self.intercepts = [bias.data for bias in biases]
 
     def holds(self, coefs: Any, intercepts: Any) -> bool:
         """Whether these are the very views, and the parameters still lie there."""

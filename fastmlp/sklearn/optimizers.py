@@ -13,6 +13,7 @@ from fastmlp.kernels.elementary import sqrt
 from fastmlp.modules import Linear, Sequential
 from fastmlp.optim import Optimizer
 from fastmlp.optim.rules import number
+from fastmlp.parameters import Storage
 
 __all__ = ["PenalisedAdam", "PenalisedOptimizer", "PenalisedSGD"]
 
@@ -20,8 +21,8 @@ __all__ = ["PenalisedAdam", "PenalisedOptimizer", "PenalisedSGD"]
 class PenalisedOptimizer(Optimizer):
     """The base: the loss of a batch is its mean plus ``alpha / (2 W) * sum of the squared weights``, W the weights of its rows.
 
-    Without weights of rows W is their number, so the last, smaller batch of an epoch has a larger penalty. Intercepts have none.
-    The sum of the penalties of an epoch, of which scikit-learn makes its loss, is kept in the state: an array beside the
+    Without weights of rows W is their number, so the last, smaller batch of an epoch has a larger penalty. Intercepts have
+    none. The sum of the penalties of an epoch, of which scikit-learn makes its loss, is kept in the state: an array beside the
     parameters that each step adds ``share * p^2`` to.
     """
 
@@ -53,22 +54,17 @@ class PenalisedOptimizer(Optimizer):
     def begin_epoch(self, sums: np.ndarray, sizes: np.ndarray) -> None:
         """Say what the rows of each batch of the epoch that begins weigh, and how many they are."""
         inverses = np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums != 0)
-        same = len(inverses) == len(self.inverses) and (self.steps - self.begin) % len(inverses) == 0
-        if not same or not np.array_equal(inverses, self.inverses):  # an assignment has scalars computed anew
-            self.inverses, self.shares, self.begin = inverses, sizes * inverses, self.steps
+        self.inverses, self.shares, self.begin = inverses, sizes * inverses, self.steps
 
-    def penalty_of_epoch(self, rows: int) -> float:
+    def penalty_of_epoch(self, alpha: float, storage: Storage, rows: int) -> float:
         """The mean penalty of the rows of an epoch; the sum begins anew."""
-        if not self.penalised:
+        if not alpha:
             return 0.0
-        total = 0.0
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                sums = self._kept_of(parameter).get("penalty") if group["alpha"] else None
-                if sums is not None:
-                    total += 0.5 * group["alpha"] * float(sums.sum(dtype=np.float64))
-                    sums[...] = 0
-        return total / rows
+        names, arrays = self._arrays[storage]
+        sums = arrays.reshape(len(names), -1)[names.index("penalty")]  # 0 where there is no penalty
+        total = float(sums.sum(dtype=np.float64))
+        sums[...] = 0
+        return 0.5 * alpha * total / rows
 
     def _penalty(self, group: dict[str, Any], t: np.ndarray) -> tuple[Any, ...]:
         """The factor of p in its gradient, and the share of p^2 in the sum of the epoch."""

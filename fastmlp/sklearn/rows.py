@@ -46,9 +46,9 @@ def predicted(model: Sequential, X: Any, threads: int | None) -> np.ndarray:
 class ShuffledRows(Data):
     """Rows whose order scikit-learn's generator makes: each epoch shuffles the order of the one before.
 
-    ``sklearn.utils.shuffle(order, random_state)`` draws no numbers but those of ``random_state.shuffle(arange(n))``. Weights of
-    rows are scaled so that those of each batch sum to its rows: scikit-learn's loss of an epoch is the mean of the weighted means
-    of its batches, each counted as often as it has rows.
+    ``sklearn.utils.shuffle(order, random_state)`` draws no numbers but those of ``random_state.shuffle(arange(n))``. Weights
+    of rows are scaled so that those of each batch sum to its rows: scikit-learn's loss of an epoch is the mean of the weighted
+    means of its batches, each counted as often as it has rows.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class ShuffledRows(Data):
         batch_size: int,
         shuffled: np.random.RandomState | None,
         optimizer: PenalisedOptimizer,
-        seed: int,
         last_epoch: int,
     ):
         """`rows` has targets and weights of all rows, and all inputs where `X` is dense, else one of them."""
@@ -70,47 +69,54 @@ class ShuffledRows(Data):
             batches=-(-count // batch_size),
             rows=count,
             shuffle=False,  # not by the engine
-            seed=seed,
+            seed=0,
             last_epoch=last_epoch,
         )
         self.generator, self.optimizer, self.sparse = shuffled, optimizer, X.tocsr() if is_sparse(X) else None
+        self.order, self._begun = np.arange(count), False
+        self.weights = None if rows.weights is None else np.array(rows.weights)
         self.sizes = np.full(self.batches, batch_size)
         self.sizes[-1] = count - batch_size * (self.batches - 1)
 
     def windows(self, epoch: int, batch: int) -> Generator[Window, None, None]:
-        order = np.arange(self.rows)
+        assert isinstance(self.given, Rows)
+        self.shuffle_rows()
+        if self.sparse is None:  # one window of all epochs, whose order and weights `go_on` changes in place
+            yield Window(self.given._replace(weights=self.weights), self.order, 0, self.batches, self.rows, None)
+            return
         for number in range(epoch, self.last_epoch):
-            if self.generator is not None:
-                places = np.arange(self.rows)
-                self.generator.shuffle(places)
-                order = order[places]
-            weights = self._begin(order)
-            assert isinstance(self.given, Rows)
-            if self.sparse is None:
-                yield Window(self.given._replace(weights=weights), order, 0, self.batches, self.rows, number)
-            else:
-                yield from self._dense_windows(order, weights, number)
+            if number > epoch:
+                self.shuffle_rows()
+            yield from self._dense_windows(number)
 
-    def _begin(self, order: np.ndarray) -> np.ndarray | None:
-        """Tell the optimizer how much the batches of an epoch weigh; returns the scaled weights of the rows."""
-        weights = self.given.weights  # type: ignore[union-attr]
-        if weights is None:
-            self.optimizer.begin_epoch(self.sizes, self.sizes)
-            return None
-        ordered = weights[order].astype(np.float64)
+    def go_on(self) -> None:
+        """Have the rows of the next epoch be in its order; those of sparse data are when they are made dense."""
+        if self.sparse is None:
+            self.shuffle_rows()
+
+    def shuffle_rows(self) -> None:
+        """Put the order of the next epoch, and the weights that go with it, into their arrays."""
+        if self.generator is not None:
+            places = np.arange(self.rows)
+            self.generator.shuffle(places)
+            self.order[:] = self.order[places]
+        if self.weights is None:
+            if not self._begun:
+                self.optimizer.begin_epoch(self.sizes, self.sizes)
+            self._begun = True
+            return
+        ordered = self.given.weights[self.order].astype(np.float64)  # type: ignore[union-attr, index]
         sums = np.add.reduceat(ordered, np.arange(0, self.rows, self.batch_size))
         self.optimizer.begin_epoch(sums, self.sizes)
-        scaled = np.empty_like(weights)
-        scaled[order] = ordered * np.repeat(self.optimizer.shares, self.sizes)
-        return scaled
+        self.weights[self.order] = ordered * np.repeat(self.optimizer.shares, self.sizes)
 
-    def _dense_windows(self, order: np.ndarray, weights: np.ndarray | None, epoch: int) -> Generator[Window, None, None]:
+    def _dense_windows(self, epoch: int) -> Generator[Window, None, None]:
         assert self.sparse is not None
         y, dtype = self.given.y, self.given.x.dtype  # type: ignore[union-attr]
         at_once = max(1, DENSE_BYTES // (dtype.itemsize * self.sparse.shape[1] * self.batch_size))
         for first in range(0, self.batches, at_once):
             batches = min(at_once, self.batches - first)
-            chosen = order[first * self.batch_size : (first + batches) * self.batch_size]
-            own = None if weights is None else weights[chosen]
+            chosen = self.order[first * self.batch_size : (first + batches) * self.batch_size]
+            own = None if self.weights is None else self.weights[chosen]
             rows = Rows(dense(self.sparse[chosen], dtype), y[chosen], own)
             yield Window(rows, np.arange(len(chosen)), first, batches, len(chosen), epoch)
