@@ -93,10 +93,7 @@ class Rates:
         unit = self._unit(epoch, batch)
         if unit != self.schedule.last_epoch:
             self.schedule.last_epoch = unit
-            try:
-                self.schedule._put_into_force()
-            except Exception:
-                self.schedule._put_into_force(unit - 1)
+            self.schedule._settle()
 
     def tell(self, metric: float) -> None:
         """Tell a schedule that wants to know it how well an epoch went."""
