@@ -20,6 +20,7 @@ from fastmlp.parameters import spans_of
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
+from fastmlp.training.pace import Pace
 from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
 
@@ -48,7 +49,8 @@ class CompiledRun(Run):
         shared: bool,
     ):
         super().__init__(data, first_epoch, rates)
-        self.optimizer, self.threads, self._shared = optimizer, threads, shared
+        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared else None, shared
+        self.threads = threads  # of the next call, at most
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
         first = data.given.first
@@ -73,7 +75,7 @@ class CompiledRun(Run):
         job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle and data.whole, batch=data.batch_size)
         self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of
         self._rates = np.zeros((1, 0))  # of the steps of the last call, by groups
-        self._steps = 8  # of a call; grows towards SLICE_SECONDS
+        self._steps = 1 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
 
     def prepare(self) -> None:
         if self.storage.data.dtype not in READY:
@@ -96,6 +98,9 @@ class CompiledRun(Run):
         left = ((last_epoch - self.epoch) * self.data.batches if whole else window.first + window.batches) - self.batch
         left = left if most is None else min(left, most)
         steps = min(self._steps, left)
+        if self._pace is not None:
+            self.threads, most_here = self._pace.next()
+            steps = steps if most_here is None else min(steps, most_here)
         with interrupts_held():
             before = self.storage.data.copy(), self.state.copy()
             began = time.perf_counter()
@@ -109,6 +114,8 @@ class CompiledRun(Run):
             if self.job.number("not_finite") or not all_finite(self.storage.data):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
+            if self._pace is not None:
+                self._pace.note(seconds, done)
             self.optimizer.steps += done
             self.job.counted_on(done)
             self._count(done, sums, totals, rates=self._rates[0], seconds=waited + seconds)
