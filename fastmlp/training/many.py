@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -22,7 +23,7 @@ from fastmlp.training.interrupts import let_call_off
 __all__ = ["Ensemble", "fit_many"]
 
 #: Options of which each network may have its own, in a list.
-EACH = ("X", "y", "rng", "schedule", "sample_weight", "validation")
+EACH = ("X", "y", "rng", "schedule", "sample_weight", "validation", "checkpoint")
 
 
 def fit_many(
@@ -55,7 +56,8 @@ def fit_many(
         How many networks are trained at the same time; by default as many as there are cores.
     **options
         Those of :func:`fastmlp.fit`. ``schedule``, ``sample_weight``, ``validation`` may be lists, one for each network;
-        ``progress`` is off.
+        ``progress`` is off. ``checkpoint`` is a list of folders, or one folder, in which each network has its own, called by
+        its number: 0, 1, ...; with ``resume=True`` each goes on from where it was.
 
     Returns
     -------
@@ -92,6 +94,8 @@ def fit_many(
     if options.get("progress"):
         raise ValueError("there is no progress of many networks at the same time: leave progress out")
     given = {"X": X, "y": y, "rng": _seeds(rng, count)} | {name: options.pop(name) for name in EACH if name in options}
+    if given.get("checkpoint") is not None:
+        given["checkpoint"] = _folders(given["checkpoint"], count)
     each = {name: _one_each(value, count, name) for name, value in given.items()}
     workers = min(count, cores() if threads is None else checks.as_size(threads, "threads"))
     stop = threading.Event()
@@ -136,10 +140,22 @@ def _is_list_of_data(value: list) -> bool:
     return bool(value) and all(isinstance(item, np.ndarray) and item.ndim for item in value)
 
 
+def _folders(checkpoint: Any, count: int) -> list[Any]:
+    """A folder for each network."""
+    if isinstance(checkpoint, (str, os.PathLike)):
+        return [os.path.join(checkpoint, str(number)) for number in range(count)]
+    folders = list(checkpoint) if isinstance(checkpoint, tuple) else checkpoint
+    if isinstance(folders, list) and len({os.path.abspath(folder) for folder in folders}) < len(folders):
+        raise ValueError("a folder of checkpoints comes twice: each network has its own")
+    return folders
+
+
 def _seeds(rng: Any, count: int) -> list[Any]:
-    """A seed for each network."""
+    """A seed for each network; None where it may have one already, in its optimizer or its checkpoint."""
     if isinstance(rng, (list, tuple)):
         return list(rng)
+    if rng is None:
+        return [None] * count
     return checks.as_generator(rng).integers(2**62, size=count).tolist()
 
 

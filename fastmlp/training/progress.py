@@ -45,9 +45,9 @@ class Progress:
 
     def __init__(self, wanted: bool | float | None, epochs: int, first_epoch: int, rows: int, history: History):
         self.bar: Any = None
-        self.rows, self.history, self.epochs, self.first_epoch = rows, history, epochs, first_epoch
+        self.rows, self.history, self.epochs = rows, history, epochs
         self._began = self._drawn = self._written = time.perf_counter()
-        self._lines = 0  # epochs that a line has been printed of, or passed over
+        self._lines = history.epochs  # that a line has been printed of, or passed over
         self._between: float | None = None  # two lines
         looking = is_terminal() or _is_notebook()
         if isinstance(wanted, float):
@@ -98,7 +98,7 @@ class Progress:
             return
         assert between is not None
         for i in range(finished - 1 if between else self._lines, finished):
-            count = f"epoch {self.first_epoch + i + 1}/{self.epochs}"
+            count = f"epoch {self.history.first_epoch + i + 1}/{self.epochs}"
             say(", ".join([count, *self._numbers(i), self._speed(now, samples)]))
         self._lines, self._written = finished, now
 
