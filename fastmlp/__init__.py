@@ -98,6 +98,7 @@ from fastmlp.saving import LoadError, load_arrays
 from fastmlp.training import (
     Callback,
     Checkpoint,
+    Chunks,
     CSVLogger,
     EarlyStopping,
     Ensemble,
@@ -136,6 +137,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Chunks",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
