@@ -51,8 +51,8 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="compare_peers",
         description=__doc__,
-        epilog=f"sections:\n{sections}\n\nworkloads of train, threads, many (those of the disc) and predict (disc-b100 and mnist-512):\n"
-        f"  {', '.join(WORKLOADS)}",
+        epilog=f"sections:\n{sections}\n\nworkloads of train and threads; of many those of the disc, "
+        f"of predict disc-b100 and mnist-512:\n  {', '.join(WORKLOADS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

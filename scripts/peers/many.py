@@ -26,9 +26,9 @@ CASES = ("disc-b100", "disc-b10", "disc-tanh-b100")
 
 TITLE = "Many networks"
 CAPTION = f"""\
-{NETWORKS} networks that differ in their first values, on the same data: microseconds per step of one network, the whole call divided
-by all steps, what a call costs included. Of fastmlp `fit_many`, and `fit` for each; of JAX one `jit` call of all epochs, the step
-under `vmap`. In brackets, how many times fit_many's. Before, all were seen to train the same parameters."""
+{NETWORKS} networks that differ in their first values, on the same data: microseconds per step of one network, the whole call
+divided by all steps. Of fastmlp `fit_many`, and `fit` for each; of JAX one call of all epochs, each under `vmap`. In brackets,
+how many times fit_many's. Before, all were seen to train the same parameters."""
 
 
 def contenders(problems: list[Problem], setting: Setting) -> list[Any]:
