@@ -11,7 +11,7 @@ from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Sequential
 from fastmlp.modules.labels import labels_of
-from fastmlp.optim import Optimizer
+from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.training.history import History
 from fastmlp.training.many import fit_many
 
@@ -62,15 +62,23 @@ class Ensemble:
         X: Any,
         y: Any = None,
         *,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
         rng: Any = None,
         **options: Any,
     ) -> list[History]:
         """Train all members at the same time, as :func:`fit_many` does.
 
         `optimizer` makes the optimizer of a member from its parameters: ``fm.Adam``, or
-        ``lambda parameters: fm.SGD(parameters, lr=0.1)``.
+        ``lambda parameters: fm.SGD(parameters, lr=0.1)``; `schedule` its schedule from that optimizer.
         """
         optimizers = [optimizer(model.parameters()) for model in self.models]
+        if schedule is not None:
+            if not callable(schedule):
+                came = checks.full_name(schedule)
+                raise TypeError(
+                    f"schedule must make a schedule from an optimizer: lambda optimizer: StepLR(optimizer, 10); got {came}"
+                )
+            options["schedule"] = [schedule(own) for own in optimizers]
         return fit_many(self.models, criterion, optimizers, X, y, rng=rng, **options)
 
     def predict(self, X: Any, *, spread: bool = False, threads: int | None = None) -> Any:

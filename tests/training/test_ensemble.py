@@ -32,5 +32,16 @@ def test_ensemble_averages_its_members(dtype):
     again.fit(fm.CrossEntropyLoss(), lambda p: fm.SGD(p, lr=0.1), X, y, epochs=2, rng=1, threads=1)
     for one, other in zip(ensemble.models, again.models):
         assert_same_bits(flat(one), flat(other))
+    made = []
+
+    def schedule(optimizer):
+        made.append(fm.StepLR(optimizer, 1, gamma=0.5))
+        return made[-1]
+
+    histories = again.fit(fm.CrossEntropyLoss(), fm.SGD, X, y, epochs=2, rng=1, schedule=schedule)
+    assert len(made) == 3
+    assert all(history.rate[1] == history.rate[0] / 2 for history in histories)
+    with pytest.raises(TypeError, match="schedule must make a schedule from an optimizer"):
+        again.fit(fm.CrossEntropyLoss(), fm.SGD, X, y, epochs=2, schedule=made)
     with pytest.raises(TypeError, match="build must return a Sequential"):
         fm.Ensemble(lambda rng: None, 2)
