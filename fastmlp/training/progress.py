@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fastmlp import checks
@@ -20,6 +20,9 @@ REDRAW = 0.1
 
 #: Between two lines, where a bar was wanted and nobody can see one.
 LINES = 10.0
+
+#: Columns of a line besides numbers of epochs and what stands behind the times: words, times, and a bar of 5 at least.
+COLUMNS = len("epoch / || 00:00<00:00, ") + 5
 
 
 def as_progress(value: Any) -> bool | float | None:
@@ -49,7 +52,11 @@ class Progress:
         self._began = self._drawn = self._written = time.perf_counter()
         self._lines = 0  # epochs that a line has been printed of, or passed over
         self._between: float | None = None  # two lines
-        looking = is_terminal() or _is_notebook()
+        self._widest = 0  # text behind the bar so far: the bar's length is not to change with every number
+        self._shown: Any = None  # the output of a notebook that has the bar, and what it has in the end
+        self._final = ""
+        notebook = _is_notebook()
+        looking = is_terminal() or notebook
         if isinstance(wanted, float):
             self._between = wanted
             return
@@ -68,6 +75,9 @@ class Progress:
             return
         if sys.stderr is None:  # pythonw: there is nothing to draw on
             return
+        drawn_by = sys.modules.get("tqdm.notebook")  # where there are ipywidgets
+        widgets = notebook and drawn_by is not None and issubclass(tqdm, drawn_by.tqdm)
+        count = f"epoch {{n:{len(str(epochs))}.0f}}/{{total:.0f}}"
         with self._drawing():
             self.bar = tqdm(
                 total=epochs,
@@ -75,8 +85,13 @@ class Progress:
                 unit="epoch",
                 leave=bool(wanted),
                 dynamic_ncols=True,
-                bar_format="epoch {n:.0f}/{total:.0f} |{bar}| {elapsed}<{remaining}{postfix}",
+                bar_format=f"{count} |{{bar}}| {{elapsed}}<{{remaining}}{{postfix}}",
+                **({"display": False} if widgets else {}),
             )
+            if widgets:
+                from IPython.display import display
+
+                self._shown = display(self.bar.container, display_id=True)
 
     def show(self, epoch: float, samples: int, *, last: bool = False) -> None:
         """Move to a place in the run, `epoch`; so many rows have been trained on since it began."""
@@ -87,7 +102,9 @@ class Progress:
             return
         self._drawn = now
         with self._drawing():
-            self.bar.set_postfix_str(", ".join([*self._losses(), self._speed(now, samples)]), refresh=False)
+            behind = self._behind_the_bar(now, samples)
+            self._final = f"epoch {epoch:.0f}/{self.epochs}, {behind.rstrip()}" if self.bar.leave else ""
+            self.bar.set_postfix_str(behind, refresh=False)
             self.bar.n = epoch
             self.bar.refresh()
 
@@ -110,10 +127,16 @@ class Progress:
                 result.append(f"{name.replace('_', ' ')} {values[i]:.4g}")
         return result
 
-    def _losses(self) -> list[str]:
-        """The newest losses, short enough to leave room for the bar."""
-        named = {"loss": self.history.loss, "validation": self.history.validation_loss}
-        return [f"{name} {values[-1]:.3g}" for name, values in named.items() if values]
+    def _behind_the_bar(self, now: float, samples: int) -> str:
+        """The newest losses and the speed, or what of them the line has room for, as wide as they have been."""
+        named = {"loss": self.history.loss, "val": self.history.validation_loss}
+        losses = [f"{name} {_three_figures(values[-1])}" for name, values in named.items() if values]
+        line = self.bar.ncols  # a text in a notebook; None where nobody knows
+        room = line - COLUMNS - 2 * len(str(self.epochs)) if isinstance(line, int) else 10**9
+        choices = (", ".join(parts) for parts in ([*losses, self._speed(now, samples)], losses, losses[:1]))
+        text = next((text for text in choices if len(text) <= room), "")
+        self._widest = max(self._widest, len(text))
+        return text.ljust(min(self._widest, room)) if text else ""
 
     def _speed(self, now: float, samples: int) -> str:
         return f"{_short(samples / max(now - self._began, 1e-9))} samples/s"
@@ -123,6 +146,10 @@ class Progress:
         if self.bar is not None:
             with self._drawing():
                 self.bar.close()
+        if self._shown is not None:
+            # Where no widgets are alive, in a file or on a page, there would stand for ever how the bar began.
+            with suppress(Exception):
+                self._shown.update({"text/plain": self._final}, raw=True)
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -141,9 +168,14 @@ def _is_notebook() -> bool:
     return hasattr(ipython, "kernel")
 
 
+def _three_figures(value: float) -> str:
+    """As ``.3g``, but zeros at the end stay: numbers that change keep their width."""
+    return f"{value:#.3g}".rstrip(".") if value else "0"
+
+
 def _short(value: float) -> str:
     for unit in ("", "k", "M"):
-        if value < 1000:
-            return f"{value:.3g}{unit}"
+        if value < 999.5:
+            return f"{_three_figures(value)}{unit}"
         value /= 1000
-    return f"{value:.3g}G"
+    return f"{_three_figures(value)}G"

@@ -98,7 +98,7 @@ def test_progress_shows_epoch_loss_and_speed(capsys, monkeypatch):
         assert captured.out == ""
         assert "epoch 4/4" in captured.err
         loss, other = history.loss[-1], history.validation_loss[-1]
-        shown = f"loss {loss:.3g}, validation {other:.3g}, " if terminal else f"loss {loss:.4g}, validation loss {other:.4g}, "
+        shown = f"loss {loss:#.3g}, val {other:#.3g}, " if terminal else f"loss {loss:.4g}, validation loss {other:.4g}, "
         assert shown in captured.err
         assert terminal or "validation accuracy " in captured.err
         assert "samples/s" in captured.err
@@ -148,10 +148,10 @@ def test_progress_of_a_resumed_run_begins_where_it_is(capsys, monkeypatch):
     bar.show(5.5, 150, last=True)
     assert bar.bar.n == 5.5
     bar.close()
-    assert re.search(r"loss 0.25, 7\d(\.\d)? samples/s", capsys.readouterr().err)
+    assert re.search(r"loss 0.250, 7\d\.\d samples/s", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (999, "999"), (1234, "1.23k"), (5.67e6, "5.67M"), (8.9e9, "8.9G")])
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (999, "999"), (1234, "1.23k"), (999.7, "1.00k"), (5.67e6, "5.67M"), (8.9e9, "8.90G")])
 def test_short_number(value, text):
     assert _short(value) == text
 
