@@ -21,6 +21,9 @@ REDRAW = 0.1
 #: Between two lines, where a bar was wanted and nobody can see one.
 LINES = 10.0
 
+#: Columns of a bar that is a text in a notebook.
+LINE = 100
+
 #: Columns of a line besides numbers of epochs and what stands behind the times: words, times, and a bar of 5 at least.
 COLUMNS = len("epoch / || 00:00<00:00, ") + 5
 
@@ -55,8 +58,9 @@ class Progress:
         self._widest = 0  # text behind the bar so far: the bar's length is not to change with every number
         self._shown: Any = None  # the output of a notebook that has the bar, and what it has in the end
         self._final = ""
-        notebook = _is_notebook()
-        looking = is_terminal() or notebook
+        self._notebook = _is_notebook()
+        self._as_text = False  # there, for want of widgets
+        looking = is_terminal() or self._notebook
         if isinstance(wanted, float):
             self._between = wanted
             return
@@ -76,22 +80,25 @@ class Progress:
         if sys.stderr is None:  # pythonw: there is nothing to draw on
             return
         drawn_by = sys.modules.get("tqdm.notebook")  # where there are ipywidgets
-        widgets = notebook and drawn_by is not None and issubclass(tqdm, drawn_by.tqdm)
+        widgets = self._notebook and drawn_by is not None and issubclass(tqdm, drawn_by.tqdm)
+        self._as_text = self._notebook and not widgets
         count = f"epoch {{n:{len(str(epochs))}.0f}}/{{total:.0f}}"
+        how: dict[str, Any] = {"display": False} if widgets else {"file": _Nowhere(), "ncols": LINE} if self._as_text else {}
         with self._drawing():
             self.bar = tqdm(
                 total=epochs,
                 initial=first_epoch,
                 unit="epoch",
                 leave=bool(wanted),
-                dynamic_ncols=True,
+                dynamic_ncols=not self._as_text,
                 bar_format=f"{count} |{{bar}}| {{elapsed}}<{{remaining}}{{postfix}}",
-                **({"display": False} if widgets else {}),
+                **how,
             )
-            if widgets:
+            if self._notebook:
                 from IPython.display import display
 
-                self._shown = display(self.bar.container, display_id=True)
+                given = self.bar.container if widgets else _text(str(self.bar))
+                self._shown = display(given, raw=not widgets, display_id=True)
 
     def show(self, epoch: float, samples: int, *, last: bool = False) -> None:
         """Move to a place in the run, `epoch`; so many rows have been trained on since it began."""
@@ -107,6 +114,8 @@ class Progress:
             self.bar.set_postfix_str(behind, refresh=False)
             self.bar.n = epoch
             self.bar.refresh()
+            if self._as_text:
+                self._shown.update(_text(str(self.bar)), raw=True)
 
     def _print(self, now: float, samples: int, last: bool) -> None:
         """Print the lines that are due."""
@@ -116,7 +125,11 @@ class Progress:
         assert between is not None
         for i in range(finished - 1 if between else self._lines, finished):
             count = f"epoch {self.first_epoch + i + 1}/{self.epochs}"
-            say(", ".join([count, *self._numbers(i), self._speed(now, samples)]))
+            line = ", ".join([count, *self._numbers(i), self._speed(now, samples)])
+            if self._notebook:
+                print(line, flush=True)  # standard error is red there
+            else:
+                say(line)
         self._lines, self._written = finished, now
 
     def _numbers(self, i: int) -> list[str]:
@@ -149,7 +162,7 @@ class Progress:
         if self._shown is not None:
             # Where no widgets are alive, in a file or on a page, there would stand for ever how the bar began.
             with suppress(Exception):
-                self._shown.update({"text/plain": self._final}, raw=True)
+                self._shown.update(_text(self._final), raw=True)
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -160,6 +173,23 @@ class Progress:
             if self.bar is not None:
                 self.bar.disable = True  # or it would try once more when it is collected
             self.bar = None
+
+
+class _Nowhere:
+    """Where a bar is written that is shown in another way."""
+
+    encoding = "utf-8"  # tqdm draws with # elsewhere
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def _text(line: str) -> dict[str, str]:
+    """A line, as an output of a notebook."""
+    return {"text/plain": line}
 
 
 def _is_notebook() -> bool:
