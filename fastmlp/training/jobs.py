@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from fastmlp.optim import Optimizer
 from fastmlp.training.callbacks import Callback
 from fastmlp.training.fit import fit
 from fastmlp.training.history import History
+from fastmlp.training.progress import Progress
 
 __all__ = ["Member", "asked_of_joblib", "train_by_joblib"]
 
@@ -38,6 +40,28 @@ class Member:
     def callbacks(self) -> list[Any]:
         """What listens to this network alone."""
         return list(self.options["callbacks"])
+
+
+class Finished:
+    """Networks that are trained, as progress shows them: their last losses and metrics are the columns of a history."""
+
+    def __init__(self, wanted: bool | float | None, count: int):
+        self._columns = History()
+        self._progress = Progress(wanted, count, 0, self._columns, "network")
+        self._lock = threading.Lock()
+
+    def note(self, history: History) -> None:
+        """One more."""
+        with self._lock:
+            for name in history:
+                if history[name].size:
+                    self._columns._append(name, history.last(name))
+
+    def show(self, *, last: bool = False) -> None:
+        """Show them; from the thread that has called `fit_many`."""
+        self._progress.show(self._columns.epochs, None, last=last)
+        if last:
+            self._progress.close()
 
 
 class Outcome(NamedTuple):
@@ -77,7 +101,7 @@ def asked_of_joblib(backend: str | None, threads: int | None) -> tuple[bool, int
     return backend == "joblib" or not getattr(active, "uses_threads", False), workers
 
 
-def train_by_joblib(members: list[Member], workers: int | None) -> list[History]:
+def train_by_joblib(members: list[Member], workers: int | None, finished: Finished) -> list[History]:
     """Train each network where joblib says; what comes back is put into the objects that are here."""
     import joblib
 
@@ -85,9 +109,15 @@ def train_by_joblib(members: list[Member], workers: int | None) -> list[History]
     data = [(member.X, member.y) for member in members]
     bare = [Member(member.model, member.criterion, member.optimizer, None, None, member.options) for member in members]
     calls = (joblib.delayed(_train)(member, *own, _is_mapped(own[0])) for member, own in zip(bare, data))
-    outcomes = joblib.Parallel(n_jobs=-1 if workers is None else workers)(calls)
-    for member, outcome in zip(members, outcomes):
+    outcomes = []
+    for member, outcome in zip(
+        members, joblib.Parallel(n_jobs=-1 if workers is None else workers, return_as="generator")(calls)
+    ):
         _put_back(member, outcome)
+        outcomes.append(outcome)
+        if outcome.history is not None:
+            finished.note(outcome.history)
+            finished.show()
     for number, outcome in enumerate(outcomes):
         if outcome.failure is not None:
             outcome.failure.index = number

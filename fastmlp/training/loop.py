@@ -80,7 +80,7 @@ class Loop:
                 begun.append(callback)
                 callback.on_begin()
             run.prepare()
-            bar = Progress(self.progress, last, first, run.data.rows, self.history)
+            bar = Progress(self.progress, last, first, self.history)
             self._go(bar)
             for callback in callbacks:
                 callback.on_end(self.history)

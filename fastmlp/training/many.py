@@ -20,7 +20,8 @@ from fastmlp.training.fit import fit
 from fastmlp.training.history import History
 from fastmlp.training.inputs import check_kinds
 from fastmlp.training.interrupts import let_call_off
-from fastmlp.training.jobs import Member, asked_of_joblib, train_by_joblib
+from fastmlp.training.jobs import Finished, Member, asked_of_joblib, train_by_joblib
+from fastmlp.training.progress import as_progress
 
 __all__ = ["fit_many"]
 
@@ -68,7 +69,7 @@ def fit_many(
         by joblib within a ``joblib.parallel_config`` whose backend is not one of threads ("loky", "dask" and so on).
     **options
         Those of :func:`fastmlp.fit`. ``schedule``, ``sample_weight``, ``validation`` may be lists, one for each network, and
-        ``callbacks`` a list of lists; else each network gets copies of them. ``progress`` is off.
+        ``callbacks`` a list of lists; else each network gets copies of them. ``progress`` counts networks that are trained.
 
     Returns
     -------
@@ -112,8 +113,7 @@ def fit_many(
     for things, name in ((models, "network"), (optimizers, "optimizer")):
         if len(set(map(id, things))) < count:
             raise ValueError(f"{checks.messages.a(name)} comes twice: each is trained by itself")
-    if options.get("progress"):
-        raise ValueError("there is no progress of many networks at the same time: leave progress out")
+    wanted = as_progress(options.pop("progress", None))
     threads = threads if threads is None else checks.as_size(threads, "threads")
     for model, optimizer in zip(models, optimizers):
         check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer"))
@@ -127,18 +127,22 @@ def fit_many(
     for number, (model, optimizer) in enumerate(zip(models, optimizers)):
         own = {name: values[number] for name, values in each.items()}
         members.append(Member(model, criterion, optimizer, own.pop("X"), own.pop("y"), options | own))
-    if by_joblib:
-        return train_by_joblib(members, workers)
-    return _train_by_threads(members, min(count, workers or cores()))
+    finished = Finished(wanted, count)
+    try:
+        if by_joblib:
+            return train_by_joblib(members, workers, finished)
+        return _train_by_threads(members, min(count, workers or cores()), finished)
+    finally:
+        finished.show(last=True)
 
 
-def _train_by_threads(members: list[Member], workers: int) -> list[History]:
+def _train_by_threads(members: list[Member], workers: int, finished: Finished) -> list[History]:
     """Have threads of this process, this one among them, take a network each until there are none left."""
     stop, lock, numbers = threading.Event(), threading.Lock(), iter(range(len(members)))
     histories: dict[int, History] = {}
     failures: dict[int, BaseException] = {}
 
-    def work(*_: int) -> None:
+    def work(thread: int, _: int) -> None:
         let_call_off(stop)
         try:
             while not stop.is_set():
@@ -154,6 +158,10 @@ def _train_by_threads(members: list[Member], workers: int) -> list[History]:
                 except Exception as failure:
                     failures[number] = failure
                     stop.set()
+                else:
+                    finished.note(histories[number])
+                    if thread == 0:
+                        finished.show()
         finally:
             let_call_off(None)
 

@@ -25,7 +25,7 @@ LINES = 10.0
 LINE = 100
 
 #: Columns of a line besides numbers of epochs and what stands behind the times: words, times, and a bar of 5 at least.
-COLUMNS = len("epoch / || 00:00<00:00, ") + 5
+COLUMNS = len(" / || 00:00<00:00, ") + 5
 
 
 def as_progress(value: Any) -> bool | float | None:
@@ -43,15 +43,15 @@ def as_progress(value: Any) -> bool | float | None:
 
 
 class Progress:
-    """Shows the epoch, the losses and samples per second.
+    """Shows the epoch, or what else `word` counts, the losses and samples per second.
 
     `wanted` None: a bar where standard error is a terminal or a notebook, and tqdm is installed. True: a bar, or where nobody
     can see it move, a line now and then. False: nothing. A number: plain lines, with at least so many seconds between two.
     """
 
-    def __init__(self, wanted: bool | float | None, epochs: int, first_epoch: int, rows: int, history: History):
+    def __init__(self, wanted: bool | float | None, epochs: int, first_epoch: int, history: History, word: str = "epoch"):
         self.bar: Any = None
-        self.rows, self.history, self.epochs, self.first_epoch = rows, history, epochs, first_epoch
+        self.history, self.epochs, self.first_epoch, self.word = history, epochs, first_epoch, word
         self._began = self._drawn = self._written = time.perf_counter()
         self._lines = 0  # epochs that a line has been printed of, or passed over
         self._between: float | None = None  # two lines
@@ -82,7 +82,7 @@ class Progress:
         drawn_by = sys.modules.get("tqdm.notebook")  # where there are ipywidgets
         widgets = self._notebook and drawn_by is not None and issubclass(tqdm, drawn_by.tqdm)
         self._as_text = self._notebook and not widgets
-        count = f"epoch {{n:{len(str(epochs))}.0f}}/{{total:.0f}}"
+        count = f"{word} {{n:{len(str(epochs))}.0f}}/{{total:.0f}}"
         how: dict[str, Any] = {"display": False} if widgets else {"file": _Nowhere(), "ncols": LINE} if self._as_text else {}
         with self._drawing():
             self.bar = tqdm(
@@ -100,8 +100,8 @@ class Progress:
                 given = self.bar.container if widgets else _text(str(self.bar))
                 self._shown = display(given, raw=not widgets, display_id=True)
 
-    def show(self, epoch: float, samples: int, *, last: bool = False) -> None:
-        """Move to a place in the run, `epoch`; so many rows have been trained on since it began."""
+    def show(self, epoch: float, samples: int | None, *, last: bool = False) -> None:
+        """Move to a place in the run, `epoch`; so many rows have been trained on since it began, if that is to be said."""
         now = time.perf_counter()
         if self._between is not None:
             self._print(now, samples, last)
@@ -110,22 +110,22 @@ class Progress:
         self._drawn = now
         with self._drawing():
             behind = self._behind_the_bar(now, samples)
-            self._final = f"epoch {epoch:.0f}/{self.epochs}, {behind.rstrip()}" if self.bar.leave else ""
+            self._final = f"{self.word} {epoch:.0f}/{self.epochs}, {behind.rstrip()}" if self.bar.leave else ""
             self.bar.set_postfix_str(behind, refresh=False)
             self.bar.n = epoch
             self.bar.refresh()
             if self._as_text:
                 self._shown.update(_text(str(self.bar)), raw=True)
 
-    def _print(self, now: float, samples: int, last: bool) -> None:
+    def _print(self, now: float, samples: int | None, last: bool) -> None:
         """Print the lines that are due."""
         finished, between = self.history.epochs, self._between
         if finished == self._lines or (between and now - self._written < between and not last):
             return
         assert between is not None
         for i in range(finished - 1 if between else self._lines, finished):
-            count = f"epoch {self.first_epoch + i + 1}/{self.epochs}"
-            line = ", ".join([count, *self._numbers(i), self._speed(now, samples)])
+            count = f"{self.word} {self.first_epoch + i + 1}/{self.epochs}"
+            line = ", ".join([count, *self._numbers(i), *self._speed(now, samples)])
             if self._notebook:
                 print(line, flush=True)  # standard error is red there
             else:
@@ -140,19 +140,19 @@ class Progress:
                 result.append(f"{name.replace('_', ' ')} {values[i]:.4g}")
         return result
 
-    def _behind_the_bar(self, now: float, samples: int) -> str:
+    def _behind_the_bar(self, now: float, samples: int | None) -> str:
         """The newest losses and the speed, or what of them the line has room for, as wide as they have been."""
         named = {"loss": self.history.loss, "val": self.history.validation_loss}
         losses = [f"{name} {_three_figures(values[-1])}" for name, values in named.items() if values]
         line = self.bar.ncols  # a text in a notebook; None where nobody knows
-        room = line - COLUMNS - 2 * len(str(self.epochs)) if isinstance(line, int) else 10**9
-        choices = (", ".join(parts) for parts in ([*losses, self._speed(now, samples)], losses, losses[:1]))
+        room = line - COLUMNS - len(self.word) - 2 * len(str(self.epochs)) if isinstance(line, int) else 10**9
+        choices = (", ".join(parts) for parts in ([*losses, *self._speed(now, samples)], losses, losses[:1]))
         text = next((text for text in choices if len(text) <= room), "")
         self._widest = max(self._widest, len(text))
         return text.ljust(min(self._widest, room)) if text else ""
 
-    def _speed(self, now: float, samples: int) -> str:
-        return f"{_short(samples / max(now - self._began, 1e-9))} samples/s"
+    def _speed(self, now: float, samples: int | None) -> list[str]:
+        return [] if samples is None else [f"{_short(samples / max(now - self._began, 1e-9))} samples/s"]
 
     def close(self) -> None:
         """Take the bar away (a wanted one stays as it is)."""

@@ -72,12 +72,14 @@ def two_processes():
 
 
 @pytest.mark.usefixtures("two_processes")
-def test_processes_give_what_threads_give():
+def test_processes_give_what_threads_give(capsys):
     """Then with an error, which travels with its history; the others are trained all the same."""
     X, y = data()
-    here, there = trained(X, y, backend="threads"), trained(X, y)
+    here, there = trained(X, y, backend="threads"), trained(X, y, progress="log")
     assert here[4] == there[4]
     assert_same(here, there)
+    said = capsys.readouterr().err
+    assert all(f"network {i + 1}/5, loss {history.loss[-1]:.4g}, " in said for i, history in enumerate(there[4]))
 
     rates = [0.01, 0.01, 1e30, 0.01, 1e30]
     here, there = trained(X, y, rates=rates, backend="threads", threads=1), trained(X, y, rates=rates)

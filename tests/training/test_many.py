@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_fit_many_rejects_bad_arguments():
         ((models, [optimizers[0]] * 2), {}, ValueError, "an optimizer comes twice"),
         ((models, optimizers), {"rng": [1]}, ValueError, "rng is a list of 1, one for each network; there are 2 networks"),
         ((models, optimizers), {"threads": 0}, ValueError, "threads must be at least 1"),
-        ((models, optimizers), {"progress": True}, ValueError, "leave progress out"),
+        ((models, optimizers), {"progress": "bar"}, TypeError, "progress must be True or False"),
         ((models, optimizers[::-1]), {}, ValueError, "the optimizer must hold parameters of the model"),
         ((models, [1, 2]), {}, TypeError, "optimizer must be an Optimizer"),
         ((models, optimizers), {"callbacks": [[]]}, ValueError, "callbacks are 1 lists, one for each network; there are 2"),
@@ -153,3 +154,22 @@ def test_data_of_all_is_converted_once():
     fm.fit_many(chunked, fm.CrossEntropyLoss(), optimizers, fm.Chunks(X, y), epochs=1, rng=0)
     for model, other in zip(models, chunked):
         assert_same_bits(flat(model), flat(other))
+
+
+def test_progress_counts_networks(capsys, monkeypatch):
+    X, y = make_data(34, 3, 4)
+    common = {"epochs": 2, "validation": (X, y), "rng": 0, "threads": 2}
+    for progress, lines in (("log", COUNT), (("log", 1000), 1)):
+        models, optimizers = made(np.float32)
+        capsys.readouterr()
+        histories = fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, progress=progress, **common)
+        said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("fastmlp: ")]
+        assert len(said) == lines
+        losses = {f"loss {h.loss[-1]:.4g}, validation loss {h.validation_loss[-1]:.4g}" for h in histories}
+        assert {line.partition(", ")[2] for line in said} <= losses
+        assert [line.partition(", ")[0] for line in said] == [f"network {i + 1}/{COUNT}" for i in range(COUNT)][-lines:]
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    models, optimizers = made(np.float32)
+    fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, **common)
+    assert f"network {COUNT}/{COUNT} |" in capsys.readouterr().err

@@ -147,7 +147,7 @@ def test_progress_without_tqdm_is_silent_or_says_how_to_get_it(monkeypatch, caps
 def test_progress_of_a_resumed_run_begins_where_it_is(capsys, monkeypatch):
     pytest.importorskip("tqdm", reason="the bar is tqdm's")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    bar = Progress(True, 10, 4, 100, fm.History([0.25]))
+    bar = Progress(True, 10, 4, fm.History([0.25]))
     bar._began -= 2
     bar.show(5.5, 150, last=True)
     assert bar.bar.n == 5.5
@@ -243,7 +243,7 @@ def test_progress_keeps_to_its_line(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     for columns, behind in ((100, "loss 0.0123, val 0.00123, 3.00k samples/s"), (60, "loss 0.0123, val 0.00123"), (44, "")):
         history = fm.History([0.5], [0.25])
-        bar = Progress(True, 100, 0, 100, history)
+        bar = Progress(True, 100, 0, history)
         bar.bar.ncols, bar.bar.dynamic_ncols = columns, lambda _, columns=columns: (columns, 24)
         capsys.readouterr()
         for loss, other in ((0.5, 0.25), (0.0123, 0.00123), (0.1, 0.2)):
