@@ -75,6 +75,7 @@ def train_ensemble(
         rng=order,
         schedule=(lambda optimizer: model.schedule(optimizer, epochs)) if model.cosine else None,
         threads=threads,
+        progress=False,
     )
     seconds = time.perf_counter() - began
     trained = TrainedEnsemble(seed, model, ensemble, 0.0, 0.0, 0.0, seconds)
