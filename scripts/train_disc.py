@@ -172,8 +172,10 @@ def header(options: argparse.Namespace) -> str:
     points = f"{plural(options.points, 'point')} to train on, as many others to choose the best model by, as many to test it on"
     errors = f"Training, validation and test errors in %{spread}; the seconds are those of one training."
     if options.ensemble:
-        models += f", ensembles of {options.ensemble} networks"
-        errors = f"Errors in %: of one member on the test points, and of the ensemble{spread}. Seconds of one ensemble."
+        errors = (
+            f"Ensembles of {options.ensemble} networks; the seconds are those of one. Errors in %{spread}:\n"
+            "of one member on the test points, of the ensemble on the validation points and on the test points."
+        )
     lines = [
         "Which points of the unit square lie inside a disc that covers half of it?",
         f"{models}, {seeds}, {plural(options.epochs, 'epoch')}, {points}.",

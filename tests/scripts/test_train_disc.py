@@ -123,7 +123,8 @@ def test_train_disc_compares_ensembles_with_their_members(train_disc, capsys, tm
     options = ["--models", "mse", "tiny", "--ensemble", "3", "--seeds", "2", "--points", "200", "--epochs", "150"]
     assert train_disc.main([*options, "--output", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("2 models, ensembles of 3 networks, 2 seeds, 150 epochs, 200 points") for line in lines)
+    assert any(line.startswith("2 models, 2 seeds, 150 epochs, 200 points to train on") for line in lines)
+    assert any(line.startswith("Ensembles of 3 networks; ") for line in lines)
     head = next(line for line in lines if line.startswith("model "))
     rows = [line for line in lines if line.startswith(("mse", "tiny"))]
     assert head.split()[-5:] == ["one", "member", "validation", "test", "seconds"]
