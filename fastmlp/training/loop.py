@@ -93,7 +93,7 @@ class Loop:
             if self.checkpoints is not None:
                 self.checkpoints.begin(self.training, callbacks, self._place())
             run.prepare()
-            bar = Progress(self.progress, last, first, run.data.rows, self.history)
+            bar = Progress(self.progress, last, first, self.history)
             self._go(bar)
             if self.checkpoints is not None:
                 self.checkpoints.end(self.training, callbacks, self._place())
