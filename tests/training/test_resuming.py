@@ -294,6 +294,20 @@ def test_run_may_begin_at_an_epoch(tmp_path):
     assert behind.history.first_epoch == 2
 
 
+def test_model_that_is_being_trained_is_not_put_elsewhere(tmp_path):
+    """Two calls for one model at a time: the second one touches neither the model nor the folder."""
+    Case(np.float32).fit(checkpoint=tmp_path, epochs=2)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def again(epoch, history):
+        with pytest.raises(RuntimeError, match="this model is being trained by another call of fit"):
+            fm.fit(case.model, case.criterion, case.optimizer, *case.data(), **case.options, checkpoint=tmp_path, resume=True)
+
+    case = Case(np.float32)
+    assert_left_alike(case.fit([again]), Case(np.float32).fit())
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 # What is in the folder.
 
 
