@@ -176,8 +176,8 @@ def fit(
 
     A run that goes on from a checkpoint, of whatever step, ends with the bits of the unbroken one: model, optimizer, schedule,
     history (but the seconds), and what :class:`EarlyStopping` brings back. An exception, Ctrl-C included, is passed on once
-    there is a checkpoint of the last finished step; so is what a handler of SIGTERM raises. ``max_seconds`` ends a call, and the
-    next one goes on; a callback that says stop ends the run for good.
+    there is a checkpoint of the last finished step; so is what a handler of SIGTERM raises. ``max_seconds`` ends a call, and
+    the next one goes on; a callback that says stop ends the run for good.
 
     The gradients of the parameters are left alone. A module, criterion or optimizer written in Python works too; then every
     step comes back to Python, and a warning says so.
