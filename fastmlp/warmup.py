@@ -10,12 +10,14 @@ import numpy as np
 from fastmlp import registry
 from fastmlp.criterion import CrossEntropyLoss
 from fastmlp.kernels.blocks.clip import Clip
+from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import first_beyond
 from fastmlp.kernels.shuffle import epoch_order
+from fastmlp.kernels.threads import stand_by
 from fastmlp.modules import Embedding, Identity, Linear, Residual, Sequential
 from fastmlp.optim import SGD
 from fastmlp.training import fit
@@ -35,6 +37,7 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
     model.predict(X, threads=1)
     first_beyond(X.reshape(-1), 0.0, 1.0, False)  # targets of some losses, and weights of rows
     epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
+    stand_by(np.zeros(1, np.int64), 0, 0)  # what threads do between two calls
     yield
 
 
@@ -43,7 +46,7 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
     yield from (Jacobian(2), Frozen(), *Residual(Identity())._ops(2), *Embedding(2, 2)._ops(1))
-    yield from Clip.of([(0, 16)], 1.0, by_value=False)
+    yield from (Gradients(16), *Clip.of([(0, 16)], 1.0, by_value=False))
     for family in (registry.layers(), registry.activations()):
         for kind in family.values():
             for case in kind.cases:  # type: ignore[attr-defined]

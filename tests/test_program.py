@@ -12,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastmlp as fm
+from fastmlp import program as program_file
+from fastmlp.kernels.blocks.clip import Clip
 from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss
+from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.blocks.linear import Linear
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.layout import row_stride
@@ -27,7 +30,7 @@ from fastmlp.kernels.op import (
     UNITS,
     UPDATE,
 )
-from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, POOL, Program, fused
+from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, POOL, WIDE_BLOCK_ROWS, Program, fused
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -140,6 +143,18 @@ def test_other_programs_are_printed_with_their_passes():
         units once: P linear+relu x3, P linear
         rows: B output, B linear, B linear+relu x3, B input
         units: A linear+relu x3, A linear"""
+    )
+    between = [Gradients(1024), *Clip.of([(0, 1024)], 1.0, by_value=False)]
+    how = {"batch": 8, "threads": 1, "between": between}
+    assert str(Program.training(disc(), mse(2), [sgd(0, 0, 1024)], lambda _: 0, F32, **how)) == dedent(
+        """\
+        units once: P linear+relu x2, P linear, P gradients
+        rows of each micro-batch: F input, F linear+relu x3, F linear, F mse, B mse, B linear, B linear+relu x3
+        units of each micro-batch: A linear+relu x3, A linear
+        units: S clip
+        units: S clip
+        units: S sgd
+        units: P linear+relu x2, P linear, P gradients"""
     )
     assert str(Program.predicting(disc(), F32, threads=2)) == "rows: F input, F linear+relu x3, F linear, F output"
     assert str(Program.of_loss(mse(2), F32, batch=8)) == dedent(
@@ -277,7 +292,7 @@ def calls_of(program, phase, *, other=False):
 
 def test_training_is_a_prologue_and_two_phases_a_step():
     program = training(linears(3, 5, 2), batch=9)
-    assert program.passes == [(0, 1, 3)]
+    assert program.passes == [(0, 1, 3, 3)]
     assert [phase["kind"] for phase in program.phases] == [UNITS, ROWS, UNITS]
     assert [phase.get("sums", 0) for phase in program.phases] == [0, 1, 0]
     assert all(phase["pool"] == POOL and phase["unit"] == 16 for phase in program.phases)
@@ -312,7 +327,7 @@ def test_a_prediction_takes_rows_as_they_come():
     narrow = Program.predicting(disc(), F32, threads=3)
     wide = Program.predicting(linears(64, 256, 256, 16), F32, threads=3)
     for program in (narrow, wide):
-        assert program.passes == [(0, 0, 1)]
+        assert program.passes == [(0, 0, 1, 1)]
         assert program.phases[0]["pool"] == ALL_POOL == 1
         assert program.job().run.kept == 0
     assert wide.phases[0]["block"] == wide.phases[0]["unit"] == BLOCK_ROWS
@@ -340,7 +355,9 @@ def test_an_op_that_knows_no_rows_along_the_vectors_keeps_a_prediction_from_them
     assert "lane_cost" not in program.phases[0]
 
 
-def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype):
+def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype, monkeypatch):
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**21)
+
     def block(*widths):
         return training(linears(*widths, dtype=dtype), dtype=dtype).block
 
@@ -351,14 +368,18 @@ def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype):
         touched = sum(row_stride(width, dtype) for width in (*widths, widths[-1]))  # the loss has a delta as wide
         assert rows == BLOCK_ROWS or rows * 2 * dtype.itemsize * touched <= BLOCK_BYTES
         assert (rows + BLOCK_ROWS) * 2 * dtype.itemsize * touched > BLOCK_BYTES
-    assert block(2000, 2000) == BLOCK_ROWS < block(1, 1)
+    assert block(700, 700) == BLOCK_ROWS < block(1, 1)
+    wide = training(linears(2000, 2000, 2000, dtype=dtype), dtype=dtype)
+    assert wide.block == WIDE_BLOCK_ROWS
+    units = {phase["unit"] for phase in wide.phases if phase["kind"] == ROWS}
+    assert units == {WIDE_BLOCK_ROWS // 2}
 
 
 def test_steps_of_optimizers_have_their_spans():
     program = Program.of_updates([sgd(0, 32, 48), sgd(1, 96, 16)], F32)
     assert [(record.first, record.units, record.scalars) for record in program.records] == [(32, 48, 0), (96, 16, 1)]
     assert program.job().run.scalars == 2
-    assert program.passes == [(0, 0, 1)]
+    assert program.passes == [(0, 0, 1, 1)]
 
 
 def test_the_table_holds_what_the_program_says():

@@ -14,7 +14,7 @@ from fastmlp.training.callbacks import Callback, Training
 from fastmlp.training.evaluate import judged
 from fastmlp.training.history import NonFiniteLossError
 from fastmlp.training.inputs import Rows
-from fastmlp.training.interrupts import called_off, interrupts_held
+from fastmlp.training.interrupts import calling_off, interrupts_held
 from fastmlp.training.metrics import Metric
 from fastmlp.training.pieces import Pieces
 from fastmlp.training.progress import Progress
@@ -93,7 +93,7 @@ class Loop:
             if self.checkpoints is not None:
                 self.checkpoints.begin(self.training, callbacks, self._place())
             run.prepare()
-            bar = Progress(self.progress, last, first, run.data.rows, self.history)
+            bar = Progress(self.progress, last, first, self.history)
             self._go(bar)
             if self.checkpoints is not None:
                 self.checkpoints.end(self.training, callbacks, self._place())
@@ -122,7 +122,7 @@ class Loop:
     def _go(self, bar: Progress) -> None:
         run, last = self.run, self.training.epochs
         first, batches, size = run.epoch, run.data.batches, run.data.batch_size
-        deadline = None if self.max_seconds is None else time.perf_counter() + self.max_seconds
+        deadline, event = None if self.max_seconds is None else time.perf_counter() + self.max_seconds, calling_off()
         checkpoints = self.checkpoints
         by_epoch = bool(self.rows is not None or self._told or self._at_epochs or deadline is not None)
         by_epoch = by_epoch or (checkpoints is not None and checkpoints.every is None)
@@ -140,7 +140,7 @@ class Loop:
             if checkpoints is not None:
                 checkpoints.after(self.training, self.callbacks, self._place())
             bar.show(run.epoch + run.batch / batches, ((run.epoch - first) * batches + run.batch) * size)
-            if called_off():
+            if event is not None and event.is_set():
                 self.history.stopped = self.history.stopped or "called off"
         if run.failed:
             self._fail()

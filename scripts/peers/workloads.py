@@ -71,20 +71,24 @@ WORKLOADS = {
         Workload("tabular-batchnorm", TABULAR, 128, 128 * 20, batch_norm=True),
         Workload("mnist-512", (784, 512, 512, 10), 128, 128 * 8),
         Workload("mnist-1024", (784, 1024, 1024, 10), 256, 256 * 3),
+        Workload("wide-1024", (1024, 1024, 1024, 1024), 512, 512 * 8),
+        Workload("wide-2048", (2048, 2048, 2048), 128, 128 * 16),
+        Workload("tall", (4, 32, 16, 4), 10_000, 10_000, "tanh", "mse"),
     )
 }
 
 
 class Problem:
-    """A workload with its data and the parameters that everybody starts from."""
+    """A workload with its data and the parameters that everybody starts from, others for each `number` on the same data."""
 
-    def __init__(self, workload: Workload):
+    def __init__(self, workload: Workload, number: int = 0):
         rng = np.random.default_rng(0)
         self.workload = workload
         widths = workload.widths
         self.x = rng.standard_normal((workload.rows, widths[0]), dtype=np.float32)
         self.labels = rng.integers(0, widths[-1], workload.rows)
         self.one_hot = np.eye(widths[-1], dtype=np.float32)[self.labels]
+        rng = rng if number == 0 else np.random.default_rng(number)
         self.parameters = []  # (weight (O, I), bias (O,)) of each layer, with batch_norm the bias of the normalised numbers
         for wide, narrow in pairwise(widths):
             bound = wide**-0.5
