@@ -109,7 +109,8 @@ def settings_of(
     return {
         "criterion": type(criterion).__name__,
         **{f"{name} of the criterion": _plain(value) for name, value in options.items()},
-        "batch_size": data.batch_size,
+        "batch_size": data.microbatch,
+        "accumulate * batch_size": data.batch_size,
         "shuffle": data.shuffle,
         "clip_norm": data.clip_norm,
         "clip_value": data.clip_value,
