@@ -99,6 +99,7 @@ from fastmlp.saving import LoadError, load_arrays
 from fastmlp.training import (
     Callback,
     Checkpoint,
+    Chunks,
     CSVLogger,
     EarlyStopping,
     Ensemble,
@@ -137,6 +138,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Chunks",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +18,15 @@ from fastmlp.modules.labels import as_classes, labels_of, probabilities_of
 from fastmlp.modules.module import Module, _named
 from fastmlp.modules.route import ARITHMETIC, Route, flat_row, runs_in_engine
 from fastmlp.parameters import Parameter, Storage, gather
+from fastmlp.sources import Source, as_source
 
 __all__ = ["Sequential"]
 
 #: The one object that the number has: quick to compare.
 ONE = 1
+
+#: Bytes of inputs that a prediction reads at a time from what is not in memory, or in no one array.
+PIECE_BYTES = 2**24
 
 
 class Sequential(Module):
@@ -232,7 +238,8 @@ class Sequential(Module):
         Parameters
         ----------
         X : array_like, (N, I)
-            Anything NumPy converts to real numbers.
+            Anything NumPy converts to real numbers. A ``numpy.memmap``, a data set of h5py or zarr, a frame, and a table or a
+            file of pyarrow are read some rows at a time.
         out : ndarray, (N, O), optional
             Where to write; C-contiguous, of the network's dtype. It may overlap `X`.
         threads : int, optional
@@ -259,6 +266,8 @@ class Sequential(Module):
         >>> model.predict(np.zeros((1000, 2))).shape
         (1000, 1)
         """
+        if type(X) is not np.ndarray and (source := as_source(X)) is not None:
+            return self._predict_in_pieces(source, out, threads)
         if self._version == structure.version() and self._as_built:  # a prediction of one row has no time for more
             stretch = self._route.last  # type: ignore[union-attr]
             if stretch is not None and stretch.dtype is self._dtype:
@@ -300,6 +309,26 @@ class Sequential(Module):
     @classes.setter
     def classes(self, names: Any) -> None:
         self.__dict__["_classes"] = as_classes(names)
+
+    def _predict_in_pieces(self, source: Source, out: np.ndarray | None, threads: int | None) -> np.ndarray:
+        """What :meth:`predict` does with rows that are not in memory, or in no one array."""
+        whole, width = source.values, max(1, math.prod(source.shape[1:]))
+        mapped = isinstance(whole, np.ndarray) and (
+            whole.dtype == self._dtype or (out is not None and checks.overlaps(out, whole))
+        )
+        rows = max(1, PIECE_BYTES // (width * self._dtype.itemsize))
+        if mapped or source.rows <= rows:
+            return self.predict(np.asarray(whole) if mapped else source.read(0, source.rows), out=out, threads=threads)
+        edges = source.edges(rows)
+        y = None
+        for first, last in itertools.pairwise(edges):
+            part = self.predict(source.read(first, last), threads=threads)
+            if y is None:
+                shape = source.rows, part.shape[1]
+                y = np.empty(shape, self._dtype) if out is None else checks.as_output(out, shape, self._dtype)
+            y[first:last] = part
+        assert y is not None
+        return y if out is None else out
 
     def predict_proba(self, X, *, threads: int | None = None) -> np.ndarray:
         """The probabilities of the classes for all rows of `X`.

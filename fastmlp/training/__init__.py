@@ -2,6 +2,7 @@
 
 from fastmlp.training.callbacks import Callback, CSVLogger, EarlyStopping, LambdaCallback, ModelCheckpoint, TensorBoard
 from fastmlp.training.checkpoint import Checkpoint, load, load_checkpoint, save
+from fastmlp.training.chunks import Chunks
 from fastmlp.training.evaluate import evaluate
 from fastmlp.training.fit import fit
 from fastmlp.training.history import History, NonFiniteLossError
@@ -13,6 +14,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Chunks",
     "EarlyStopping",
     "Ensemble",
     "History",

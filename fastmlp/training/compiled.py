@@ -20,6 +20,8 @@ from fastmlp.parameters import spans_of
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
+from fastmlp.training.pace import Pace
+from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
 
 __all__ = ["CompiledRun"]
@@ -47,48 +49,58 @@ class CompiledRun(Run):
         shared: bool,
     ):
         super().__init__(data, first_epoch, rates)
-        self.optimizer, self.threads, self._shared = optimizer, threads, shared
+        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared else None, shared
+        self.threads = threads  # of the next call, at most
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
-        width_out = model._width_out(data.x.shape[1])
+        first = data.given.first
+        width = first.x.shape[1]
+        width_out = model._width_out(width)
         assert width_out is not None
-        batch = min(data.batch_size, len(data.x))
-        labels, weights = data.y.ndim == 1, data.weights
-        loss = criterion._op(width_out, labels=labels, weighted=weights is not None)  # type: ignore[misc]
+        self._labels = first.y.ndim == 1
+        loss = criterion._op(width_out, labels=self._labels, weighted=data.given.weighted)  # type: ignore[misc]
         dtype = self.storage.data.dtype
         clips = _clips(model, optimizer, data)
         updates = optimizer._updates_of(optimizer._spans()) if clips else optimizer._updates()
         group_at = {
             p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"] if p.requires_grad
         }
-        self.program = route.training(data.x.shape[1], loss, updates, group_at, dtype, batch, threads, clips)
+        self.program = route.training(width, loss, updates, group_at, dtype, data.batch_size, threads, clips)
         self.job = job = self.program.job()
-        self._y = data.x if labels else data.y
         job.set(
             params=self.storage.data,
             grads=zeros(self.storage.data.size, dtype) if clips else self.storage.grad,
             state=self.state,
-            order=np.arange(len(data.x)),
-            labels=data.y if labels else np.zeros(1, np.int64),
-            weights=np.zeros(1, dtype) if weights is None else weights,
         )
-        if self.batch and data.shuffle:
-            epoch_order(job.order, data.seed, self.epoch)
-        job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle)
-        job.put(rows=data.rows, batch=batch, batches=data.batches)
+        job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle and data.whole, batch=data.batch_size)
         self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of
         self._rates = np.zeros((1, 0))  # of the steps of the last call, by groups
-        self._steps = 8  # of a call; grows towards SLICE_SECONDS
+        self._steps = 1 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
 
     def prepare(self) -> None:
         if self.storage.data.dtype not in READY:
             self._call(0)  # compiles the engine while Ctrl-C is heard at once
             READY.add(self.storage.data.dtype)
 
+    def _enter(self, window: Window) -> None:
+        (_, y, weights), dtype = window.rows, self.storage.data.dtype
+        self.job.set(
+            order=window.order,
+            labels=y if self._labels else np.zeros(1, np.int64),
+            weights=np.zeros(1, dtype) if weights is None else weights,
+        )
+        self.job.put(rows=window.trained, batches=window.batches)
+
     def advance(self, last_epoch: int, most: int | None = None) -> None:
-        left = (last_epoch - self.epoch) * self.data.batches - self.batch
+        came = time.perf_counter()
+        window = self.window()
+        waited, whole = time.perf_counter() - came, window.epoch is None
+        left = ((last_epoch - self.epoch) * self.data.batches if whole else window.first + window.batches) - self.batch
         left = left if most is None else min(left, most)
         steps = min(self._steps, left)
+        if self._pace is not None:
+            self.threads, most_here = self._pace.next()
+            steps = steps if most_here is None else min(steps, most_here)
         with interrupts_held():
             before = self.storage.data.copy(), self.state.copy()
             began = time.perf_counter()
@@ -102,16 +114,19 @@ class CompiledRun(Run):
             if self.job.number("not_finite") or not all_finite(self.storage.data):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
+            if self._pace is not None:
+                self._pace.note(seconds, done)
             self.optimizer.steps += done
             self.job.counted_on(done)
-            self._count(done, sums, totals, rates=self._rates[0], seconds=seconds)
+            self._count(done, sums, totals, rates=self._rates[0], seconds=waited + seconds)
         if steps == self._steps and steps < left:
             self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
 
     def _call(self, steps: int) -> None:
         """Take `steps` steps from where the run is."""
-        job = self.job
-        touched = (self.batch + max(steps, 1) - 1) // self.data.batches + 1
+        job, window = self.job, self.window()
+        batch = self.batch - window.first
+        touched = (batch + max(steps, 1) - 1) // window.batches + 1
         scalars = np.zeros((steps, job.number("scalars")), self.storage.data.dtype)
         if steps:
             t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
@@ -123,22 +138,25 @@ class CompiledRun(Run):
         totals = np.zeros(1 + touched)
         totals[1] = self._partial_total
         job.set(scalars=scalars.reshape(-1), sums=sums, totals=totals)
-        job.put(first_epoch=self.epoch, first_batch=self.batch, steps=steps, steps_done=0, not_finite=0)
+        job.put(first_epoch=self.epoch, first_batch=batch, steps=steps, steps_done=0, not_finite=0)
         job.control[:] = 0
         job.count()
 
         def call_off() -> None:
             job.control[ABORT] = 1  # whoever waits at a barrier leaves
 
+        x = window.rows.x
+        y = x if self._labels else window.rows.y
+
         def take_part(thread: int, threads: int) -> None:
-            run(job.handle, 0, self.data.x, self._y, thread, threads)
+            run(job.handle, 0, x, y, thread, threads)
 
         # A call that takes no step compiles, and helpers would only wait for Numba's lock.
         run_together(take_part, self.threads if steps else 1, call_off, self._shared)
 
     def _outcome(self) -> tuple[int, list[float], list[float] | None]:
         """How many steps the last call has done, and the sums of their losses by epoch, and of their weights."""
-        totals = None if self.data.weights is None else self.job.totals[1:].tolist()
+        totals = None if not self.data.given.weighted else self.job.totals[1:].tolist()
         return self.job.number("steps_done"), self.job.sums.tolist(), totals
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float], list[float] | None]:
@@ -167,7 +185,7 @@ class CompiledRun(Run):
 
     def _restore(self, before: tuple[np.ndarray, np.ndarray]) -> None:
         self.storage.data[:], self.state[:] = before
-        if self.data.shuffle:
+        if self.data.shuffle and self.data.whole:
             epoch_order(self.job.order, self.data.seed, self.epoch)  # an epoch may have begun since
 
 

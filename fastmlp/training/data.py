@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
+
+from fastmlp.training.inputs import Rows
+from fastmlp.training.pieces import Pieces, Steps, Window, ahead
 
 __all__ = ["Data"]
 
 
 @dataclass
 class Data:
-    """Rows, their labels or targets, and how they are cut into batches."""
+    """Rows, in memory or in pieces, and how they are cut into batches."""
 
-    x: np.ndarray
-    y: np.ndarray
+    given: Rows | Pieces
     batch_size: int
     batches: int  # in an epoch
     rows: int  # of an epoch that are trained on
     shuffle: bool
     seed: int
-    weights: np.ndarray | None = None  # of the rows
+    last_epoch: int  # behind the last
     clip_norm: float | None = None
     clip_value: float | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are in memory."""
+        return isinstance(self.given, Rows)
+
     def key(self, epoch: int) -> tuple[int, ...]:
         """What an epoch that was broken off must have in common with this one to go on."""
-        return epoch, self.seed, len(self.x), self.rows, self.batch_size, int(self.shuffle)
+        layout = int(self.shuffle) if isinstance(self.given, Rows) else self.given.layout(self.shuffle)
+        return epoch, self.seed, self.given.length, self.rows, self.batch_size, layout
+
+    def windows(self, epoch: int, batch: int) -> Generator[Window, None, None]:
+        """What steps are taken on, from a batch of an epoch on: one window for all, where all rows are in memory."""
+        if isinstance(self.given, Rows):
+            yield Window(self.given, np.arange(self.given.length), 0, self.batches, self.rows, None)
+            return
+        steps = Steps(self.batch_size, self.batches, self.shuffle, self.seed)
+        windows = self.given.windows(steps, epoch, batch, self.last_epoch)
+        yield from ahead(windows) if self.given.chunks.read_ahead else windows

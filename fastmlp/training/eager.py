@@ -14,6 +14,7 @@ from fastmlp.modules import Module, Sequential
 from fastmlp.optim import Optimizer, clip_grad_norm_, clip_grad_value_
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
+from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
 
 __all__ = ["EagerRun"]
@@ -36,9 +37,6 @@ class EagerRun(Run):
     ):
         super().__init__(data, first_epoch, rates)
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
-        self.order = np.arange(len(data.x))
-        if self.batch and data.shuffle:
-            epoch_order(self.order, data.seed, self.epoch)
         if optimizer._has_formula():
             optimizer._state_of(model.storage)  # there before the first step, to go back to
         held = set(map(id, optimizer.params))
@@ -49,16 +47,17 @@ class EagerRun(Run):
         deadline, left = time.perf_counter() + SLICE_SECONDS, most
         while self.epoch < last_epoch and not self.failed and left != 0:
             left = None if left is None else left - 1
-            if self.data.shuffle and self.batch == 0:
-                epoch_order(self.order, self.data.seed, self.epoch)
-            self._step()
+            began = time.perf_counter()
+            window = self.window()
+            if self.data.shuffle and self.batch == 0 and window.epoch is None:
+                epoch_order(window.order, self.data.seed, self.epoch)
+            self._step(window, began)
             if time.perf_counter() > deadline:
                 return
 
-    def _step(self) -> None:
-        began = time.perf_counter()
-        first = self.batch * self.data.batch_size
-        rows = self.order[first : min(first + self.data.batch_size, self.data.rows)]
+    def _step(self, window: Window, began: float) -> None:
+        first = (self.batch - window.first) * self.data.batch_size
+        x, y, weights = window.rows.taken(window.order[first : min(first + self.data.batch_size, window.trained)])
         place = self.epoch, self.batch, 1
         rates, momenta = self.rates.of_steps(*place), self.rates.momenta_of_steps(*place)
         for i, group in enumerate(self.optimizer.param_groups):
@@ -70,11 +69,10 @@ class EagerRun(Run):
         before, counts = [array.copy() for array in arrays], self._counts()
         steps, done = self.optimizer.steps, False
         try:
-            out = self.model(self.data.x[rows])
-            weights = None if self.data.weights is None else self.data.weights[rows]
+            out = self.model(x)
             given = () if weights is None else (weights,)
-            loss = checks.as_loss(self.criterion(out, self.data.y[rows], *given), self.criterion)
-            share = self.criterion._share(len(rows), weights)
+            loss = checks.as_loss(self.criterion(out, y, *given), self.criterion)
+            share = self.criterion._share(len(x), weights)
             if not share:  # no row of the batch counts: there is nothing to learn from it
                 loss = 0.0
             if np.isfinite(loss):

@@ -10,8 +10,9 @@ import numpy as np
 from fastmlp import checks
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Sequential
-from fastmlp.training.inputs import Rows, check_data, check_kinds
+from fastmlp.training.inputs import Rows, check_kinds
 from fastmlp.training.metrics import Metric, as_metrics
+from fastmlp.training.pieces import Pieces, as_rows_or_pieces
 
 __all__ = ["evaluate", "judged"]
 
@@ -20,7 +21,7 @@ def evaluate(
     model: Sequential,
     criterion: Criterion,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     metrics: Any = (),
     sample_weight: Any = None,
@@ -75,17 +76,20 @@ def evaluate(
     """
     check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"))
     threads = threads if threads is None else checks.as_size(threads, "threads")
-    rows = check_data(model, criterion, X, y, sample_weight, "", True, "evaluate", model.classes)
-    wanted = as_metrics(metrics, criterion, rows.y, model._width_out(rows.x.shape[1]))
+    rows, _ = as_rows_or_pieces(model, criterion, X, y, sample_weight, owner="evaluate", classes=model.classes)
+    wanted = as_metrics(metrics, criterion, rows.first.y, model._width_out(rows.first.x.shape[1]))
     return judged(model, criterion, rows, wanted, threads)
 
 
 def judged(
-    model: Sequential, criterion: Criterion, rows: Rows, metrics: Sequence[Metric], threads: int | None
+    model: Sequential, criterion: Criterion, rows: Rows | Pieces, metrics: Sequence[Metric], threads: int | None
 ) -> dict[str, float]:
-    """The loss and the metrics of the network as it is; a criterion in Python gets targets that it may write to."""
-    x, y, weights = rows
-    out = model.predict(x, threads=threads)
+    """The loss and the metrics of the network as it is; a criterion in Python gets targets that it may write to.
+
+    Of rows in pieces, the outputs and targets of all are in memory in the end, the inputs of some.
+    """
+    parts = [(model.predict(x, threads=threads), y, weights) for x, y, weights in rows.pieces()]
+    out, y, weights = parts[0] if len(parts) == 1 else map(_joined, zip(*parts))
     own = y if criterion.runs_in_engine() else y.copy()
     given = () if weights is None else (weights.copy(),)
     kept = out if criterion.runs_in_engine() or not metrics else out.copy()
@@ -94,6 +98,10 @@ def judged(
         y, kept = _read_only(y), _read_only(kept)
         result |= {metric.name: metric.compute(y, kept, weights) for metric in metrics}
     return result
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return None if parts[0] is None else np.concatenate(parts)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -16,14 +16,16 @@ from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.parameters import Buffer
 from fastmlp.team import team_size
 from fastmlp.training.callbacks import Training, as_callbacks
+from fastmlp.training.chunks import Chunks
 from fastmlp.training.compiled import CompiledRun
 from fastmlp.training.data import Data
 from fastmlp.training.eager import EagerRun
 from fastmlp.training.history import History, carried_by_failures
-from fastmlp.training.inputs import Rows, check_data, check_kinds, class_weights, classes_of, split
+from fastmlp.training.inputs import Rows, check_kinds
 from fastmlp.training.interrupts import interrupts_watched
 from fastmlp.training.loop import Loop, alone
 from fastmlp.training.metrics import as_metrics
+from fastmlp.training.pieces import Pieces, as_rows_or_pieces
 from fastmlp.training.progress import as_progress
 from fastmlp.training.run import Rates, Run
 
@@ -42,7 +44,7 @@ def fit(
     criterion: Criterion,
     optimizer: Optimizer,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     epochs: int,
     batch_size: int = 32,
@@ -77,12 +79,13 @@ def fit(
         The loss.
     optimizer : Optimizer
         Of the parameters of `model`.
-    X : array_like, (N, I)
+    X : array_like, (N, I), or what is read in pieces
         Anything NumPy converts to real numbers; it is converted once, and not copied where it is C-contiguous and has the
-        dtype of the model.
-    y : array_like
+        dtype of the model. Files, frames and functions of more than 32 MiB are read in pieces: see :class:`Chunks`.
+    y : array_like, or str
         As `criterion` takes it: labels ``(N,)`` or targets ``(N, O)``. Labels may be text, or whatever whole numbers
-        ``model.classes`` has; it becomes the names in `y`, sorted, where it has been None.
+        ``model.classes`` has; it becomes the names in `y`, sorted, where it has been None. A str is the name of the column of
+        `X` that has them; the other columns are the inputs.
     epochs : int
         Passes over the data. A second call goes on where the first one stopped, and takes as many more.
     batch_size : int, default 32
@@ -97,7 +100,7 @@ def fit(
     schedule : LRScheduler, optional
         Sets the learning rate of each epoch (or of each step, if its ``interval`` is "step"), and takes a step after it. A
         :class:`ReduceLROnPlateau` is told the loss on `validation` after each epoch, or, without that, the loss in training.
-    validation : (X, y), (X, y, sample_weight), or float, optional
+    validation : (X, y), (X, y, sample_weight), Chunks, or float, optional
         Data to compute a loss and the metrics on after each epoch, in evaluation mode; or the fraction of the rows that is held
         out for that, a function of `rng` alone: each class gives its share, and keeps a row to train on.
     metrics : str, callable, or several
@@ -186,24 +189,25 @@ def fit(
     optimizer._groups_now()
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
-    classes = classes_of(model, criterion, y)
-    rows = check_data(model, criterion, X, y, sample_weight, "", check_finite, classes=classes)
+    rows, classes = as_rows_or_pieces(
+        model, criterion, X, y, sample_weight, finite=check_finite, classes=model.classes, new=True
+    )
     fraction, held_out = _as_validation(validation, model, criterion, check_finite, classes)
     seed = optimizer._seed
     if rng is not None or seed is None or not (optimizer.epochs or optimizer._place):
         seed = int(checks.as_generator(rng).integers(2**62))
     if fraction is not None:
-        rows, held_out = split(rows, fraction, seed, criterion)
-    width = model._width_out(rows.x.shape[1])
-    wanted = as_metrics(metrics, criterion, rows.y, width)
+        rows, held_out = rows.split(fraction, seed, criterion)
+    width = model._width_out(rows.first.x.shape[1])
+    wanted = as_metrics(metrics, criterion, rows.first.y, width)
     judged_on = held_out or (rows if wanted else None)
-    weights = rows.weights if class_weight is None else class_weights(class_weight, rows, criterion, width)
-    count = len(rows.x)
+    weighted = rows if class_weight is None else rows.with_class_weight(class_weight, criterion, width)
+    count = rows.length
     trained = count // batch_size * batch_size if drop_last and count >= batch_size else count
     if drop_last and count < batch_size:
         raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {count} rows")
     batches = -(-trained // batch_size)
-    data = Data(rows.x, rows.y, min(batch_size, count), batches, trained, shuffle, seed, weights, clip_norm, clip_value)
+    data = Data(weighted, min(batch_size, count), batches, trained, shuffle, seed, last, clip_norm, clip_value)
 
     place = optimizer._place
     broken_off = goes_on and place is not None and tuple(place[:-3]) == data.key(first)
@@ -242,17 +246,18 @@ def fit(
 
 def _as_validation(
     validation: Any, model: Sequential, criterion: Criterion, finite: bool, classes: np.ndarray | None
-) -> tuple[float | None, Rows | None]:
+) -> tuple[float | None, Rows | Pieces | None]:
     """What `validation` is: a fraction of the data, or data."""
     if validation is None:
         return None, None
+    if isinstance(validation, Chunks):
+        validation = validation, None
     if isinstance(validation, (tuple, list)) and len(validation) in (2, 3):
-        X, y, *rest = validation
-        weights = rest[0] if rest else None
-        return None, check_data(model, criterion, X, y, weights, "validation ", finite, classes=classes)
+        X, y, weights = (*validation, None)[:3]
+        return None, as_rows_or_pieces(model, criterion, X, y, weights, finite=finite, where="validation ", classes=classes)[0]
     if isinstance(validation, (int, float, np.number)):
         return checks.as_number(validation, "validation, a fraction of the rows,", above=0, below=1), None
-    raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight), or a fraction of the rows")
+    raise TypeError("validation must be a pair (X, y), or (X, y, sample_weight), or Chunks, or a fraction of the rows")
 
 
 def _first_wrong(model: Sequential) -> str:
@@ -276,7 +281,7 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
     if route.least_rows > last:
         route.refuse(last, ": drop_last=True leaves out a last batch that is smaller" if last < data.batch_size else "")
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
-        flops, units = route.work(data.x.shape[1])
+        flops, units = route.work(data.given.first.x.shape[1])
         shares = max(-(-data.batch_size // int(UNIT)), units)
         count = team_size(threads, 3 * flops * data.batch_size, FLOPS_PER_THREAD, shares)
         return CompiledRun(route, model, criterion, optimizer, data, initial_epoch, rates, count, threads is None)

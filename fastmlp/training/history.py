@@ -36,7 +36,7 @@ class History:
     rate : list of float
         The learning rate of the epoch's last step, that of the first group of parameters.
     seconds : list of float
-        The time of the epoch's steps: without compiling, validation and callbacks.
+        The time of the epoch's steps, and of waiting for data: without compiling, validation and callbacks.
     first_epoch : int
         The number, from 0, of the first epoch: above 0 where a run went on.
     interrupted : bool

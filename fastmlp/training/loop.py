@@ -16,6 +16,7 @@ from fastmlp.training.history import NonFiniteLossError
 from fastmlp.training.inputs import Rows
 from fastmlp.training.interrupts import called_off, interrupts_held
 from fastmlp.training.metrics import Metric
+from fastmlp.training.pieces import Pieces
 from fastmlp.training.progress import Progress
 from fastmlp.training.run import Run
 
@@ -47,7 +48,7 @@ class Loop:
         self,
         run: Run,
         training: Training,
-        rows: Rows | None,
+        rows: Rows | Pieces | None,
         held_out: bool,
         metrics: Sequence[Metric],
         callbacks: Sequence[Callback],
@@ -90,6 +91,7 @@ class Loop:
                 callback.on_failure(error, self.history)
             raise
         finally:
+            run.close()
             if bar is not None:
                 place, steps = run.epoch + run.batch / batches, (run.epoch - first) * batches + run.batch
                 bar.show(place, steps * run.data.batch_size, last=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.training.data import Data
+from fastmlp.training.pieces import Window
 
 __all__ = ["Rates", "Run"]
 
@@ -111,6 +113,8 @@ class Run:
     def __init__(self, data: Data, first_epoch: int, rates: Rates):
         self.data, self.rates = data, rates
         self.epoch, self.batch = first_epoch, rates.first_batch
+        self._windows = data.windows(self.epoch, self.batch)
+        self._window: Window | None = None
         self.losses: list[float] = []
         self.rated: list[float] = []  # the learning rates of the last steps
         self.seconds: list[float] = []
@@ -121,6 +125,24 @@ class Run:
         if self.batch:
             *_, self._partial, self._partial_total = rates.optimizer._place  # type: ignore[misc]
         self._terms = 1  # that the loss of a row is the mean of; 0: losses are sums
+
+    def window(self) -> Window:
+        """The rows that the next steps are taken on: in memory, in the order of the epoch."""
+        here = self._window
+        if here is None or not here.holds(self.epoch, self.batch):
+            here = self._window = None  # its memory is free before the next one comes
+            here = self._window = next(self._windows)
+            if here.epoch is None and self.batch and self.data.shuffle:  # an epoch that was broken off goes on
+                epoch_order(here.order, self.data.seed, self.epoch)
+            self._enter(here)
+        return here
+
+    def _enter(self, window: Window) -> None:
+        """Get ready for steps on other rows."""
+
+    def close(self) -> None:
+        """Let go of the data: a thread may be reading ahead."""
+        self._windows.close()
 
     def prepare(self) -> None:
         """Compile what the steps need: time that is none of training."""

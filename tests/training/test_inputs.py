@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_same_bits, flat, make_data, make_net
 
 import fastmlp as fm
-from fastmlp.training.inputs import Rows, split
+from fastmlp.training.inputs import Rows
 
 
 class Same(fm.Module):
@@ -32,7 +32,7 @@ def trained(X, y, criterion=None, *, widths=(3, 9, 4), dtype=np.float32, **keywo
 def test_split_is_a_function_of_the_seed_and_loses_nothing():
     y = np.repeat([0, 1, 2, 7], [50, 30, 19, 1])
     weights = np.arange(1, 101, dtype=np.float32)
-    parts = [split(rows_of(y, weights), 0.2, seed, fm.CrossEntropyLoss()) for seed in (5, 5, 6)]
+    parts = [rows_of(y, weights).split(0.2, seed, fm.CrossEntropyLoss()) for seed in (5, 5, 6)]
     for first, second in zip(*parts[:2]):
         assert_same_bits(first.x, second.x)
     assert (parts[0][1].x != parts[2][1].x).any()
@@ -48,19 +48,19 @@ def test_each_class_gives_its_share_and_keeps_a_row():
     for counts, fraction in (([500, 300, 200], 0.2), ([90, 10], 0.1), ([40, 1, 1], 0.5), ([3, 3], 0.9), ([2, 1], 0.01)):
         y = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
         for seed in range(20):
-            train, held = split(rows_of(y), fraction, seed, fm.CrossEntropyLoss())
+            train, held = rows_of(y).split(fraction, seed, fm.CrossEntropyLoss())
             given = np.bincount(held.y, minlength=len(counts))
             share = (np.array(counts) - 1) * len(held.x) / (sum(counts) - len(counts))
             assert (abs(given - share) < 1 + 1e-9).all(), (given, share)
             assert set(train.y) == set(y)
     yes = np.repeat([0.0, 1.0], [90, 10])[:, None].astype(np.float32)
     for criterion, targets in ((fm.BCEWithLogitsLoss(), yes), (fm.HingeLoss(), 2 * yes - 1)):
-        assert (split(rows_of(targets), 0.2, 3, criterion)[1].y > 0).sum() in (1, 2)
+        assert (rows_of(targets).split(0.2, 3, criterion)[1].y > 0).sum() in (1, 2)
     numbers = np.random.default_rng(0).standard_normal((40, 2)).astype(np.float32)
-    assert len(split(rows_of(numbers), 0.25, 3, fm.MSELoss())[1].x) == 10
+    assert len(rows_of(numbers).split(0.25, 3, fm.MSELoss())[1].x) == 10
     chosen = np.zeros(50)
     for seed in range(200):  # each row may be held out
-        chosen[split(rows_of(np.arange(50.0)[:, None]), 0.2, seed, fm.MSELoss())[1].x[:, 0].astype(int)] += 1
+        chosen[rows_of(np.arange(50.0)[:, None]).split(0.2, seed, fm.MSELoss())[1].x[:, 0].astype(int)] += 1
     assert chosen.min() > 15
 
 
@@ -68,7 +68,7 @@ def test_a_fraction_is_trained_like_the_parts(dtype):
     X, y = make_data(50, 3, 4, dtype=dtype)
     weights = np.arange(50) % 3 + 0.5
     seed = int(np.random.default_rng(0).integers(2**62))
-    train, held = split(Rows(X, y, weights.astype(dtype)), 0.3, seed, fm.CrossEntropyLoss())
+    train, held = Rows(X, y, weights.astype(dtype)).split(0.3, seed, fm.CrossEntropyLoss())
     model, history = trained(X, y, dtype=dtype, sample_weight=weights, validation=0.3)
     twin, other = trained(train.x, train.y, dtype=dtype, sample_weight=train.weights, validation=held)
     assert_same_bits(flat(model), flat(twin))
@@ -107,11 +107,9 @@ def test_weights_of_classes_are_weights_of_rows(dtype):
 
 def test_balanced_is_scikit_learns():
     compute = pytest.importorskip("sklearn.utils.class_weight").compute_sample_weight
-    from fastmlp.training.inputs import class_weights
-
     y = np.random.default_rng(0).integers(4, size=40) ** 2 % 5
-    ours = class_weights("balanced", Rows(np.zeros((40, 1)), y, None), fm.CrossEntropyLoss(), 7)
-    np.testing.assert_allclose(ours, compute("balanced", y), rtol=1e-12)
+    ours = Rows(np.zeros((40, 1)), y, None).with_class_weight("balanced", fm.CrossEntropyLoss(), 7)
+    np.testing.assert_allclose(ours.weights, compute("balanced", y), rtol=1e-12)
 
 
 @pytest.mark.once
@@ -121,7 +119,11 @@ def test_what_cannot_be_held_out_or_weighed_is_refused():
         ({"validation": 0}, ValueError, "validation, a fraction of the rows, must be above 0 and below 1; got 0"),
         ({"validation": 1.0}, ValueError, "above 0 and below 1; got 1.0"),
         ({"validation": float("nan")}, ValueError, "above 0 and below 1; got nan"),
-        ({"validation": "0.2"}, TypeError, r"validation must be a pair \(X, y\), or \(X, y, sample_weight\), or a fraction"),
+        (
+            {"validation": "0.2"},
+            TypeError,
+            r"validation must be a pair \(X, y\), or \(X, y, sample_weight\), or Chunks, or a fraction",
+        ),
         ({"validation": True}, TypeError, "a fraction of the rows, must be a number; got True"),
         ({"validation": 0.5, "y": np.arange(4), "X": X[:4]}, ValueError, "leaves nothing to hold out: each class keeps a row"),
         ({"validation": 0.4, "sample_weight": [1, 0, 0, 0, 0, 0]}, ValueError, "no row of .* counts"),
