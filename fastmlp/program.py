@@ -198,7 +198,7 @@ class Program:
         program._plan.update(kept=0, apart=APART)
         first, last = program.records[0], program.records[-1]
         tangents = [op.tangent(record) for op, record in zip(layers, program.records[1:])]
-        forward = first.width_out < last.width_in and None not in tangents
+        forward = first.width_out <= last.width_in and None not in tangents
         if not forward:
             program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
         program._phase(ROWS, program._forward(FORWARD), pool=ALL_POOL, block=BLOCK_ROWS)

@@ -112,7 +112,7 @@ def jacobian_of_row(job, plan, out, jac, row, inputs, outputs):
     Whichever are fewer. The row goes forward as often, in the same tiles: that costs less than going back one by one.
     """
     block, tangent = job.phases[FORWARD].block, job.phases[TANGENT]
-    by_inputs = inputs < outputs and tangent.last > tangent.first
+    by_inputs = inputs <= outputs and tangent.last > tangent.first
     ways = inputs if by_inputs else outputs
     for first in range(0, ways, block):
         rows = least(block, ways - first)

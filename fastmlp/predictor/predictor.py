@@ -149,7 +149,7 @@ class Predictor:
         """Write the outputs for x to out, and ``jac[o, i]``, the derivative of output o by input i, to jac; return jac.
 
         x (I,), out (O,), jac (O, I); or of N rows, x (N, I), out (N, O), jac (N, O, I). What :func:`fastmlp.jacobian` gives, to
-        the bit: derivatives go back from each output, or forward from each input where these are fewer and every layer can.
+        the bit: derivatives go back from each output, or forward from each input where these are no more and every layer can.
         """
         self._run("jacobian", x, out, jac)
         return jac

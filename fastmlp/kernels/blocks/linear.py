@@ -120,10 +120,11 @@ def linear_backward_input_at_once(op, job, dx, dy):
         dy_t = matrix(w, place, op.width_out, padded)
         dx_t = matrix(w, place + op.width_out * padded, op.width_in, padded)
         for j in range(op.width_out):
+            for n in range(0, padded, lanes):
+                for k in range(lanes):  # one store: vectors are computed whole, and what is there may be subnormal
+                    dy_t[j, n + k] = zero
             for n in range(here):
                 dy_t[j, n] = dy[row + n, j]
-            for n in range(here, padded):
-                dy_t[j, n] = zero
         weight, none = weight_of(op, job), w.dtype.type(-np.inf)
         matmul_above(dx_t, zeros_of(op, job), SAME, SAME, weight, op.y_stride, ADJACENT, dy_t, here, op.width_out, none)
         for i in range(op.width_in):
