@@ -94,7 +94,7 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
-from fastmlp.predictor import Predictor, compiled, predictor_at
+from fastmlp.predictor import Predictor, compiled, predictor_at, to_c
 from fastmlp.saving import LoadError, load_arrays
 from fastmlp.training import (
     Callback,
@@ -233,4 +233,5 @@ __all__ = [
     "objective",
     "predictor_at",
     "save",
+    "to_c",
 ]

@@ -14,17 +14,21 @@ TEXT = (Path(__file__).parents[2] / "docs/compiled.md").read_text()
 
 @jit_only
 @pytest.mark.once
-def test_code_of_the_page_runs(tmp_path):
+def test_code_of_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for module in ("scipy.integrate", "scipy.ndimage", "scipy.optimize"):
         pytest.importorskip(module)
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     program = tmp_path / "page.py"  # Numba caches functions that a file has
     program.write_text("\n\n".join(blocks))
     names: dict = {"__name__": "page", "__file__": str(program)}
     exec(compile(program.read_text(), program, "exec"), names)
     assert JIT
     assert np.isfinite(names["out"]).all()
+    written = (tmp_path / "policy.c").read_text()
+    for line in re.findall(r"^(?:enum { policy|void policy_).*;$", TEXT, re.MULTILINE):
+        assert line in written
     u, du, field = np.ones(2), np.empty(2), names["field"]
     pointer = names["right_hand_side"].ctypes.argtypes[1]
     names["right_hand_side"].ctypes(0.0, *(a.ctypes.data_as(pointer) for a in (u, du, field.header)))
