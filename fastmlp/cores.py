@@ -1,4 +1,4 @@
-"""How many cores this process may use: affinity, cgroup quota, and the limits in the environment."""
+"""How many cores this process may use (affinity, cgroup quota, limits in the environment), and the cache of one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-__all__ = ["OUR_LIMIT", "cores", "hardware_cores"]
+__all__ = ["OUR_LIMIT", "cores", "hardware_cores", "level_2_bytes"]
 
 #: The variable that limits the threads of fastmlp alone.
 OUR_LIMIT = "FASTMLP_NUM_THREADS"
 
 #: Variables that limit the threads of others, which we keep too: who runs 8 processes side by side sets one of these, not ours.
 OTHER_LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+
+#: The size of a second-level cache, where the system doesn't say: between that of desktops and of servers.
+LEVEL_2_BYTES = 2**20
 
 #: Where Linux tells the cgroups of this process, and where they are mounted.
 PROCESS = "/proc/self"
@@ -62,6 +65,15 @@ def hardware_cores() -> int:
     """The cores that the system gives this process: the least of its affinity and its cgroup's quota; at least 1."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(count, _quota(PROCESS) or count)
+
+
+@lru_cache(maxsize=1)
+def level_2_bytes() -> int:
+    """The size of the second-level cache of a core."""
+    try:
+        return os.sysconf("SC_LEVEL2_CACHE_SIZE") or LEVEL_2_BYTES
+    except (AttributeError, OSError, ValueError):  # no such name, or no such function
+        return LEVEL_2_BYTES
 
 
 def _whole_number(text: str) -> int | None:

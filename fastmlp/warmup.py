@@ -16,6 +16,7 @@ from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import first_beyond
 from fastmlp.kernels.shuffle import epoch_order
+from fastmlp.kernels.threads import stand_by
 from fastmlp.modules import Embedding, Identity, Linear, Residual, Sequential
 from fastmlp.optim import SGD
 from fastmlp.predictor import compiled
@@ -39,6 +40,7 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
     compiled(model).predict(X)
     first_beyond(X.reshape(-1), 0.0, 1.0, False)  # targets of some losses, and weights of rows
     epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
+    stand_by(np.zeros(1, np.int64), 0, 0)  # what threads do between two calls
     yield
 
 

@@ -203,3 +203,20 @@ def test_quota_is_read_once_and_again_in_a_forked_child(system, monkeypatch):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
     finally:
         cores_file._quota.cache_clear()
+
+
+@pytest.mark.once
+def test_level_2_bytes_are_those_of_a_cache(monkeypatch):
+    cores_file.level_2_bytes.cache_clear()
+    assert 2**17 <= cores_file.level_2_bytes() <= 2**26
+    for answer in (0, ValueError, OSError):
+        cores_file.level_2_bytes.cache_clear()
+
+        def sysconf(name, answer=answer):
+            if answer:
+                raise answer
+            return 0
+
+        monkeypatch.setattr(os, "sysconf", sysconf)
+        assert cores_file.level_2_bytes() == cores_file.LEVEL_2_BYTES
+    cores_file.level_2_bytes.cache_clear()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastmlp as fm
+from fastmlp import program as program_file
 from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss
@@ -27,7 +28,7 @@ from fastmlp.kernels.op import (
     UNITS,
     UPDATE,
 )
-from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, POOL, Program, fused
+from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, POOL, WIDE_BLOCK_ROWS, Program, fused
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -340,7 +341,9 @@ def test_an_op_that_knows_no_rows_along_the_vectors_keeps_a_prediction_from_them
     assert "lane_cost" not in program.phases[0]
 
 
-def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype):
+def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype, monkeypatch):
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**21)
+
     def block(*widths):
         return training(linears(*widths, dtype=dtype), dtype=dtype).block
 
@@ -351,7 +354,11 @@ def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype):
         touched = sum(row_stride(width, dtype) for width in (*widths, widths[-1]))  # the loss has a delta as wide
         assert rows == BLOCK_ROWS or rows * 2 * dtype.itemsize * touched <= BLOCK_BYTES
         assert (rows + BLOCK_ROWS) * 2 * dtype.itemsize * touched > BLOCK_BYTES
-    assert block(2000, 2000) == BLOCK_ROWS < block(1, 1)
+    assert block(700, 700) == BLOCK_ROWS < block(1, 1)
+    wide = training(linears(2000, 2000, 2000, dtype=dtype), dtype=dtype)
+    assert wide.block == WIDE_BLOCK_ROWS
+    units = {phase["unit"] for phase in wide.phases if phase["kind"] == ROWS}
+    assert units == {WIDE_BLOCK_ROWS // 2}
 
 
 def test_steps_of_optimizers_have_their_spans():

@@ -15,9 +15,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.jit import inner, instead
+from fastmlp.kernels.compiler.jit import inner, instead, kernel
+from fastmlp.kernels.compiler.processor import TRIPLE
 
-__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "TAKEN", "barrier", "next_task"]
+__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "TAKEN", "barrier", "next_task", "stand_by"]
 
 # Places in the shared `control` array (int64), a line apart.
 ARRIVED, ABORT, TAKEN = 0, 8, 16
@@ -86,6 +87,22 @@ def yield_thread():
     time.sleep(0)
 
 
+@intrinsic
+def _pause(typingctx):
+    def codegen(context, builder, signature, args):
+        if TRIPLE.startswith(("x86_64", "amd64")):
+            function_type = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, function_type, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@instead(_pause)
+def pause():
+    """Leave the core to its other thread, where it has two, for some dozens of cycles."""
+
+
 @inner
 def barrier(control, meeting, threads):
     """Wait until all threads have come to this meeting (numbered from 1); False if the run was called off meanwhile.
@@ -103,7 +120,18 @@ def barrier(control, meeting, threads):
         spins += 1
         if spins > SPINS:
             yield_thread()
+        else:
+            pause()
     return True
+
+
+@kernel
+def stand_by(flag, seen, looks):
+    """Look at a number until it is another one than `seen`, so many times at most."""
+    for _ in range(looks):
+        if atomic_load(flag, 0) != seen:
+            return
+        pause()
 
 
 @inner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,10 +21,14 @@ __all__ = ["Kept", "Stretch"]
 #: Memory for so many times the rows of a call is kept for smaller calls; beyond that, it is given back.
 KEPT = 8
 
-#: Work of a prediction, in flops, that is worth a thread more: starting one costs 100 to 200 us, most of it until a core of its
-#: own has the weights. 784-512-512-10, one thread and two: 32 rows 390 and 390 to 540 us, 48 rows 580 and 420 to 740, 64 rows
-#: 783 and 516.
-FLOPS_PER_THREAD = 40_000_000
+#: Work of a prediction, in flops, that is worth a thread more: one that sleeps takes 100-300 us until its core is awake and
+#: has the weights. 784-512-512-10 on two cores of a Zen 4, 1 ms after the call before, one thread and two: 32 rows 390 and 394
+#: us, 48 rows 581 and 410; 2-25-25-25-2: 10,000 rows 295 and 295, 20,000 rows 585 and 398.
+FLOPS_PER_THREAD = 20_000_000
+
+#: The same for a call so many seconds after the one before: the threads of that one still spin. 784-512-512-10: 16 rows 191 and
+#: 151 us, 32 rows 395 and 291; 2-25-25-25-2: 2,000 rows 61 and 151, 5,000 rows 148 and 97.
+SOON, FLOPS_PER_THREAD_SOON = 1e-4, 7_000_000
 
 #: Into how many shares for each thread many rows are cut; no share is smaller than a block, but where there are few rows.
 SHARES = 8
@@ -80,7 +85,8 @@ class Stretch:
         self._alone: list[Job] = []  # for predictions on one thread
         self._together: dict[int, list[Job]] = {}  # on several, by their number
         self._jacobians: dict[int, list[Job]] = {}  # by the number of threads, too
-        self._rows_for_two = 2 * FLOPS_PER_THREAD // max(1, self.flops_per_row)
+        self._rows_for_two = 2 * FLOPS_PER_THREAD_SOON // max(1, self.flops_per_row)
+        self._ended = 0.0  # when the last prediction of so many rows did
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Kept]:
         """The output for `x`, (N, I), C-contiguous, and what :meth:`Kept.backward` needs."""
@@ -106,10 +112,18 @@ class Stretch:
             self.check(x)
         rows = x.shape[0]
         if rows > self._rows_for_two if threads is None else threads != 1:
-            team = team_size(threads, rows * self.flops_per_row, FLOPS_PER_THREAD, -(-rows // TILE_ROWS))
+            soon = time.perf_counter() - self._ended < SOON
+            worth = FLOPS_PER_THREAD_SOON if soon else FLOPS_PER_THREAD
+            team = team_size(threads, rows * self.flops_per_row, worth, -(-rows // TILE_ROWS))
             if team > 1:
                 self._predict_together(x, out, team, shared=threads is None)
-                return
+            else:
+                self._predict_alone(x, out)
+            self._ended = time.perf_counter()
+        else:
+            self._predict_alone(x, out)
+
+    def _predict_alone(self, x: np.ndarray, out: np.ndarray) -> None:
         try:
             job = self._alone.pop()
         except IndexError:
