@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastmlp.kernels.compiler.intrinsics import untyped
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.job import PLACE, RECORDS, RUN_AT, RUN_PLACE, Job, JobType
 from fastmlp.kernels.layout import LINE_BYTES
@@ -154,7 +155,7 @@ def _copy_lines(builder, target, source, lines):
 def _start(typingctx, plan, x, y):
     def codegen(context, builder, signature, args):
         plan, x, y = args
-        job = cgutils.alloca_once(builder, POINTER, size=len(PLACE) + 1)
+        job = untyped(builder, cgutils.alloca_once(builder, INT, size=len(PLACE) + 1))
         size = builder.load(_field(builder, plan, SIZE), typ=INT)
         fits = builder.icmp_signed("<=", size, INT(STACK_BYTES))
         on_stack = builder.alloca(BYTE, size=builder.select(fits, size, INT(0)))
@@ -214,9 +215,7 @@ def finish(job):
 @intrinsic
 def _aim_y(typingctx, job, pointer):
     def codegen(context, builder, signature, args):
-        kept = cgutils.alloca_once(builder, POINTER)  # llvmlite has a job as a pointer to integers
-        builder.store(args[0], kept)
-        builder.store(args[1], _field(builder, builder.load(kept, typ=POINTER), PLACE["y"]))
+        builder.store(args[1], _field(builder, untyped(builder, args[0]), PLACE["y"]))
         return context.get_dummy_value()
 
     return types.void(job, pointer), codegen

@@ -364,7 +364,7 @@ def compiled(model: Module, *, copy: bool = False) -> Predictor:
     Notes
     -----
     The first one of a dtype on a machine compiles for a second or two, if that dtype's layers have been compiled before; from
-    then on a Predictor takes less than a millisecond.
+    then on a Predictor takes a millisecond or two to make.
 
     Examples
     --------

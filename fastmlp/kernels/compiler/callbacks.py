@@ -12,6 +12,7 @@ from functools import cache
 from llvmlite import ir
 from numba.core import cgutils
 
+from fastmlp.kernels.compiler.intrinsics import untyped
 from fastmlp.kernels.compiler.machine import MachineCode
 from fastmlp.kernels.compiler.trampoline import INT, POINTER, call_by_header, object_of
 
@@ -34,9 +35,7 @@ class _Network:
         return self.builder.load(self.builder.gep(self.header, [INT(self.places[name])], source_etype=INT), typ=INT)
 
     def _memory(self, size: ir.Value) -> ir.Value:
-        kept = cgutils.alloca_once(self.builder, POINTER)
-        self.builder.store(self.builder.alloca(self.number, size=size), kept)
-        return self.builder.load(kept, typ=POINTER)
+        return untyped(self.builder, self.builder.alloca(self.number, size=size))
 
     def run(self, source: Callable[[ir.Value], ir.Value]) -> None:
         """Compute the outputs for one row, whose entries `source` gives, as doubles."""

@@ -11,6 +11,7 @@ from functools import cache
 import numba
 from llvmlite import binding, ir
 
+from fastmlp.kernels.compiler.intrinsics import untyped
 from fastmlp.kernels.compiler.machine import MachineCode
 
 __all__ = ["object_of", "trampoline"]
@@ -25,7 +26,7 @@ def call_by_header(builder: ir.IRBuilder, place: int, arguments: list[ir.Value])
     address = builder.load(builder.gep(header, [INT(place)], source_etype=INT), typ=INT)
     function = builder.inttoptr(address, function_type.as_pointer())
     with builder.goto_entry_block():
-        result, exception = builder.alloca(POINTER), builder.alloca(POINTER)
+        result, exception = (untyped(builder, builder.alloca(INT)) for _ in range(2))
     builder.call(function, [result, exception, *arguments])
 
 
