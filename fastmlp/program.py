@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.cores import level_2_bytes
+from fastmlp.kernels.blocks.gradients import CHUNK
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
@@ -82,7 +83,7 @@ class Program:
         self.ops, self.dtype, self.memory = list(ops), dtype, memory
         self.phases: list[Phase] = []
         self.calls: list[Call] = []
-        self.passes: list[tuple[int, int, int]] = []
+        self.passes: list[tuple[int, int, int, int]] = []
         self.records: list[Any] = [Fields(op.block.record) for op in self.ops]
         self._table: np.ndarray | None = None
         self._counted: list[tuple[int, Any, str]] = []
@@ -102,14 +103,15 @@ class Program:
         *,
         batch: int,
         threads: int,
-        clips: Sequence[Op] = (),
+        between: Sequence[Op] = (),
     ) -> Program:
         """Whole steps: rows gathered, forward, loss, backward, update.
 
         `updates` are the optimizer's ops, one for each group of parameters; `group_of` tells the group of the parameter that
         begins at an offset, None for one that is not trained.
 
-        With `clips` all gradients lie in `grads` before any is applied, and `updates` are those of spans of parameters.
+        With ops `between`, all gradients of a step are added up in `grads` before any is applied, over one micro-batch of
+        `batch` rows after the other where a step has several; then come these ops, and `updates` of spans of parameters.
         """
         layers = fused(layers)
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
@@ -117,7 +119,7 @@ class Program:
             op.has_parameters &= any(groups.get(place) is not None for place in op.places())
         memory = Memory(dtype, batch, threads, backward=True)
         first = len(layers) + 2
-        ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates, *clips]
+        ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates, *between]
         if None in groups.values():
             ops.append(Frozen())
         program = cls(ops, dtype, memory)
@@ -130,14 +132,17 @@ class Program:
         program._phase(UNITS, program._forward(PREPARE), pool=POOL)
         program._phase_of_weights()
         program._rows(program._forward(FORWARD) + program._backward(BACKWARD), loss)
-        if clips:
+        if between:
             program._phase(UNITS, program._forward(ACCUMULATE, layers), pool=POOL)
-            program._phases_of_clips(clips)
-            program._phase(UNITS, program._forward(STEP, updates), pool=POOL)
+            step = len(program.phases)
+            program._phases_between(between)
+            # By UNIT, a cache line, the two threads of a step of tabular took 409 us instead of 378.
+            program._phase(UNITS, program._forward(STEP, updates), pool=POOL, unit=int(CHUNK))
             program._phase(UNITS, program._forward(PREPARE), pool=POOL)
+            program._pass(once=1, step=step)
         else:
             program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
-        program._pass(once=1)
+            program._pass(once=1)
         return program
 
     @classmethod
@@ -341,10 +346,10 @@ class Program:
             self._plan["weighs"] = 1
             self._phase(UNITS, calls, pool=POOL)
 
-    def _phases_of_clips(self, clips: Sequence[Op]) -> None:
-        """Squares of gradients summed, where a norm is asked for; then the gradients made smaller."""
+    def _phases_between(self, ops: Sequence[Op]) -> None:
+        """Squares of gradients summed, where a norm is asked for; then the gradients made smaller, where that is."""
         for task in (STATISTICS, STEP):
-            calls = self._forward(task, clips)
+            calls = self._forward(task, ops)
             if calls:
                 self._phase(UNITS, calls, pool=POOL, unit=1)
 
@@ -362,10 +367,13 @@ class Program:
                 self._phase(UNITS, [(op, before[task])], pool=POOL)
             place = cut
 
-    def _pass(self, once: int = 0) -> None:
-        """Make a pass of the phases since the pass before; all but the first `once` of them are in every step."""
-        first = self.passes[-1][-1] if self.passes else 0
-        self.passes.append((first, first + once, len(self.phases)))
+    def _pass(self, once: int = 0, step: int | None = None) -> None:
+        """Make a pass of the phases since the pass before; all but the first `once` of them are in every step.
+
+        Those before `step` are gone through for each micro-batch.
+        """
+        first, last = self.passes[-1][-1] if self.passes else 0, len(self.phases)
+        self.passes.append((first, first + once, last if step is None else step, last))
 
     def _phase(self, kind: int, calls: Sequence[Call], other: Sequence[Call] = (), **fields: int) -> None:
         first = len(self.calls)
@@ -442,15 +450,15 @@ class Program:
             return [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
 
         lines = []
-        for number, (first, loop, last) in enumerate(self.passes):
+        for number, (first, loop, step, last) in enumerate(self.passes):
             if len(self.passes) > 1:
                 lines.append(f"pass {number}")
             for p in range(first, last):
                 phase = self.phases[p]
                 calls = self.calls[phase["first"] : phase["last"]]
                 names = names_of(calls)
-                once = " once" if p < loop else ""
-                lines.append(f"{kinds[phase['kind']]}{once}: {', '.join(_counted(names))}")
+                when = " once" if p < loop else " of each micro-batch" if p < step < last else ""
+                lines.append(f"{kinds[phase['kind']]}{when}: {', '.join(_counted(names))}")
         inner = self.calls[self.phases[-1]["other_last"] :] if self.phases else []
         if inner:
             lines.append(f"again and again: {', '.join(_counted(names_of(inner)))}")

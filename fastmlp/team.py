@@ -265,7 +265,10 @@ def run_together(
     team = object()
     try:
         _teams[team] = threads
-        _run_team(call, threads, call_off, all_needed)
+        if threads == 1:
+            call(0, 1)
+        else:
+            _run_team(call, threads, call_off, all_needed)
     finally:
         _teams.pop(team, None)  # it is gone in a child that was forked meanwhile
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 import fastmlp as fm
 from fastmlp import program as program_file
+from fastmlp.kernels.blocks.clip import Clip
 from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss
+from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.blocks.linear import Linear
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.layout import row_stride
@@ -141,6 +143,18 @@ def test_other_programs_are_printed_with_their_passes():
         units once: P linear+relu x3, P linear
         rows: B output, B linear, B linear+relu x3, B input
         units: A linear+relu x3, A linear"""
+    )
+    between = [Gradients(1024), *Clip.of([(0, 1024)], 1.0, by_value=False)]
+    how = {"batch": 8, "threads": 1, "between": between}
+    assert str(Program.training(disc(), mse(2), [sgd(0, 0, 1024)], lambda _: 0, F32, **how)) == dedent(
+        """\
+        units once: P linear+relu x2, P linear, P gradients
+        rows of each micro-batch: F input, F linear+relu x3, F linear, F mse, B mse, B linear, B linear+relu x3
+        units of each micro-batch: A linear+relu x3, A linear
+        units: S clip
+        units: S clip
+        units: S sgd
+        units: P linear+relu x2, P linear, P gradients"""
     )
     assert str(Program.predicting(disc(), F32, threads=2)) == "rows: F input, F linear+relu x3, F linear, F output"
     assert str(Program.of_loss(mse(2), F32, batch=8)) == dedent(
@@ -283,7 +297,7 @@ def calls_of(program, phase, *, other=False):
 
 def test_training_is_a_prologue_and_two_phases_a_step():
     program = training(linears(3, 5, 2), batch=9)
-    assert program.passes == [(0, 1, 3)]
+    assert program.passes == [(0, 1, 3, 3)]
     assert [phase["kind"] for phase in program.phases] == [UNITS, ROWS, UNITS]
     assert [phase.get("sums", 0) for phase in program.phases] == [0, 1, 0]
     assert all(phase["pool"] == POOL and phase["unit"] == 16 for phase in program.phases)
@@ -318,7 +332,7 @@ def test_a_prediction_takes_rows_as_they_come():
     narrow = Program.predicting(disc(), F32, threads=3)
     wide = Program.predicting(linears(64, 256, 256, 16), F32, threads=3)
     for program in (narrow, wide):
-        assert program.passes == [(0, 0, 1)]
+        assert program.passes == [(0, 0, 1, 1)]
         assert program.phases[0]["pool"] == ALL_POOL == 1
         assert program.job().run.kept == 0
     assert wide.phases[0]["block"] == wide.phases[0]["unit"] == BLOCK_ROWS
@@ -370,7 +384,7 @@ def test_steps_of_optimizers_have_their_spans():
     program = Program.of_updates([sgd(0, 32, 48), sgd(1, 96, 16)], F32)
     assert [(record.first, record.units, record.scalars) for record in program.records] == [(32, 48, 0), (96, 16, 1)]
     assert program.job().run.scalars == 2
-    assert program.passes == [(0, 0, 1)]
+    assert program.passes == [(0, 0, 1, 1)]
 
 
 def test_the_table_holds_what_the_program_says():

@@ -1,4 +1,4 @@
-"""What a layer, an optimizer, clipping or a schedule adds to the steps of ``fit``: the same network with it and without."""
+"""What a layer, an optimizer, clipping, a schedule or a callback adds to ``fit``: the same network with it and without."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ LAYERS = ["nothing", "LayerNorm", "BatchNorm1d", "Dropout", "Residual"]
 OPTIMIZERS = ["SGD()", "SGD(momentum=0.9)", "Adam()", "AdamW()", "RMSprop()"]
 
 CLIPPING = ["clip_norm", "clip_value"]
+
+#: Batches of a step, which has 128 rows in all.
+BATCHES = [1, 2, 4]
+
+#: What does nothing, and when it is called: never, after each epoch, after each step.
+CALLBACKS = ["Callback()", "function", "every=1"]
 
 SCHEDULES = ["nothing", "CosineAnnealingLR", "OneCycleLR", "ReduceLROnPlateau"]
 
@@ -49,7 +55,7 @@ def built(workload: Workload, layer: str = "nothing") -> fm.Sequential:
 
 
 def trainer(
-    name: str, model: fm.Sequential, optimizer: fm.Optimizer, schedule: str = "nothing", **more: float
+    name: str, model: fm.Sequential, optimizer: fm.Optimizer, schedule: str = "nothing", **more: Any
 ) -> Callable[[], None]:
     """A function that trains a workload for some epochs on one thread; compiled and run once."""
     workload, (x, y) = WORKLOADS[name], data(name)
@@ -86,6 +92,32 @@ def with_clipping(option: str) -> Callable[[], None]:
         raise NotImplementedError(f"fit has no {option} at this commit")
     model = built(WORKLOADS["tabular"])
     return trainer("tabular", model, fm.SGD(model.parameters(), lr=RATE), **{option: 0.01})
+
+
+@cache
+def with_batches(count: int) -> Callable[[], None]:
+    """Training of tabular, the rows of a step in so many batches."""
+    if "accumulate" not in inspect.signature(fm.fit).parameters:
+        raise NotImplementedError("fit has no accumulate at this commit")
+    model = built(WORKLOADS["tabular"])
+    batch = WORKLOADS["tabular"].batch // count
+    return trainer("tabular", model, fm.SGD(model.parameters(), lr=RATE), batch_size=batch, accumulate=count)
+
+
+def nothing(epoch: int, history: fm.History) -> None:
+    """A callback that is called after each epoch."""
+
+
+@cache
+def with_callback(kind: str) -> Callable[[], None]:
+    """Training of disc-b100 with a callback that does nothing."""
+    if not hasattr(fm, "Callback"):
+        raise NotImplementedError("there are no callbacks at this commit")
+    model = built(WORKLOADS["disc-b100"])
+    callback: Any = nothing if kind == "function" else fm.Callback()
+    if kind == "every=1":
+        callback.every = 1
+    return trainer("disc-b100", model, fm.SGD(model.parameters(), lr=RATE), callbacks=callback)
 
 
 @cache
@@ -139,6 +171,35 @@ class Clipping(Timed):
         self.train = with_clipping(option)
 
     def time_three_epochs_of_tabular(self, option):
+        self.train()
+
+
+class Accumulation(Timed):
+    """Three epochs of tabular on one thread, the rows of a step in one batch, two or four."""
+
+    params = (BATCHES,)
+    param_names = ("batches",)
+    covers = ("blocks.gradients",)
+
+    def setup(self, count):
+        pin(1)
+        self.train = with_batches(count)
+
+    def time_three_epochs_of_tabular(self, count):
+        self.train()
+
+
+class Callbacks(Timed):
+    """Fifty epochs of disc-b100 on one thread, with a callback that does nothing: what it costs to come back to Python."""
+
+    params = (CALLBACKS,)
+    param_names = ("callback",)
+
+    def setup(self, kind):
+        pin(1)
+        self.train = with_callback(kind)
+
+    def time_fifty_epochs_of_disc_b100(self, kind):
         self.train()
 
 

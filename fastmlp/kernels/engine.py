@@ -3,6 +3,9 @@
 A training step has two phases, and threads meet after each. In the first a thread takes rows of the batch, a block at a
 time, through all layers, the loss, and back to the first delta. In the second it takes rows of every weight, forms their
 gradient over the whole batch, and updates them while they are hot. No sum depends on the number of threads.
+
+A step may take its rows in micro-batches (gradient accumulation): it goes through the first phases for each of them, adding up
+gradients, then once through those that apply the sums.
 """
 
 from __future__ import annotations
@@ -109,7 +112,9 @@ def take_steps(table, number, x, y, thread, threads):
     plan, chosen = job.run, job.passes[number]
     total = plan.rows if plan.rows > 0 else x.shape[0]
     size = plan.batch if plan.batch > 0 else total
+    most = plan.microbatch if plan.microbatch > 0 else size
     batch, epoch = plan.first_batch, np.int64(0)
+    first, job.microbatch = chosen.first, 0
     meeting = asked = np.int64(0)
     for step in range(plan.steps):
         if batch == 0 and plan.shuffle:
@@ -118,28 +123,37 @@ def take_steps(table, number, x, y, thread, threads):
             meeting += 1
             if not barrier(job.control, meeting, threads):
                 return
-        job.step, job.epoch = step, plan.first_epoch + epoch
-        job.start = batch * size
-        job.rows = least(size, total - batch * size)
+        job.step, job.epoch = plan.first_step + step, plan.first_epoch + epoch
+        job.step_rows = least(size, total - batch * size)
         loss = weight = 0.0
-        for p in range(chosen.first if step == 0 else chosen.loop, chosen.last):
-            phase = job.phases[p]
-            asked = take_part(job, phase, threads, asked)
-            if p + 1 < chosen.last or step + 1 < plan.steps:
-                meeting += 1
-                if not barrier(job.control, meeting, threads):
-                    return
-            if phase.sums:
-                weight = job.totals[0]  # now: later, who is ahead may have written that of the next batch
-                loss = row_sum(vector(job.work, plan.losses, job.rows))
-                if not abs(loss) < np.inf and p + 1 < chosen.last:
-                    plan.not_finite = 1
-                    return
+        row, left = np.int64(0), job.step_rows
+        while True:
+            job.start, job.step_row = batch * size + row, row
+            job.rows = least(most, left)
+            row, left = row + most, left - most
+            for p in range(first, chosen.last if left <= 0 else chosen.step):
+                phase = job.phases[p]
+                asked = take_part(job, phase, threads, asked)
+                if p + 1 < chosen.last or step + 1 < plan.steps:
+                    meeting += 1
+                    if not barrier(job.control, meeting, threads):
+                        return
+                if phase.sums:
+                    weight = job.totals[0]  # now: later, who is ahead may have written that of the next batch
+                    loss += row_sum(vector(job.work, plan.losses, job.rows))
+                    if not abs(loss) < np.inf and p + 1 < chosen.last:
+                        plan.not_finite = 1
+                        return
+            first = chosen.loop
+            job.microbatch += 1
+            if left <= 0:
+                break
         if thread == 0:
             job.sums[epoch] += loss
             if plan.weighs:
                 job.totals[1 + epoch] += weight
             plan.steps_done += 1
+            plan.microbatches_done = job.microbatch
         batch += 1
         if batch == plan.batches:
             batch = np.int64(0)

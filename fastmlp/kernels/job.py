@@ -40,8 +40,15 @@ __all__ = ["Job", "JobType", "begin"]
 RUN_AT = len(ADDRESSES)
 RUN_PLACE = {name: RUN_AT + i for i, name in enumerate(RUN.names or ())}
 
-#: Integers of a job, which differ from thread to thread and from step to step.
-MOMENT = ("thread", "start", "rows", "step", "epoch")
+STEPS, STEPS_DONE, MICROBATCHES_DONE, NOT_FINITE, FIRST_EPOCH, FIRST_BATCH, FIRST_STEP = (
+    RUN_PLACE[name]
+    for name in ("steps", "steps_done", "microbatches_done", "not_finite", "first_epoch", "first_batch", "first_step")
+)
+
+#: Integers of a job, which differ from thread to thread and from step to step. `rows` rows from `start` of the epoch on are
+#: those at hand: a whole step, or one micro-batch of it; the step has `step_rows` rows, `step_row` of them before these.
+#: `step` is the row of its scalars, and `microbatch` counts the passes forward of a call.
+MOMENT = ("thread", "start", "rows", "step", "epoch", "step_rows", "step_row", "microbatch")
 
 RECORDS = {"run": RUN, "passes": PASS, "phases": PHASE, "calls": CALL, "ops": op_record()}
 ARRAYS = (*ADDRESSES, "x", "y")
@@ -86,11 +93,12 @@ class Job:
     counted: Sequence[tuple[int, Any, str]] = ()  # places of the table, for numbers that objects have under a name
 
     def __init__(self, table: np.ndarray):
-        self.table = table
+        self.table, self._numbers = table, memoryview(table)  # type: ignore[arg-type]
         #: What the engine takes: the table, or in plain Python the job itself.
         self.handle: Any = table if COMPILING else self
         self.x = self.y = None
         self.thread = self.start = self.rows = self.step = self.epoch = 0
+        self.step_rows = self.step_row = self.microbatch = 0
 
     def set(self, **arrays: np.ndarray) -> None:
         """Put arrays into their places."""
@@ -99,23 +107,29 @@ class Job:
             self.table[PLACE[name]] = array.__array_interface__["data"][0]  # ``ctypes.data`` takes four times as long
 
     def count(self) -> None:
-        """Have the ops that count training steps go on from where their modules are."""
+        """Have the ops that count passes forward in training go on from where their modules are."""
         for place, owner, name in self.counted:
             self.table[place] = getattr(owner, name)
 
-    def counted_on(self, steps: int) -> None:
-        """Have their modules count so many steps."""
+    def counted_on(self, passes: int) -> None:
+        """Have their modules count so many passes forward."""
         for _, owner, name in self.counted:
-            owner.__dict__[name] += steps
+            owner.__dict__[name] += passes
 
     def put(self, **numbers: int) -> None:
         """Put numbers into the record of the run, in a tenth of the time that attributes of NumPy's records take."""
         for name, number in numbers.items():
-            self.table[RUN_PLACE[name]] = number
+            self._numbers[RUN_PLACE[name]] = number
+
+    def put_steps(self, steps: int, epoch: int, batch: int, row: int) -> None:
+        """Say which steps the next call takes: how many, from which place on, and the row of the scalars of the first."""
+        numbers = self._numbers
+        numbers[STEPS], numbers[FIRST_EPOCH], numbers[FIRST_BATCH], numbers[FIRST_STEP] = steps, epoch, batch, row
+        numbers[STEPS_DONE] = numbers[MICROBATCHES_DONE] = numbers[NOT_FINITE] = 0
 
     def number(self, name: str) -> int:
         """A number of the record of the run, as quickly."""
-        return int(self.table[RUN_PLACE[name]])
+        return self._numbers[RUN_PLACE[name]]
 
     def __getattr__(self, name: str) -> Any:
         """The records, as views of the table; made when they are asked for, which costs 5 us each."""

@@ -5,7 +5,7 @@ op          an entry of a program (a layer, the input, a loss, an optimizer): a 
 task        what a call asks an op for: FORWARD, BACKWARD, UPDATE, ...
 call        a task of an op
 phase       calls without a barrier between them, shared between threads by rows or by units
-pass        phases that one call of the engine goes through: those of its prologue once, the others in every step
+pass        phases that one call of the engine goes through: its prologue once, then those of each micro-batch and step
 ==========  ==================================================================================================================
 
 An *offset* is into the workspace, and a *stride* is a padded width, both counted in entries of the dtype of the parameters.
@@ -94,12 +94,15 @@ ADDRESSES = (
 RUN = _record(
     "steps",  # to take
     "steps_done",  # out
+    "microbatches_done",  # out: of these steps
     "not_finite",  # out: 1 where the run ended before the update of a batch whose loss is not finite
     "rows",  # of an epoch; 0: those of x
     "batch",  # rows of a step; 0: all
+    "microbatch",  # rows that a step takes at a time, adding up their gradients; 0: all of its rows
     "batches",  # of an epoch
     "first_epoch",
     "first_batch",
+    "first_step",  # the row of its scalars
     "shuffle",
     "seed",
     "gathers",  # 1 where row n of a batch is row order[n] of the data
@@ -120,7 +123,8 @@ RUN = _record(
     "ops_at",
 )
 
-PASS = _record("first", "loop", "last")  # phases; from `loop` on they are gone through in every step
+#: Phases: from `loop` on they are gone through for every micro-batch, from `step` on once a step, behind its last one.
+PASS = _record("first", "loop", "step", "last")
 
 PHASE = _record(
     "kind",

@@ -140,16 +140,17 @@ class Route:
         dtype: np.dtype,
         batch: int,
         threads: int,
-        clips: Sequence[Op] = (),
+        between: Sequence[Op] = (),
     ) -> Program:
         """The program of whole steps: that of an earlier run, where all is as it was (0.1 ms, ten steps of a small network)."""
-        options = (width, batch, threads, dtype, tuple(group_at.items()), *map(_described, (loss, *updates, *clips)))
+        options = (width, batch, threads, dtype, tuple(group_at.items()), *map(_described, (loss, *updates, *between)))
         program = self._training.get(options)
         if program is None:
             if len(self._training) == PROGRAMS_KEPT:
                 self._training.clear()
             layers = self.ops(width)
-            program = Program.training(layers, loss, updates, group_at.get, dtype, batch=batch, threads=threads, clips=clips)
+            how: dict[str, Any] = {"batch": batch, "threads": threads, "between": between}
+            program = Program.training(layers, loss, updates, group_at.get, dtype, **how)
             self._training[options] = program
         return program
 

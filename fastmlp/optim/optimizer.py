@@ -25,7 +25,7 @@ __all__ = ["Optimizer"]
 #: Attributes that belong to a moment: looked up anew after pickle and copy.
 MOMENT = (
     *("_version", "_settings", "_state_then", "_ahead", "_ahead_from", "_ahead_size"),
-    *("_steps_now", "_zeroed", "_params_then", "_counted"),
+    *("_steps_now", "_zeroed", "_params_then", "_counted", "_changes"),
 )
 
 #: Steps whose scalars are computed at a time: NumPy takes as long for one as for many, ten times as long as the step of a small
@@ -138,6 +138,7 @@ class Optimizer:
         self._ahead_from = self._ahead_size = 0
         self._params_then: list[tuple[Parameter, ...]] = []
         self._counted: tuple[Any, list[int], list[int]] | None = None
+        self._count_change()
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with hyperparameters of their own.
@@ -188,12 +189,18 @@ class Optimizer:
             object.__setattr__(self, name, value)
             if name not in MOMENT:  # `scalars` may read it: what was computed ahead counts no longer
                 self.__dict__["_settings"] = []
+                self._count_change()
             return
         checked = [self.check({**group, name: value}) for group in self.param_groups]
         for group, new in zip(self.param_groups, checked):
             group.update(new)
             if name == "lr":  # a schedule that is made now begins from this one
                 group.pop("initial_lr", None)
+
+    def _count_change(self) -> None:
+        """Note that `scalars` may say something else from now on, though no hyperparameter has changed."""
+        here = self.__dict__
+        here["_changes"] = (here.get("_changes") or 0) + 1
 
     # The average of the parameters.
 
@@ -440,16 +447,21 @@ class Optimizer:
     ) -> None:
         """Write a row of scalars for each step of `t`. A number beyond the dtype becomes inf, and the step's result says so."""
         with np.errstate(all="ignore"):
-            place = 0
-            for scalars in self._scalars_of_groups(t, rates, momenta):
-                for value in scalars:
-                    given = np.asarray(value)
-                    if given.dtype.kind not in "buif" or given.shape not in ((), t.shape):
-                        raise TypeError(
-                            f"{type(self).__name__}.scalars must return numbers, or arrays like t; got {checks.shown(value)}"
-                        )
-                    rows[:, place] = given
-                    place += 1
+            groups = len(self.param_groups) if rates is None else len(rates)
+            scalars_of = self._scalars_of_groups(t, rates, momenta) if groups == len(self.param_groups) else []
+            values = [value for scalars in scalars_of for value in scalars]
+            if len(values) != rows.shape[1]:
+                raise ValueError(
+                    f"{type(self).__name__} has another formula than when fit began (a momentum that was 0, say), or another "
+                    "group: change that between two calls of fit"
+                )
+            for place, value in enumerate(values):
+                given = np.asarray(value)
+                if given.dtype.kind not in "buif" or given.shape not in ((), t.shape):
+                    raise TypeError(
+                        f"{type(self).__name__}.scalars must return numbers, or arrays like t; got {checks.shown(value)}"
+                    )
+                rows[:, place] = given
 
     # State.
 

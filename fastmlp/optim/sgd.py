@@ -111,9 +111,9 @@ class SGD(Optimizer):
     def scalars(self, group: dict[str, Any], t: np.ndarray, lr: np.ndarray) -> tuple[Any, ...]:
         # To maximize is to turn the gradient's sign: here, for it would be a multiplication for each parameter.
         turn, decay = sign(group), sign(group) * group["weight_decay"]
-        if not self.state:
-            return -lr * turn, decay
         momentum = group["momentum"]  # 0 in one of several groups, perhaps; then there is no dampening either
+        if not self.state and np.ndim(momentum) == 0:  # one that a schedule changes may come to 0, too
+            return -lr * turn, decay
         keep = np.where(t == 1, 1, 1 - group["dampening"]) if np.any(momentum) else 1
         return -lr, decay, momentum, keep * turn, group["nesterov"] * turn
 

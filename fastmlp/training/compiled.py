@@ -8,8 +8,10 @@ import numpy as np
 
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.blocks.clip import Clip
+from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.layout import zeros
+from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import all_finite
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.kernels.threads import ABORT
@@ -23,11 +25,16 @@ from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.pace import Pace
 from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
+from fastmlp.training.scalars import Scalars
 
 __all__ = ["CompiledRun"]
 
 #: How long the engine stays in one call: Ctrl-C is heard, and the progress bar moves, between two.
 SLICE_SECONDS = 0.05
+
+#: A call copies the parameters and transposes the weights before its first step, and looks at all of them after its last one:
+#: two thirds of a step of 2048-2048-2048 at batch 128, 30 ms. So of long steps a call takes some, in so many seconds.
+SOME, LONG_SLICE_SECONDS = 8, 0.25
 
 #: The dtypes whose engine has been called in this process.
 READY: set[np.dtype] = set()
@@ -49,7 +56,7 @@ class CompiledRun(Run):
         shared: bool,
     ):
         super().__init__(data, first_epoch, rates)
-        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared else None, shared
+        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared and threads > 1 else None, shared
         self.threads = threads  # of the next call, at most
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
@@ -57,25 +64,31 @@ class CompiledRun(Run):
         width = first.x.shape[1]
         width_out = model._width_out(width)
         assert width_out is not None
-        self._labels = first.y.ndim == 1
+        self._labels, self._weighted = first.y.ndim == 1, data.given.weighted
         loss = criterion._op(width_out, labels=self._labels, weighted=data.given.weighted)  # type: ignore[misc]
         dtype = self.storage.data.dtype
-        clips = _clips(model, optimizer, data)
-        updates = optimizer._updates_of(optimizer._spans()) if clips else optimizer._updates()
+        between = _between(model, optimizer, data)
+        updates = optimizer._updates_of(optimizer._spans()) if between else optimizer._updates()
         group_at = {
             p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"] if p.requires_grad
         }
-        self.program = route.training(width, loss, updates, group_at, dtype, data.batch_size, threads, clips)
+        self.program = route.training(width, loss, updates, group_at, dtype, data.microbatch, threads, between)
         self.job = job = self.program.job()
         job.set(
             params=self.storage.data,
-            grads=zeros(self.storage.data.size, dtype) if clips else self.storage.grad,
+            scalars=np.zeros(0, dtype),
+            grads=zeros(self.storage.data.size, dtype) if between else self.storage.grad,
             state=self.state,
         )
-        job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle and data.whole, batch=data.batch_size)
+        job.put(params=self.storage.data.size, seed=data.seed, shuffle=data.shuffle and data.whole)
+        job.put(batch=data.batch_size, microbatch=data.microbatch)
         self._terms = criterion._terms(width_out)  # that the loss of a row is the mean of
-        self._rates = np.zeros((1, 0))  # of the steps of the last call, by groups
-        self._steps = 1 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
+        self._scalars = Scalars(optimizer, rates, self.job.number("scalars"), dtype)
+        self._row = 0  # of these, for the first step of the last call
+        self._sums, self._totals, self._touched = np.zeros(0), np.zeros(0), 0
+        self._held, self._params = interrupts_held(), self.storage.data
+        self._before = np.empty_like(self.storage.data), np.empty_like(self.state)
+        self._steps = 2 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
 
     def prepare(self) -> None:
         if self.storage.data.dtype not in READY:
@@ -93,16 +106,18 @@ class CompiledRun(Run):
 
     def advance(self, last_epoch: int, most: int | None = None) -> None:
         came = time.perf_counter()
-        window = self.window()
-        waited, whole = time.perf_counter() - came, window.epoch is None
-        left = ((last_epoch - self.epoch) * self.data.batches if whole else window.first + window.batches) - self.batch
-        left = left if most is None else min(left, most)
+        window, data = self.window(), self.data
+        waited = time.perf_counter() - came
+        end = (last_epoch - self.epoch) * data.batches if window.epoch is None else window.first + window.batches
+        left = end - self.batch if most is None else min(end - self.batch, most)
         steps = min(self._steps, left)
         if self._pace is not None:
             self.threads, most_here = self._pace.next()
             steps = steps if most_here is None else min(steps, most_here)
-        with interrupts_held():
-            before = self.storage.data.copy(), self.state.copy()
+        with self._held:
+            before, job, params = self._before, self.job, self._params
+            before[0][...] = params
+            before[1][...] = self.state
             began = time.perf_counter()
             try:
                 self._call(steps)
@@ -111,53 +126,63 @@ class CompiledRun(Run):
                 raise
             seconds = time.perf_counter() - began
             done, sums, totals = self._outcome()
-            if self.job.number("not_finite") or not all_finite(self.storage.data):
+            if job.number("not_finite") or not all_finite(params):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             if self._pace is not None:
                 self._pace.note(seconds, done)
-            self.optimizer.steps += done
-            self.job.counted_on(done)
-            self._count(done, sums, totals, rates=self._rates[0], seconds=waited + seconds)
+            self.optimizer.__dict__["steps"] += done  # past __setattr__: no hyperparameter changes
+            if job.counted and done:
+                job.counted_on(job.number("microbatches_done"))
+            self._count(done, sums, totals, rates=self._scalars.of_first_group, first=self._row, seconds=waited + seconds)
+            if self.rates.schedule is not None:
+                self._scalars.agree()
         if steps == self._steps and steps < left:
-            self._steps = max(1, min(8 * steps, int(steps * SLICE_SECONDS / max(seconds, 1e-9))))
+            each = max(seconds, 1e-9) / steps
+            wanted = max(int(SLICE_SECONDS / each), min(SOME, int(LONG_SLICE_SECONDS / each)))
+            self._steps = max(1, min(8 * steps, wanted))
 
     def _call(self, steps: int) -> None:
         """Take `steps` steps from where the run is."""
-        job, window = self.job, self.window()
+        job, window, scalars = self.job, self.window(), self._scalars
         batch = self.batch - window.first
-        touched = (batch + max(steps, 1) - 1) // window.batches + 1
-        scalars = np.zeros((steps, job.number("scalars")), self.storage.data.dtype)
         if steps:
-            t = np.arange(self.optimizer.steps + 1, self.optimizer.steps + 1 + steps)
-            place = self.epoch, self.batch, steps
-            self._rates = self.rates.of_steps(*place)
-            self.optimizer._fill_scalars(scalars, t, self._rates, self.rates.momenta_of_steps(*place))
-        sums = np.zeros(touched)
-        sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
-        totals = np.zeros(1 + touched)
-        totals[1] = self._partial_total
-        job.set(scalars=scalars.reshape(-1), sums=sums, totals=totals)
-        job.put(first_epoch=self.epoch, first_batch=batch, steps=steps, steps_done=0, not_finite=0)
-        job.control[:] = 0
-        job.count()
-
-        def call_off() -> None:
-            job.control[ABORT] = 1  # whoever waits at a barrier leaves
-
-        x = window.rows.x
-        y = x if self._labels else window.rows.y
-
-        def take_part(thread: int, threads: int) -> None:
-            run(job.handle, 0, x, y, thread, threads)
-
+            rows, left = scalars.rows, (self.data.last_epoch - self.epoch) * self.data.batches - self.batch
+            self._row = scalars.find(self.epoch, self.batch, steps, left)
+            if scalars.rows is not rows:
+                job.set(scalars=scalars.rows.reshape(-1))
+        touched = self._touched = (batch + steps - 1) // window.batches + 1 if steps else 1
+        if len(self._sums) < touched:
+            self._sums, self._totals = np.zeros(touched), np.zeros(1 + touched)
+            job.set(sums=self._sums, totals=self._totals)
+        if touched > 1:
+            self._sums[1:touched] = self._totals[2 : 1 + touched] = 0
+        self._sums[0] = self._partial  # goes on with the sum, so that it does not depend on where calls are cut
+        self._totals[1] = self._partial_total
+        job.put_steps(steps, self.epoch, batch, self._row)
+        if job.counted:
+            job.count()
         # A call that takes no step compiles, and helpers would only wait for Numba's lock.
-        run_together(take_part, self.threads if steps else 1, call_off, self._shared)
+        threads = self.threads if steps else 1
+        if threads > 1:
+            job.control[:] = 0
+        run_together(self._take_part, threads, self._call_off, self._shared)
+
+    def _take_part(self, thread: int, threads: int) -> None:
+        """Go through the steps as one of so many threads."""
+        assert self._window is not None
+        rows = self._window.rows
+        run(self.job.handle, 0, rows.x, rows.x if self._labels else rows.y, thread, threads)
+
+    def _call_off(self) -> None:
+        """Have leave whoever waits at a barrier."""
+        self.job.control[ABORT] = 1
 
     def _outcome(self) -> tuple[int, list[float], list[float] | None]:
         """How many steps the last call has done, and the sums of their losses by epoch, and of their weights."""
-        totals = None if not self.data.given.weighted else self.job.totals[1:].tolist()
-        return self.job.number("steps_done"), self.job.sums.tolist(), totals
+        done, touched = self.job.number("steps_done"), self._touched
+        totals = self._totals[1 : 1 + touched].tolist() if self._weighted else None
+        return done, self._sums[:touched].tolist() if touched > 1 else [self._sums.item(0)], totals
 
     def _last_finite(self, before: tuple[np.ndarray, np.ndarray], done: int) -> tuple[int, list[float], list[float] | None]:
         """Go back to the last step that left finite parameters, and return how many steps that are, with their losses.
@@ -187,6 +212,12 @@ class CompiledRun(Run):
         self.storage.data[:], self.state[:] = before
         if self.data.shuffle and self.data.whole:
             epoch_order(self.job.order, self.data.seed, self.epoch)  # an epoch may have begun since
+
+
+def _between(model: Sequential, optimizer: Optimizer, data: Data) -> list[Op]:
+    """The ops between the gradients of a step and its update, where these are to be there together."""
+    together = data.microbatch < data.batch_size or data.clip_norm is not None or data.clip_value is not None
+    return [Gradients(model.storage.data.size), *_clips(model, optimizer, data)] if together else []
 
 
 def _clips(model: Sequential, optimizer: Optimizer, data: Data) -> list[Clip]:

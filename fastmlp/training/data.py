@@ -15,10 +15,11 @@ __all__ = ["Data"]
 
 @dataclass
 class Data:
-    """Rows, in memory or in pieces, and how they are cut into batches."""
+    """Rows, in memory or in pieces, and how they are cut into batches: what a step of the optimizer is taken on."""
 
     given: Rows | Pieces
     batch_size: int
+    microbatch: int  # rows that are worked on at a time, as many or fewer
     batches: int  # in an epoch
     rows: int  # of an epoch that are trained on
     shuffle: bool
@@ -26,6 +27,11 @@ class Data:
     last_epoch: int  # behind the last
     clip_norm: float | None = None
     clip_value: float | None = None
+
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest micro-batch."""
+        return self.rows % self.microbatch or self.microbatch
 
     @property
     def whole(self) -> bool:

@@ -13,6 +13,7 @@ from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.modules import Module, Sequential
 from fastmlp.optim import Optimizer, clip_grad_norm_, clip_grad_value_
 from fastmlp.training.data import Data
+from fastmlp.training.inputs import Rows
 from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
@@ -57,7 +58,7 @@ class EagerRun(Run):
 
     def _step(self, window: Window, began: float) -> None:
         first = (self.batch - window.first) * self.data.batch_size
-        x, y, weights = window.rows.taken(window.order[first : min(first + self.data.batch_size, window.trained)])
+        rows = window.order[first : min(first + self.data.batch_size, window.trained)]
         place = self.epoch, self.batch, 1
         rates, momenta = self.rates.of_steps(*place), self.rates.momenta_of_steps(*place)
         for i, group in enumerate(self.optimizer.param_groups):
@@ -69,16 +70,8 @@ class EagerRun(Run):
         before, counts = [array.copy() for array in arrays], self._counts()
         steps, done = self.optimizer.steps, False
         try:
-            out = self.model(x)
-            given = () if weights is None else (weights,)
-            loss = checks.as_loss(self.criterion(out, y, *given), self.criterion)
-            share = self.criterion._share(len(x), weights)
-            if not share:  # no row of the batch counts: there is nothing to learn from it
-                loss = 0.0
+            loss, share = self._add_up(window.rows, rows)
             if np.isfinite(loss):
-                self.optimizer.zero_grad()
-                delta = checks.as_returned(self.criterion.backward(), out.shape, out.dtype, self.criterion, "backward")
-                self.model.backward(delta)
                 if self.data.clip_norm is not None:
                     clip_grad_norm_(self._trained, self.data.clip_norm)
                 if self.data.clip_value is not None:
@@ -86,7 +79,7 @@ class EagerRun(Run):
                 with interrupts_held():
                     self.optimizer.step()
                     if all_finite(self.model.storage.data):
-                        sums, totals = [self._partial + loss * share], [self._partial_total + share]
+                        sums, totals = [self._partial + loss], [self._partial_total + share]
                         self._count(1, sums, totals, rates=rates[0], seconds=time.perf_counter() - began)
                         done = True
         finally:
@@ -97,6 +90,35 @@ class EagerRun(Run):
                     module.__dict__[name] = count
                 self.optimizer.steps = steps
         self.failed = not done
+
+    def _add_up(self, given: Rows, rows: np.ndarray) -> tuple[float, float]:
+        """Add up the gradients of a step, over its micro-batches; the sum of the losses, and what it is divided by.
+
+        A mean is divided by what counts in its own rows, and only with the last of them is it known what counts in all: so each
+        delta is multiplied by its share, and the gradients are divided by the sum of the shares.
+        """
+        size = self.data.microbatch
+        several, total, shares = len(rows) > size, 0.0, 0.0
+        for first in range(0, len(rows), size):
+            x, y, weights = given.taken(rows[first : first + size])
+            out = self.model(x)
+            loss = checks.as_loss(self.criterion(out, y, *(() if weights is None else (weights,))), self.criterion)
+            share = self.criterion._share(len(x), weights)
+            if not share:  # no row counts: there is nothing to learn from them
+                loss = 0.0
+            total, shares = total + loss * share, shares + share
+            if not np.isfinite(loss):
+                return loss, shares
+            if first == 0:
+                self.optimizer.zero_grad()
+            if several and not share:
+                continue
+            delta = checks.as_returned(self.criterion.backward(), out.shape, out.dtype, self.criterion, "backward")
+            self.model.backward(delta * out.dtype.type(share) if several and self._terms else delta)
+        if several and self._terms and shares:
+            for parameter in self._trained:
+                parameter.grad_matrix /= parameter.dtype.type(shares)
+        return total, shares
 
     def _counts(self) -> list[tuple[Module, str, int]]:
         """What the modules count, or draw from."""

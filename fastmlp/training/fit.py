@@ -59,6 +59,7 @@ def fit(
     class_weight: Any = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    accumulate: int = 1,
     max_seconds: float | None = None,
     threads: int | None = None,
     progress: bool | str | tuple[str, float] | None = None,
@@ -89,11 +90,12 @@ def fit(
     epochs : int
         Passes over the data. A second call goes on where the first one stopped, and takes as many more.
     batch_size : int, default 32
-        Rows of a step. The last, smaller batch of an epoch is trained on, unless `drop_last`.
+        Rows of a step, or with `accumulate` of each of its batches. A last step of an epoch that has fewer is taken, unless
+        `drop_last`.
     shuffle : bool, default True
         A new order of the rows for each epoch: a function of `rng` and the epoch alone.
     drop_last : bool, default False
-        Leave out a last batch that is smaller than the others.
+        Leave out a last step that has fewer rows than the others.
     rng : None, int or Generator
         For the shuffles, and for a `validation` that is a fraction. A Generator gives one number, from which all epochs' orders
         follow. None: that of the call before with this optimizer, if there was one.
@@ -117,6 +119,10 @@ def fit(
     clip_norm, clip_value : float, optional
         What the gradients of each step are limited to before the optimizer gets them: their norm as one vector, or each
         number; as :func:`clip_grad_norm_` or :func:`clip_grad_value_` between ``backward`` and ``step``. One of them.
+    accumulate : int, default 1
+        How many batches make a step (gradient accumulation): ``accumulate * batch_size`` rows, one batch after the other in the
+        memory of one. It is the step of so many rows at once, bit for bit, but for what belongs to a pass forward: BatchNorm1d
+        takes its statistics, and Dropout draws, for each batch. Schedules, callbacks and `drop_last` go by steps.
     max_seconds : float, optional
         Ends training after so many seconds, at the end of an epoch; compiling does not count.
     threads : int, optional
@@ -173,6 +179,7 @@ def fit(
     epochs = checks.as_size(epochs, "epochs")
     threads = threads if threads is None else checks.as_size(threads, "threads")
     batch_size = checks.as_size(batch_size, "batch_size")
+    accumulate = checks.as_size(accumulate, "accumulate")
     shuffle, drop_last = checks.as_flag(shuffle, "shuffle"), checks.as_flag(drop_last, "drop_last")
     check_finite = checks.as_flag(check_finite, "check_finite")
     clip_norm = clip_norm if clip_norm is None else checks.as_number(clip_norm, "clip_norm", above=0)
@@ -203,11 +210,13 @@ def fit(
     judged_on = held_out or (rows if wanted else None)
     weighted = rows if class_weight is None else rows.with_class_weight(class_weight, criterion, width)
     count = rows.length
-    trained = count // batch_size * batch_size if drop_last and count >= batch_size else count
-    if drop_last and count < batch_size:
-        raise ValueError(f"drop_last leaves nothing: batch_size is {batch_size}, X has {count} rows")
-    batches = -(-trained // batch_size)
-    data = Data(weighted, min(batch_size, count), batches, trained, shuffle, seed, last, clip_norm, clip_value)
+    step = accumulate * batch_size
+    trained = count // step * step if drop_last and count >= step else count
+    if drop_last and count < step:
+        times = f"accumulate * batch_size is {step}" if accumulate > 1 else f"batch_size is {batch_size}"
+        raise ValueError(f"drop_last leaves nothing: {times}, X has {count} rows")
+    batches, sizes = -(-trained // step), (min(step, count), min(batch_size, count))
+    data = Data(weighted, *sizes, batches, trained, shuffle, seed, last, clip_norm, clip_value)
 
     place = optimizer._place
     broken_off = goes_on and place is not None and tuple(place[:-3]) == data.key(first)
@@ -277,13 +286,15 @@ def _check_parameters(model: Sequential, optimizer: Optimizer) -> None:
 def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
     """On the engine where it can run everything, else in Python, which a warning says."""
     route = model._route_as_whole()
-    last = data.rows % data.batch_size or data.batch_size
-    if route.least_rows > last:
-        route.refuse(last, ": drop_last=True leaves out a last batch that is smaller" if last < data.batch_size else "")
+    smallest = data.smallest
+    if route.least_rows > smallest:
+        last = "batch" if data.microbatch == data.batch_size else "step"
+        hint = f": drop_last=True leaves out a last {last} that is smaller" if smallest < data.microbatch else ""
+        route.refuse(smallest, hint)
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
         flops, units = route.work(data.given.first.x.shape[1])
-        shares = max(-(-data.batch_size // int(UNIT)), units)
-        count = team_size(threads, 3 * flops * data.batch_size, FLOPS_PER_THREAD, shares)
+        shares = max(-(-data.microbatch // int(UNIT)), units)
+        count = team_size(threads, 3 * flops * data.microbatch, FLOPS_PER_THREAD, shares)
         return CompiledRun(route, model, criterion, optimizer, data, initial_epoch, rates, count, threads is None)
     parts = [*route.python_modules()]
     parts += [part for part in (criterion, optimizer) if not part.runs_in_engine()]

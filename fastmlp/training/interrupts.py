@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["called_off", "interrupts_held", "interrupts_watched", "let_call_off"]
+__all__ = ["calling_off", "interrupts_held", "interrupts_watched", "let_call_off"]
 
 #: SIGTERM too, where the program has a handler for it; without one it ends the process at once.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -71,8 +71,10 @@ class interrupts_held:  # noqa: N801
     its history. Signals reach the main thread alone, so elsewhere there is nothing to hold.
     """
 
-    def __enter__(self) -> None:
+    def __init__(self) -> None:
         self.here = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> None:
         if self.here:
             WATCH.holders += 1
             WATCH.begin()
@@ -99,7 +101,6 @@ def let_call_off(event: threading.Event) -> None:
     _here.event = event
 
 
-def called_off() -> bool:
-    """Whether a training on this thread is to end."""
-    event = getattr(_here, "event", None)
-    return event is not None and event.is_set()
+def calling_off() -> threading.Event | None:
+    """The event, where there is one."""
+    return getattr(_here, "event", None)

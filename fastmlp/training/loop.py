@@ -14,7 +14,7 @@ from fastmlp.training.callbacks import Callback, Training
 from fastmlp.training.evaluate import judged
 from fastmlp.training.history import NonFiniteLossError
 from fastmlp.training.inputs import Rows
-from fastmlp.training.interrupts import called_off, interrupts_held
+from fastmlp.training.interrupts import calling_off, interrupts_held
 from fastmlp.training.metrics import Metric
 from fastmlp.training.pieces import Pieces
 from fastmlp.training.progress import Progress
@@ -102,7 +102,7 @@ class Loop:
     def _go(self, bar: Progress) -> None:
         run, last = self.run, self.training.epochs
         first, batches, size = run.epoch, run.data.batches, run.data.batch_size
-        deadline = None if self.max_seconds is None else time.perf_counter() + self.max_seconds
+        deadline, event = None if self.max_seconds is None else time.perf_counter() + self.max_seconds, calling_off()
         by_epoch = bool(self.rows is not None or self._told or self._at_epochs or deadline is not None)
         while run.epoch < last and not run.failed and not self.history.stopped:
             before = run.epoch
@@ -117,7 +117,7 @@ class Loop:
             if self._at_steps:
                 self._after_steps()
             bar.show(run.epoch + run.batch / batches, ((run.epoch - first) * batches + run.batch) * size)
-            if called_off():
+            if event is not None and event.is_set():
                 self.history.stopped = self.history.stopped or "called off"
         if run.failed:
             self._fail()

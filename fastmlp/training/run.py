@@ -93,6 +93,10 @@ class Rates:
         unit = self._unit(epoch, batch)
         if unit != self.schedule.last_epoch:
             self.schedule.last_epoch = unit
+            rates = self._rates.get(unit)
+            if rates is not None and len(rates) == len(self.optimizer.param_groups):
+                self.schedule._put(rates, self._momenta[unit])
+                return
             try:
                 self.schedule._put_into_force()
             except Exception:
@@ -119,6 +123,7 @@ class Run:
         self.rated: list[float] = []  # the learning rates of the last steps
         self.seconds: list[float] = []
         self.failed = False  # the step that comes next has a loss that is not finite
+        self._key = data.key(0)[1:]  # what an epoch that is broken off must have in common with the one that goes on
         self._partial = 0.0  # sum of the losses of the rows of this epoch so far
         self._partial_total = 0.0  # and of the weights
         self._partial_seconds = 0.0
@@ -129,7 +134,7 @@ class Run:
     def window(self) -> Window:
         """The rows that the next steps are taken on: in memory, in the order of the epoch."""
         here = self._window
-        if here is None or not here.holds(self.epoch, self.batch):
+        if here is None or not (here.epoch is None or here.holds(self.epoch, self.batch)):
             here = self._window = None  # its memory is free before the next one comes
             here = self._window = next(self._windows)
             if here.epoch is None and self.batch and self.data.shuffle:  # an epoch that was broken off goes on
@@ -158,11 +163,13 @@ class Run:
         totals: list[float] | None = None,
         *,
         rates: np.ndarray | None = None,
+        first: int = 0,
         seconds: float = 0.0,
     ) -> None:
         """Note that `steps` steps are done; `sums` are the summed losses of each epoch touched, from its first row on.
 
-        `totals` are the sums of the weights of rows, where they have weights; `rates` the learning rates of the steps.
+        `totals` are the sums of the weights of rows, where they have weights; `rates` the learning rates of the steps, from
+        `first` on.
         """
         if steps == 0:
             return
@@ -176,11 +183,12 @@ class Run:
             self.seconds.append(self._partial_seconds + each * (batches if epoch else batches - before))
             self._partial_seconds = 0.0
             if rates is not None:
-                self.rated.append(float(rates[(epoch + 1) * batches - before - 1]))
+                self.rated.append(float(rates[first + (epoch + 1) * batches - before - 1]))
         self._partial_seconds += each * (self.batch if finished else steps)
         self._partial = sums[finished] if finished < len(sums) else 0.0
         self._partial_total = totals[finished] if totals is not None and finished < len(totals) else 0.0
         here = self.rates.optimizer.__dict__  # past __setattr__: no hyperparameter changes
         here["epochs"] = self.epoch
-        here["_place"] = (*self.data.key(self.epoch), self.batch, self._partial, self._partial_total) if self.batch else None
-        self.rates.follow(self.epoch, self.batch)
+        here["_place"] = (self.epoch, *self._key, self.batch, self._partial, self._partial_total) if self.batch else None
+        if self.rates.schedule is not None:
+            self.rates.follow(self.epoch, self.batch)

@@ -8,6 +8,7 @@ import numpy as np
 from helpers import jit_only, make_net, run_python
 
 import fastmlp as fm
+from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.op import TASKS
 from fastmlp.program import Program
 
@@ -70,19 +71,23 @@ print("followed")
 
 
 def test_listing_is_what_a_program_prints():
-    listing = re.search(r"```\n(units once:.*?)\n```", TEXT, re.DOTALL).group(1)
+    listings = re.findall(r"```\n(units once:.*?)\n```", TEXT, re.DOTALL)
     model = make_net([2, 25, 25, 25, 2], "relu")
     optimizer = fm.SGD(model.parameters(), lr=0.1)
-    program = Program.training(
-        model._route_now().ops(2),
-        fm.CrossEntropyLoss()._op(2),
-        optimizer._updates(),
-        lambda _: 0,
-        np.dtype(np.float32),
-        batch=100,
-        threads=1,
-    )
-    assert str(program) == listing
+    whole, spans = optimizer._updates(), optimizer._updates_of(optimizer._spans())
+    for updates, between, listing in ((whole, [], listings[0]), (spans, [Gradients(model.storage.data.size)], listings[1])):
+        program = Program.training(
+            model._route_now().ops(2),
+            fm.CrossEntropyLoss()._op(2),
+            updates,
+            lambda _: 0,
+            np.dtype(np.float32),
+            batch=100,
+            threads=1,
+            between=between,
+        )
+        assert str(program) == listing
+    assert len(listings) == 2
 
 
 def test_every_file_and_task_is_named():

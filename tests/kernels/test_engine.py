@@ -33,7 +33,7 @@ from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.intrinsics import flush_subnormals, restore_rounding
 from fastmlp.kernels.compiler.processor import FLUSHES
-from fastmlp.kernels.op import FORWARD, PREPARE, ROWS, TASKS, UNITS, UPDATE, Memory, Op
+from fastmlp.kernels.op import ACCUMULATE, FORWARD, PREPARE, ROWS, TASKS, UNITS, UPDATE, Memory, Op
 from fastmlp.kernels.threads import ABORT
 from fastmlp.program import APART, Program
 
@@ -113,26 +113,28 @@ class Counting(Op):
         self.units = units
 
     def tasks(self, record):
-        return {FORWARD, UPDATE, PREPARE}
+        return {FORWARD, UPDATE, PREPARE, ACCUMULATE}
 
     def lay_out(self, record, memory: Memory):
         record.units = self.units
         record.counts, record.calls = memory.take_integers(400 * 7), memory.take_integers(16 * 8)
 
 
-def counted(rows, units, *, threads, steps=1, unit=16, pool=4, batch=None, block_rows=64):
+def counted(rows, units, *, threads, steps=1, unit=16, pool=4, batch=None, block_rows=64, microbatch=0):
     """What the ops of a program count: for each op an array of (task, row or unit), and the job."""
     ops = [Counting(1, n) for n in units]
     memory = Memory(np.dtype(np.float32), batch or rows, threads, backward=True)
     program = Program(ops, np.dtype(np.float32), memory)
     program._phase(UNITS, program._forward(PREPARE), pool=pool, unit=unit)
     program._phase(ROWS, program._forward(FORWARD), pool=pool, unit=unit, block=block_rows, sums=1)
+    if microbatch:
+        program._phase(UNITS, program._forward(ACCUMULATE), pool=pool, unit=unit)
     program._phase(UNITS, program._forward(UPDATE), pool=pool, unit=unit)
-    program._pass(once=1)
+    program._pass(once=1, step=3 if microbatch else None)
     job = kept_job(program, np.dtype(np.float32), order=np.arange(rows))
     plan = job.run
     plan.steps, plan.rows, plan.batch = steps, rows, batch or rows
-    plan.batches = -(-rows // (batch or rows))
+    plan.batches, plan.microbatch = -(-rows // (batch or rows)), microbatch
     job.set(sums=np.zeros(steps // plan.batches + 1))
     x = np.zeros((rows, 1), np.float32)
     run_job(job, x, x, threads=threads)
@@ -195,6 +197,18 @@ def test_the_last_batch_is_what_is_left_and_epochs_follow_each_other():
     counts, job = counted(10, (1,), threads=1, steps=7, batch=4)  # 4, 4, 2, 4, 4, 2, 4
     assert job.run.steps_done == 7
     assert counts[0][FORWARD, :5].tolist() == [7, 7, 5, 5, 0]
+
+
+def test_a_step_takes_its_rows_in_microbatches_and_ends_once():
+    """Steps of 10, 10 and 3 rows by 4: of an epoch seven passes forward, whose gradients are added up."""
+    for threads in small([1, 2, 3], [1, 2]):
+        counts, job = counted(23, (33, 0), threads=threads, steps=6, batch=10, microbatch=4, unit=2, pool=2)
+        assert (job.run.steps_done, job.run.microbatches_done) == (6, 14)
+        for of_op, units in zip(counts, (33, 0)):
+            assert of_op[FORWARD, :5].tolist() == [14, 14, 10, 8, 0], "rows of a micro-batch, from 0"
+            assert set(of_op[ACCUMULATE, :units]) <= {14}
+            assert set(of_op[UPDATE, :units]) <= {6}
+            assert set(of_op[PREPARE, :units]) <= {1}
 
 
 # Runs of a network.

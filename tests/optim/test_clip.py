@@ -109,7 +109,10 @@ def test_fit_clips_as_by_hand(options, dtype):
         inside = fm.Residual(fm.LayerNorm(9), fm.Linear(9, 9), fm.ReLU())
         return [fm.Linear(3, 9), fm.BatchNorm1d(9), fm.PReLU(), fm.Dropout(0.2, rng=1), inside, fm.Scale(9), fm.Linear(9, 4)]
 
-    for modules in (plain, layers, lambda: [fm.Linear(3, 5), Halve(), fm.Linear(5, 4)]):
+    def one_unit():  # of work, which one of two threads takes; its bias lies apart
+        return [fm.Linear(3, 16), fm.ReLU(), fm.Linear(16, 4)]
+
+    for modules in (plain, layers, one_unit, lambda: [fm.Linear(3, 5), Halve(), fm.Linear(5, 4)]):
         for setting in ("all", "groups", "frozen"):
             left = []
             for threads in (0, 1, 2, 3):

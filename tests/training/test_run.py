@@ -32,7 +32,7 @@ class Table(fm.LRScheduler):
 
 def run_of(batches=3, rows=10, first_epoch=0, schedule=None):
     optimizer = schedule.optimizer if schedule else optimizer_of()
-    data = Data(Rows(np.empty((rows, 1)), np.empty(rows), None), 4, batches, rows, False, 0, 100)
+    data = Data(Rows(np.empty((rows, 1)), np.empty(rows), None), 4, 4, batches, rows, False, 0, 100)
     return Run(data, first_epoch, Rates(optimizer, schedule, first_epoch, batches))
 
 

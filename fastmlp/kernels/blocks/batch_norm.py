@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, bias_of, clear, hand_over, scratch_of, weight_of
+from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, add_gradient, bias_of, clear, hand_over, scratch_of, weight_of
 from fastmlp.kernels.compiler.expression import muladd, sqrt
 from fastmlp.kernels.compiler.intrinsics import matrix
 from fastmlp.kernels.compiler.intrinsics import muladd as muladd_of
@@ -16,6 +16,7 @@ from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
 from fastmlp.kernels.op import (
+    ACCUMULATE,
     BACKWARD,
     FORWARD,
     FORWARD_FEATURE_MAJOR,
@@ -84,7 +85,7 @@ def batch_norm_statistics(op, job, first, size):
     if op.momentum > 0:
         share = op.momentum
     elif op.momentum < 0:  # the mean of all batches so far
-        share = 1.0 / (op.count + job.step + 1)
+        share = 1.0 / (op.count + job.microbatch + 1)
     else:
         share = 0.0
     unbiased = put(job, constant, one / w.dtype.type(N - 1))
@@ -169,27 +170,38 @@ def batch_norm_backward_input(op, job, rows, at):
 
 @inner
 def batch_norm_backward_params(op, job, first, size):
-    """In evaluation mode, the gradients of weight and bias of some features, where training has them."""
+    """In evaluation mode, the gradients of weight and bias of some features, where training has them.
+
+    The sums go on over the micro-batches of a step; what is handed over are those of the weight times the factor, in SLOPE.
+    """
     w = job.work
     dbias, dweight = row_of(op, DBIAS) + first, row_of(op, DWEIGHT) + first
     factor = past_statistics(op, job)
-    clear(w, dbias, size)
-    clear(w, dweight, size)
+    if job.step_row == 0:
+        clear(w, dbias, size)
+        clear(w, dweight, size)
     for n in range(job.rows):
         dy, x = op.dy + first + n * op.y_stride, op.x + first + n * op.x_stride
         _sum_up(size, w, dbias, w, dweight, w, dy, w, x, job.params, op.running_mean + first, w, dbias, w, dweight, w, 0)
-    _multiply(size, w, dweight, w, factor + op.y_stride + first, w, dweight, w, 0)
+    _multiply(size, w, dweight, w, factor + op.y_stride + first, w, row_of(op, SLOPE) + first, w, 0)
 
 
 @inner
 def batch_norm_hand_over(task, op, job, first, size):
     """Update weight and bias by their gradients, or add these to `grads`."""
+    dweight, dbias = row_of(op, DWEIGHT) + first, row_of(op, DBIAS) + first
     if not op.training:
         batch_norm_backward_params(op, job, first, size)
+        dweight = row_of(op, SLOPE) + first
+    added = task == ACCUMULATE and (op.training or job.step_row == 0)
     if op.has_weight:
-        hand_over(task, job, op.optimizer, op.weight, first, size, op.width_in, row_of(op, DWEIGHT) + first)
+        if added:
+            add_gradient(job, op.weight, first, size, op.width_in, dweight)
+        hand_over(task, job, op.optimizer, op.weight, first, size, op.width_in, dweight)
     if op.has_bias:
-        hand_over(task, job, op.bias_optimizer, op.bias, first, size, op.width_in, row_of(op, DBIAS) + first)
+        if added:
+            add_gradient(job, op.bias, first, size, op.width_in, dbias)
+        hand_over(task, job, op.bias_optimizer, op.bias, first, size, op.width_in, dbias)
 
 
 @block(

@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import clear
+from fastmlp.kernels.blocks.gradients import CHUNK
 from fastmlp.kernels.compiler.expression import maximum, minimum
 from fastmlp.kernels.compiler.intrinsics import least
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.compiler.rows import row_pass
-from fastmlp.kernels.op import PREPARE, STATISTICS, STEP, UPDATE, Memory, Op
+from fastmlp.kernels.op import STATISTICS, STEP, UPDATE, Memory, Op
 
-__all__ = ["CHUNK", "Clip"]
-
-#: Entries whose squares are summed together, and which are shared out together. The sums of chunks are added in order, in
-#: float64.
-CHUNK = np.int64(1024)
+__all__ = ["Clip"]
 
 #: What PyTorch adds to a norm before it divides by it.
 TINY = 1e-6
@@ -32,7 +28,7 @@ _limit = lines_pass(lambda g, most: minimum(maximum(g, -most), most), inputs=1, 
 
 @inner
 def norm_of(op, job):
-    """The norm of all gradients, from the sums of their squares in all chunks."""
+    """The norm of all gradients, from the sums of their squares in all chunks, added in order, in float64."""
     total = 0.0
     for i in range(op.chunks):
         total += np.float64(job.work[op.sums + i])
@@ -58,8 +54,6 @@ def _clip(task, op, job, row, rows, at):
             start = chunk * CHUNK
             size = least(CHUNK, op.length - start)
             _sum_squares(size, job.grads, op.first + start, job.work, 0, job.work, op.sums + op.before + chunk)
-    elif task == PREPARE:  # before the gradients of a step are added up
-        clear(job.grads, op.first + first, last - first)
     else:
         constant = op.constant + job.thread * op.line
         start, size = op.first + first, last - first
@@ -96,7 +90,7 @@ class Clip(Op):
         return [Clip(spans, number, most, by_value=by_value) for number in range(len(spans))]
 
     def tasks(self, record: Any) -> set[int]:
-        return {STEP, PREPARE} | (set() if self.by_value else {STATISTICS, UPDATE})
+        return {STEP} | (set() if self.by_value else {STATISTICS, UPDATE})
 
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.first, record.length, record.units = self.first, self.size, self.own

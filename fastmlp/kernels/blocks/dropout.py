@@ -1,4 +1,4 @@
-"""Dropout: numbers that are left out by chance. Which ones is a function of (seed, step, row of the batch, feature) alone."""
+"""Dropout: numbers left out by chance. Which ones is a function of (seed, pass forward, row of it, feature) alone."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def drop(y, x, first, keys, kept, factor, shift, other):
 @block(
     "dropout",
     seed=np.int64,
-    count=np.int64,  # steps before the first one
+    count=np.int64,  # passes forward before the first one
     kept=np.int64,  # of 2^32 numbers
     factor=np.float64,
     shift=np.float64,
@@ -131,7 +131,7 @@ def drop(y, x, first, keys, kept, factor, shift, other):
 def _dropout(task, op, job, row, rows, at):
     number, stride = job.work.dtype.type, op.y_stride
     start = at * stride
-    keys = keys_of(op.seed, op.count + job.step)
+    keys = keys_of(op.seed, op.count + job.microbatch)
     if task == FORWARD:
         x, y = matrix(job.work, op.x + start, rows, stride), matrix(job.work, op.y + start, rows, stride)
         drop(y, x, row, keys, op.kept, number(op.factor), number(op.shift), number(op.other))

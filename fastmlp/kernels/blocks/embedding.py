@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import clear, hand_over, scratch_of
+from fastmlp.kernels.blocks.vectors import begin_sums, hand_over, scratch_of
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride
 from fastmlp.kernels.op import ACCUMULATE, BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, Memory, Op
@@ -67,10 +67,10 @@ def embedding_backward_input(op, job, rows, at):
 
 
 @inner
-def embedding_backward_params(op, job, at, entry):
+def embedding_backward_params(task, op, job, at, entry):
     """The gradient of one entry of all vectors, at `at` in the workspace: the deltas of a category's rows, in their order."""
     w = job.work
-    clear(w, at, op.table_stride)
+    begin_sums(task, job, op.weight + entry * op.table_stride, 0, op.table_stride, op.categories, at)
     for n in range(job.rows):
         chosen = category(w[op.x + n * op.x_stride + op.column], op.categories)
         w[at + chosen] += w[op.dy + n * op.y_stride + op.width_in - 1 + entry]
@@ -97,7 +97,7 @@ def _embedding(task, op, job, row, rows, at):
     else:  # UPDATE or ACCUMULATE
         scratch = scratch_of(job)
         for entry in range(row, row + rows):
-            embedding_backward_params(op, job, scratch, entry)
+            embedding_backward_params(task, op, job, scratch, entry)
             start = op.weight + entry * op.table_stride
             hand_over(task, job, op.optimizer, start, 0, op.table_stride, op.categories, scratch)
 

@@ -219,7 +219,7 @@ def linear_accumulate(op, job, first, rows):
     dy = matrix(job.work, op.dy, job.rows, op.y_stride)
     matmul(gradient, gradient, op.y_stride, x, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
     clear_padding(gradient, op.width_out)
-    if first == 0 and op.bias_apart:
+    if first == 0 and rows > 0 and op.bias_apart:
         dbias = matrix(job.grads, op.bias, 1, op.y_stride)
         bias_backward(op, job, dbias, dbias)
         clear_padding(dbias, op.width_out)

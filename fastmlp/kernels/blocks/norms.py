@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, bias_of, clear, hand_over, scratch_of, weight_of
+from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, begin_sums, bias_of, hand_over, scratch_of, weight_of
 from fastmlp.kernels.compiler.expression import muladd
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.compiler.rows import row_pass
 from fastmlp.kernels.elementary import sqrt
-from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory
+from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, Memory
 
 __all__ = ["Norm"]
 
@@ -123,8 +123,8 @@ def norm_backward_params(task, op, job, first, size):
     """
     w, dweight = job.work, scratch_of(job)
     dbias = dweight + op.y_stride
-    clear(w, dweight, size)
-    clear(w, dbias, size)
+    begin_sums(task if op.has_weight else UPDATE, job, op.weight, first, size, op.width_in, dweight)
+    begin_sums(task if op.has_bias else UPDATE, job, op.bias, first, size, op.width_in, dbias)
     for n in range(job.rows):
         dy, x, kept = op.dy + n * op.y_stride + first, op.x + n * op.x_stride + first, op.kept + n * KEPT
         _add(size, w, dy, w, x, w, dweight, w, dbias, w, dweight, w, dbias, w, kept)

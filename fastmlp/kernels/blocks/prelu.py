@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, clear, hand_over, scratch_of
+from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, add_gradient, begin_sums, clear, hand_over, scratch_of
 from fastmlp.kernels.compiler.expression import muladd, select
 from fastmlp.kernels.compiler.intrinsics import matrix
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.compiler.rows import row_pass
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
-from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory
+from fastmlp.kernels.op import ACCUMULATE, BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Memory
 
 __all__ = ["PReLU"]
 
@@ -85,20 +85,27 @@ def prelu_backward_input(op, job, rows, at):
 def prelu_backward_params(task, op, job, first, size):
     """``dweight = sum over the batch of dy * x where x <= 0``, of features ``first .. first + size``.
 
-    One chain of multiply-adds over the batch for each feature, in order; a slope for all features has the sum of theirs.
+    One chain of multiply-adds over the batch for each feature, in order; a slope for all features has the sum of theirs. These
+    chains go on over the micro-batches of a step.
     """
-    w, dweight = job.work, scratch_of(job)
-    clear(w, dweight, size)
+    w, dweight = job.work, op.sums if op.shared else scratch_of(job)
+    if not op.shared:
+        begin_sums(task, job, op.weight, first, size, op.width_in, dweight)
+    elif job.step_row == 0:
+        clear(w, dweight, size)
     for n in range(job.rows):
         _add(size, w, op.dy + n * op.y_stride + first, w, op.x + n * op.x_stride + first, w, dweight, w, dweight, w, 0)
     if op.shared:
-        _sum_features(op.width_in, w, dweight, w, dweight, w, dweight)
-        hand_over(task, job, op.optimizer, op.weight, 0, op.slopes, 1, dweight)
+        total = scratch_of(job)
+        _sum_features(op.width_in, w, dweight, w, total, w, total)
+        if task == ACCUMULATE and job.step_row == 0:
+            add_gradient(job, op.weight, 0, op.slopes, 1, total)
+        hand_over(task, job, op.optimizer, op.weight, 0, op.slopes, 1, total)
     else:
         hand_over(task, job, op.optimizer, op.weight, first, size, op.width_in, dweight)
 
 
-@block("prelu", shared=np.int64, slopes=np.int64, **VECTORS)
+@block("prelu", shared=np.int64, slopes=np.int64, sums=np.int64, **VECTORS)  # sums: the offset of those of a shared slope
 def _prelu(task, op, job, row, rows, at):
     if task == FORWARD:
         prelu_forward(op, job, rows, at)
@@ -127,4 +134,4 @@ class PReLU(VectorOp):
         super().lay_out(record, memory)
         record.shared, record.slopes = self.shared, memory.lanes  # what a parameter of one number takes
         if self.shared:
-            record.units = 1
+            record.units, record.sums = 1, memory.take(record.y_stride)

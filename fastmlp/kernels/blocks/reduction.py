@@ -3,7 +3,7 @@
 The loss of a batch is ``sum over n of weight[n] * loss[n] / D``. D is 1 for a sum. For a mean it is the sum of the weights
 times the terms that the loss of a row is the sum of; without weights, the number of rows times that. The gradient of any row
 needs the D of the whole batch, so where rows have weights one unit of work sums them before the first row goes forward (WEIGH),
-in the order of the rows: no sum depends on the number of threads.
+in the order of the rows: no sum depends on the number of threads. A batch is all rows of a step, of its micro-batches together.
 """
 
 from __future__ import annotations
@@ -43,14 +43,21 @@ def set_total(op, job, total):
 
 
 @inner
-def weigh(op, job):
-    """Bring the weights of the batch into the workspace, and sum them in float64."""
-    total = 0.0
+def take_weights(op, job):
+    """Bring the weights of the rows at hand into the workspace."""
     for n in range(job.rows):
-        weight = row_weight(job, n)
-        job.work[op.row_weights + n] = weight
-        total += np.float64(weight)
-    set_total(op, job, total)
+        job.work[op.row_weights + n] = row_weight(job, n)
+
+
+@inner
+def weigh(op, job):
+    """The same; with the first rows of a step, sum the weights of all of its rows in float64."""
+    take_weights(op, job)
+    if job.step_row == 0:
+        total = 0.0
+        for n in range(job.step_rows):
+            total += np.float64(row_weight(job, n))
+        set_total(op, job, total)
 
 
 @inner
@@ -59,13 +66,14 @@ def weigh_labels(op, job, classes):
 
     A row of weight 0 may have any label.
     """
-    total = 0.0
-    for n in range(job.rows):
-        weight = row_weight(job, n)
-        job.work[op.row_weights + n] = weight
-        if weight != 0:
-            total += np.float64(weight) * np.float64(job.work[classes + row_label(job, n)])
-    set_total(op, job, total)
+    take_weights(op, job)
+    if job.step_row == 0:
+        total = 0.0
+        for n in range(job.step_rows):
+            weight = row_weight(job, n)
+            if weight != 0:
+                total += np.float64(weight) * np.float64(job.work[classes + row_label(job, n)])
+        set_total(op, job, total)
 
 
 @inner
@@ -74,7 +82,7 @@ def scale_of(op, job):
     one = job.work.dtype.type(1)
     if op.row_weights >= 0:
         return job.work[op.scale]
-    return one / job.work.dtype.type(job.rows * op.terms) if op.terms > 0 else one
+    return one / job.work.dtype.type(job.step_rows * op.terms) if op.terms > 0 else one
 
 
 class Loss(Op):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, clear, hand_over, scratch_of
+from fastmlp.kernels.blocks.vectors import VECTORS, VectorOp, begin_sums, hand_over, scratch_of
 from fastmlp.kernels.compiler.intrinsics import matrix
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
@@ -53,7 +53,7 @@ def scale_backward_input(op, job, rows, at):
 def scale_backward_params(task, op, job, first, size):
     """``dweight = sum over the batch of dy * x``, of features ``first .. first + size``."""
     dweight, dy, x, w = scratch_of(job), op.dy + first, op.x + first, job.work
-    clear(w, dweight, size)
+    begin_sums(task, job, op.weight, first, size, op.width_in, dweight)
     add_products(w, dweight, w, dy, op.y_stride, w, x, op.x_stride, size, job.rows)
     hand_over(task, job, op.optimizer, op.weight, first, size, op.width_in, dweight)
 

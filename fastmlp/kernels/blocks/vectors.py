@@ -14,7 +14,7 @@ from fastmlp.kernels.compiler.intrinsics import least, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.op import ACCUMULATE, BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, Memory, Op
 
-__all__ = ["VECTORS", "VectorOp", "bias_of", "clear", "hand_over", "scratch_of", "weight_of"]
+__all__ = ["VECTORS", "VectorOp", "add_gradient", "begin_sums", "bias_of", "clear", "hand_over", "scratch_of", "weight_of"]
 
 #: Fields of the block of such a layer.
 VECTORS: dict[str, type] = {
@@ -59,8 +59,27 @@ def clear(values, at, size):
 
 
 @inner
+def begin_sums(task, job, parameter, first, size, width, at):
+    """Have sums over rows begin, in the workspace at `at`: at zero, or in ACCUMULATE at what is in `grads`.
+
+    So each sum is one chain over all rows that are added up there. The rest is as with :func:`hand_over`.
+    """
+    clear(job.work, at, size)
+    if task == ACCUMULATE:
+        for j in range(least(size, width - first)):
+            job.work[at + j] = job.grads[parameter + first + j]
+
+
+@inner
+def add_gradient(job, parameter, first, size, width, at):
+    """Add what is in `grads` to a gradient that is made of sums, and is none itself."""
+    for j in range(least(size, width - first)):
+        job.work[at + j] += job.grads[parameter + first + j]
+
+
+@inner
 def hand_over(task, job, optimizer, parameter, first, size, width, at):
-    """Do with a gradient, which lies in the workspace at `at`, what the task asks for: update the parameter, or add to `grads`.
+    """Do with a gradient, which lies in the workspace at `at`, what the task asks for: update the parameter, or put in `grads`.
 
     It is that of entries ``first .. first + size`` of a parameter of `width` entries, in whole lines.
     """
@@ -72,7 +91,7 @@ def hand_over(task, job, optimizer, parameter, first, size, width, at):
         call(job.ops[optimizer], UPDATE, job, parameter + first, size, at)
     else:
         for j in range(known):
-            job.grads[parameter + first + j] += job.work[at + j]
+            job.grads[parameter + first + j] = job.work[at + j]
 
 
 class VectorOp(Op):

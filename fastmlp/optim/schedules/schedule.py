@@ -118,7 +118,10 @@ class LRScheduler:
     def _put_into_force(self, epoch: int | None = None) -> None:
         """Have the optimizer go by the rates and momenta of an epoch (or step), by default of the one that is next."""
         epoch = self.last_epoch if epoch is None else epoch
-        rates, momenta = self._rates(epoch), self._momenta(epoch)
+        self._put(self._rates(epoch), self._momenta(epoch))
+
+    def _put(self, rates: list[float], momenta: list[float] | None) -> None:
+        """Have the optimizer go by these, one for each group."""
         groups = self.optimizer.param_groups
         for group, momentum in zip(groups, momenta or ()):
             group.update(self.optimizer._with_momentum(group, momentum))
