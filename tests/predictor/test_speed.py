@@ -14,7 +14,7 @@ from fastmlp.kernels.engine import run
 
 pytestmark = [jit_only, pytest.mark.slow]
 
-CALLS = 5000
+CALLS = 1000
 
 
 @numba.njit
@@ -39,7 +39,7 @@ def test_one_row(widths, activation):
     model.predict(x[:1])
     job = model._route_now().last._alone[-1]
     engine, predictor = [], []
-    for _ in range(40):
+    for _ in range(200):  # the quickest of each counts
         for seconds, loop, arguments in (
             (engine, by_engine, (job.handle, x[:1], out[:1])),
             (predictor, by_predictor, (p, x, out)),
