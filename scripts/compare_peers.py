@@ -25,6 +25,7 @@ from peers.workloads import WORKLOADS
 #: One file of peers/ each, in the order in which they are printed, with what --help says of them.
 SECTIONS = {
     "train": "training steps, against everybody",
+    "many": "64 networks at the same time, against one after the other and JAX's vmap",
     "predict": "prediction, against everybody",
     "threads": "training on one thread and on two",
     "matrix": "the matrix kernel, against the peak of one core",
@@ -50,8 +51,8 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="compare_peers",
         description=__doc__,
-        epilog=f"sections:\n{sections}\n\nworkloads of train, threads and (disc-b100 and mnist-512 alone) predict:\n"
-        f"  {', '.join(WORKLOADS)}",
+        epilog=f"sections:\n{sections}\n\nworkloads of train and threads; of many those of the disc, "
+        f"of predict disc-b100 and mnist-512:\n  {', '.join(WORKLOADS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from disc_models import DiscModel
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
@@ -26,7 +26,7 @@ from PIL import Image
 
 matplotlib.use("Agg")
 
-__all__ = ["draw_data", "draw_losses", "draw_predictions"]
+__all__ = ["draw_data", "draw_ensemble", "draw_losses", "draw_predictions"]
 
 CENTRE, RADIUS = (0.5, 0.5), 1 / math.sqrt(2 * math.pi)  # make_disc's own
 
@@ -36,6 +36,10 @@ INSIDE, OUTSIDE, WRONG = BLUE, ORANGE, INK
 BLACK = "#000000"
 CURVES = (INK, VERMILION, BLUE, GREEN, SKY, PURPLE, ORANGE)
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.4, 1.2, 1.4)))
+
+#: From outside to inside, and from agreement to none; pale, since lines are drawn on them.
+SIDES = LinearSegmentedColormap.from_list("sides", ["#F3CE80", "white", "#80B8D8"])
+DOUBT = LinearSegmentedColormap.from_list("doubt", ["white", "#E9C7DA", PURPLE, "#7A3B68"])
 
 LOSSES = {"CE": "Cross-entropy", "MSE": "Mean squared error"}
 
@@ -118,7 +122,7 @@ def draw_predictions(
         figure, axes = _square()
         _regions(axes, scores)
         _scatter(axes, X[~wrong], predicted[~wrong], size=0.8 * _size(len(X)), alpha=0.5)
-        axes.add_patch(Circle(CENTRE, RADIUS, fill=False, color=VERMILION, linewidth=1.4, linestyle=(0, (5, 3)), zorder=3.5))
+        axes.add_patch(_circle())
         _scatter(axes, X[wrong], predicted[wrong], size=30, alpha=1, zorder=4)
         axes.scatter(
             X[wrong, 0], X[wrong, 1], s=110, facecolors="none", edgecolors=WRONG, linewidths=1.5, zorder=5, clip_on=False
@@ -133,6 +137,81 @@ def draw_predictions(
                    markeredgewidth=1.5, label="wrong"),
         ]  # fmt: skip
         return _finish(figure, axes, handles, paths)
+
+
+def draw_ensemble(
+    paths: Sequence[Path],
+    learnt: tuple[np.ndarray, np.ndarray],
+    tested: tuple[np.ndarray, np.ndarray],
+    *,
+    probabilities: Callable[[np.ndarray], np.ndarray],
+    name: str,
+) -> list[Path]:
+    """What the networks of an ensemble say together, and how much they disagree.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files to write.
+    learnt, tested : (ndarray (N, 2), ndarray (N,))
+        The points that the networks were trained on, and others, with labels, 1 inside the disc.
+    probabilities : callable
+        Points to what each network takes for the probability that they are inside, (networks, points).
+    name : str
+        The model's name.
+    """
+    (X, y), (others, labels) = learnt, tested
+    wrong = others[(probabilities(others).mean(axis=0) > 0.5) != labels]
+    side, grid = _grid()
+    each = probabilities(grid).reshape(-1, len(side), len(side))
+    mean, spread = each.mean(axis=0), each.std(axis=0)
+    with matplotlib.rc_context(STYLE):
+        figure, both = plt.subplots(1, 2, figsize=(11.2, 7.1), gridspec_kw={"wspace": 0.2})
+        for axes in both:
+            _unit_square(axes)
+        left, right = both
+        shown = left.contourf(side, side, mean, levels=np.linspace(0, 1, 11), cmap=SIDES, zorder=0)
+        for network in each:
+            _boundary(left, side, network, colors=[INK], linewidths=0.7, alpha=0.45, zorder=2.5)
+        _boundary(left, side, mean, colors=[BLACK], linewidths=2.2, zorder=3)
+        left.add_patch(_circle())
+        left.scatter(*wrong.T, s=60, facecolors="none", edgecolors=WRONG, linewidths=1.5, zorder=5, clip_on=False)
+        left.set_title(f"{len(each)} networks “{name}” together")
+        _bar(figure, left, shown, "mean probability of “inside”", [0, 0.5, 1])
+        shown = right.contourf(side, side, spread, levels=np.linspace(0, 0.5, 11), cmap=DOUBT, zorder=0)
+        _scatter(right, X, y, size=0.7 * _size(len(X)), alpha=0.6)
+        right.set_title("Where they disagree")
+        _bar(figure, right, shown, "standard deviation of the probability", [0, 0.25, 0.5])
+        handles = [
+            Line2D([], [], color=BLACK, linewidth=2.2, label="boundary of all"),
+            Line2D([], [], color=INK, linewidth=0.7, alpha=0.7, label="of each network"),
+            Line2D([], [], color=VERMILION, linewidth=1.4, linestyle=(0, (4, 2)), label="true circle"),
+            Line2D([], [], marker="o", color="none", markerfacecolor="none", markeredgecolor=WRONG, markersize=8,
+                   markeredgewidth=1.5, label=f"wrong, {len(wrong)} of {_count(len(others), 'test point')}"),
+        ]  # fmt: skip
+        _legend(left, handles, ncols=2)
+        inside = int(y.sum())
+        dots = _dot(INSIDE, "o", f"learnt as inside ({inside})"), _dot(OUTSIDE, "D", f"learnt as outside ({len(y) - inside})")
+        _legend(right, list(dots), ncols=1)
+        return _save(figure, paths)
+
+
+def _boundary(axes: Axes, side: np.ndarray, inside: np.ndarray, **style: Any) -> None:
+    """Where a probability is one half, if it is anywhere."""
+    if inside.min() < 0.5 < inside.max():
+        axes.contour(side, side, inside, levels=[0.5], **style)
+
+
+def _legend(axes: Axes, handles: list[Line2D], ncols: int) -> None:
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.31), ncols=ncols, borderaxespad=0, borderpad=0)
+
+
+def _bar(figure: Figure, axes: Axes, shown: Any, label: str, ticks: list[float]) -> None:
+    """A bar of colours below the axes."""
+    bar = figure.colorbar(shown, ax=axes, orientation="horizontal", fraction=0.04, pad=0.09, aspect=32, ticks=ticks)
+    bar.ax.set_xticklabels([f"{tick:g}" for tick in ticks])
+    bar.set_label(label, labelpad=2)
+    bar.outline.set_visible(False)
 
 
 def draw_losses(paths: Sequence[Path], losses: Sequence[tuple[DiscModel, np.ndarray]]) -> list[Path]:
@@ -221,10 +300,19 @@ def _loss_axes(axes: Axes, epochs: int, ticks: int) -> None:
 def _square() -> tuple[Figure, Axes]:
     """Axes that show the unit square."""
     figure, axes = plt.subplots(figsize=(5.6, 6.2))
+    _unit_square(axes)
+    return figure, axes
+
+
+def _circle() -> Circle:
+    """The disc's outline, dashed."""
+    return Circle(CENTRE, RADIUS, fill=False, color=VERMILION, linewidth=1.4, linestyle=(0, (5, 3)), zorder=3.5)
+
+
+def _unit_square(axes: Axes) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.set_xticklabels(["0", "0.5", "1"])
     axes.set_yticklabels(["0", "0.5", "1"])
-    return figure, axes
 
 
 def _finish(figure: Figure, axes: Axes, handles: list[Line2D], paths: Sequence[Path]) -> list[Path]:
@@ -259,12 +347,17 @@ def _scatter(axes: Axes, X: np.ndarray, labels: np.ndarray, *, size: float, alph
         axes.scatter(chosen[:, 0], chosen[:, 1], s=area, color=colour, marker=marker, alpha=alpha, linewidths=0, zorder=zorder)
 
 
-def _regions(axes: Axes, scores: Callable[[np.ndarray], np.ndarray], cells: int = 401) -> None:
-    """A tint where the model says inside and one where it says outside, and the line between them."""
+def _grid(cells: int = 401) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates along a side of the square, and all points that have them."""
     side = np.linspace(0, 1, cells)
-    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.float32)
+    return side, np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.float32)
+
+
+def _regions(axes: Axes, scores: Callable[[np.ndarray], np.ndarray]) -> None:
+    """A tint where the model says inside and one where it says outside, and the line between them."""
+    side, grid = _grid()
     outside, inside = scores(grid).T
-    margin = (inside - outside).reshape(cells, cells)
+    margin = (inside - outside).reshape(len(side), len(side))
     axes.set_facecolor(_tint(OUTSIDE))
     if margin.max() > 0:
         axes.contourf(side, side, margin, levels=[0, max(margin.max(), 1e-6) * 1.01], colors=[_tint(INSIDE)], zorder=0)

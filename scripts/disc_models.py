@@ -79,10 +79,10 @@ class DiscModel:
             modules += [fm.Residual(*layer)] if self.residual and width_in == width_out else layer
         return fm.Sequential(*modules, fm.Linear(*self.widths[-2:]))
 
-    def make_optimizer(self, network: fm.Sequential) -> fm.Optimizer:
-        """The optimizer of the parameters of `network`."""
+    def make_optimizer(self, parameters: list[fm.Parameter]) -> fm.Optimizer:
+        """The optimizer of the parameters of a network."""
         options = {"momentum": self.momentum, "nesterov": self.nesterov} if self.optimizer == "SGD" else {}
-        return OPTIMIZERS[self.optimizer](network.parameters(), lr=self.lr, **options)
+        return OPTIMIZERS[self.optimizer](parameters, lr=self.lr, **options)
 
     def schedule(self, optimizer: fm.Optimizer, epochs: int) -> fm.LRScheduler | None:
         """The schedule of the learning rate, if there is one."""

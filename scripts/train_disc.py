@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 try:
     import numpy as np
+    from disc_ensemble import TrainedEnsemble, train_ensemble
     from disc_models import MODELS, DiscModel, centre_and_scale
 
     import fastmlp as fm
@@ -31,7 +32,9 @@ LARGEST_RATE = 1e38
 
 FORMATS = ("png", "pdf", "svg")
 
-COLUMNS = ("model", "hidden layers", "loss", "optimizer", "batch", "training", "validation", "test", "seconds")
+ABOUT = ("model", "hidden layers", "loss", "optimizer", "batch")
+COLUMNS = (*ABOUT, "training", "validation", "test", "seconds")
+ENSEMBLE_COLUMNS = (*ABOUT, "one member", "validation", "test", "seconds")
 WIDTHS = (9, 23, 4, 29, 5, 11, 11, 11, 7)
 
 
@@ -47,16 +50,21 @@ class Training:
     test_error: float
     seconds: float
 
+    @property
+    def first_error(self) -> float:
+        """What the table has first."""
+        return self.train_error
+
 
 @dataclass
 class Result:
-    """All trainings of one model."""
+    """All trainings of one model, or of its ensembles."""
 
     model: DiscModel
-    trainings: list[Training]
+    trainings: Sequence[Training | TrainedEnsemble]
 
     @property
-    def typical(self) -> Training:
+    def typical(self) -> Any:
         """The training with the median validation error."""
         return sorted(self.trainings, key=lambda training: training.validation_error)[len(self.trainings) // 2]
 
@@ -106,7 +114,7 @@ def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -
     _, _, initial, order, _ = np.random.default_rng(seed).spawn(5)
     network = model.build()
     network.reset_parameters(rng=initial)
-    optimizer = model.make_optimizer(network)
+    optimizer = model.make_optimizer(network.parameters())
     history = fm.fit(
         network,
         model.criterion(),
@@ -140,13 +148,17 @@ def error(network: fm.Sequential, X: np.ndarray, y: np.ndarray) -> float:
 
 def train_all(model: DiscModel, options: argparse.Namespace) -> Result:
     """Train a model on all seeds; on a terminal, say how far it is."""
-    trainings = []
+    trainings: list[Any] = []
     for count in range(options.seeds):
         if sys.stdout.isatty():  # the table's line for this model, or Ctrl-C's message, is written over it
             print(f"{model.name:{WIDTHS[0]}}  {count} of {options.seeds}", end="\r", flush=True)
         seed = options.first_seed + count
         try:
-            trainings.append(train(model, seed, options.points, options.epochs, options.threads))
+            if options.ensemble:
+                how = {"members": options.ensemble, "epochs": options.epochs, "threads": options.threads}
+                trainings.append(train_ensemble(model, seed, make_data(seed, options.points), **how))
+            else:
+                trainings.append(train(model, seed, options.points, options.epochs, options.threads or 1))
         except fm.NonFiniteLossError as reason:
             where = f"in epoch {reason.epoch + 1}, at learning rate {model.lr:g} (seed {seed})"
             raise Diverged(f"{model.name} diverged {where}: try a smaller --lr") from None
@@ -158,12 +170,18 @@ def header(options: argparse.Namespace) -> str:
     models, seeds = plural(len(options.models), "model"), plural(options.seeds, "seed")
     spread = ", mean ± standard deviation over the seeds" if options.seeds > 1 else ""
     points = f"{plural(options.points, 'point')} to train on, as many others to choose the best model by, as many to test it on"
+    errors = f"Training, validation and test errors in %{spread}; the seconds are those of one training."
+    if options.ensemble:
+        errors = (
+            f"Ensembles of {options.ensemble} networks; the seconds are those of one. Errors in %{spread}:\n"
+            "of one member on the test points, of the ensemble on the validation points and on the test points."
+        )
     lines = [
         "Which points of the unit square lie inside a disc that covers half of it?",
         f"{models}, {seeds}, {plural(options.epochs, 'epoch')}, {points}.",
-        f"Training, validation and test errors in %{spread}; the seconds are those of one training.",
+        errors,
         "",
-        row(COLUMNS),
+        row(ENSEMBLE_COLUMNS if options.ensemble else COLUMNS),
         row(["─" * width for width in WIDTHS]),
     ]
     return "\n".join(lines)
@@ -185,7 +203,7 @@ def result_row(result: Result) -> str:
             model.loss,
             model.optimizer_text,
             str(model.batch_size),
-            mean_and_deviation([training.train_error for training in trainings]),
+            mean_and_deviation([training.first_error for training in trainings]),
             mean_and_deviation([training.validation_error for training in trainings]),
             mean_and_deviation([training.test_error for training in trainings]),
             f"{seconds:.3f}",
@@ -205,18 +223,25 @@ def plural(count: int, noun: str) -> str:
 
 
 def draw(results: Sequence[Result], best: Result, options: argparse.Namespace) -> list[Path]:
-    """Write the three figures; the predictions are those of a training with the median validation error, on its test points."""
+    """Write the figures: of data, predictions and losses, or of an ensemble.
+
+    What is predicted are the test points of a training with the median validation error.
+    """
     import disc_figures
 
     shown = best.typical
     data, _, test = make_data(shown.seed, options.points)
+
+    def paths(name: str) -> list[Path]:
+        return [options.output / f"{name}.{kind}" for kind in options.format]
+
+    if options.ensemble:
+        how = {"probabilities": shown.probabilities, "name": best.model.name}
+        return disc_figures.draw_ensemble(paths("disc_ensemble"), data, test, **how)
     losses = [(result.model, np.array([training.losses for training in result.trainings])) for result in results]
 
     def scores(points: np.ndarray) -> np.ndarray:
         return shown.network.predict(centre_and_scale(points))
-
-    def paths(name: str) -> list[Path]:
-        return [options.output / f"{name}.{kind}" for kind in options.format]
 
     return [
         *disc_figures.draw_data(paths("disc_data"), *data),
@@ -229,7 +254,7 @@ def run(options: argparse.Namespace) -> None:
     """Train, print the table, draw."""
     began = time.perf_counter()
     for model in options.models:  # compiling is nobody's training time
-        train(replace(model, lr=1e-3, batch_size=2), 0, points=2, epochs=1, threads=options.threads)
+        train(replace(model, lr=1e-3, batch_size=2), 0, points=2, epochs=1, threads=options.threads or 1)
     print(header(options), flush=True)
     results = []
     for model in options.models:
@@ -238,6 +263,9 @@ def run(options: argparse.Namespace) -> None:
     best = min(results, key=lambda result: result.validation_error)
     validation, test = f"{best.validation_error:.2f} % of the validation points", f"{best.test_error:.2f} % of the test points"
     print(f"\nBest by validation: {best.model.name}, wrong on {validation} and on {test}.")
+    if options.ensemble:
+        alone = float(np.mean([training.first_error for training in best.trainings]))
+        print(f"One of its {options.ensemble} members by itself is wrong on {alone:.2f} % of the test points.")
     if options.figures:
         paths = draw(results, best, options)
         print("Figures: " + "\n         ".join(map(str, paths)))
@@ -305,8 +333,12 @@ def parser() -> argparse.ArgumentParser:
     add("--first-seed", type=whole_number(0, 2**62), default=0, metavar="N", help="the seeds are N, N + 1, ... (default: 0)")
     about = "points to train on; as many others for validation, and for the test (default: 1000)"
     add("--points", type=whole_number(1, million), default=1000, metavar="N", help=about)
-    about = "threads of a training; networks this small are fastest on one (default: 1)"
-    add("--threads", type=whole_number(1, 256), default=1, metavar="N", help=about)
+    about = "train ensembles of N networks, compare them with their members, and draw how sure one is of each point"
+    add("--ensemble", type=whole_number(2, 1000), metavar="N", help=about)
+    about = (
+        "threads of a training; networks this small are fastest on one (default: 1; of an ensemble all cores, a network each)"
+    )
+    add("--threads", type=whole_number(1, 256), metavar="N", help=about)
     add("--output", type=Path, default=Path("figures"), metavar="FOLDER", help="where the figures go (default: figures)")
     about = "formats of the figures, one or several of png, pdf, svg (default: png)"
     add("--format", nargs="+", choices=FORMATS, default=["png"], metavar="FORMAT", help=about)

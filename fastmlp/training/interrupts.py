@@ -96,7 +96,7 @@ class interrupts_held:  # noqa: N801
 _here = threading.local()
 
 
-def let_call_off(event: threading.Event) -> None:
+def let_call_off(event: threading.Event | None) -> None:
     """Have trainings on this thread end at their next step where the event is set: signals do not reach it."""
     _here.event = event
 

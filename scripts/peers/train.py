@@ -14,7 +14,7 @@ from .tables import NOTHING, microseconds, times_ours
 from .with_fastmlp import FastmlpEager, FastmlpFit
 from .workloads import WORKLOADS, Problem
 
-__all__ = ["CAPTION", "TITLE", "check_agreement", "rows"]
+__all__ = ["CAPTION", "TITLE", "check_agreement", "differs", "rows"]
 
 TITLE = "Training"
 CAPTION = """\
@@ -59,9 +59,16 @@ def check_agreement(problem: Problem, everybody: list) -> None:
         same = getattr(contender, "same_network", True)
         if abs(loss - expected_loss) > (1e-4 if same else TOLERANCE) * expected_loss:
             sys.exit(f"compare_peers: {name}: {contender.name} comes to the loss {loss:.6g}, fastmlp to {expected_loss:.6g}")
-        for start, ours, theirs in zip(begin, expected, weights):
-            if same and np.linalg.norm(theirs - ours) > TOLERANCE * np.linalg.norm(ours - start):
-                sys.exit(f"compare_peers: {name}: {contender.name} trains something else than fastmlp")
+        if same and differs(begin, expected, weights):
+            sys.exit(f"compare_peers: {name}: {contender.name} trains something else than fastmlp")
+
+
+def differs(begin: list[np.ndarray], expected: list[np.ndarray], weights: list[np.ndarray]) -> bool:
+    """Whether training has brought parameters to another place than fastmlp's."""
+    return any(
+        np.linalg.norm(theirs - ours) > TOLERANCE * np.linalg.norm(ours - start)
+        for start, ours, theirs in zip(begin, expected, weights, strict=True)
+    )
 
 
 def rows(setting: Setting) -> Iterator[list[str]]:

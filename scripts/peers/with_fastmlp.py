@@ -11,7 +11,7 @@ import fastmlp as fm
 from .predictor import Predictor
 from .workloads import EPS, Problem
 
-__all__ = ["FastmlpEager", "FastmlpFit", "predictors"]
+__all__ = ["FastmlpEager", "FastmlpFit", "FastmlpMany", "FastmlpOneByOne", "predictors"]
 
 
 def network(problem: Problem) -> fm.Sequential:
@@ -69,6 +69,45 @@ class FastmlpFit(_Fastmlp):
             shuffle=False,
             threads=self.threads,
             progress=False,
+        )
+
+
+class FastmlpOneByOne:
+    """Many networks, each by a `fit` of its own, one after the other."""
+
+    name = "one after the other"
+
+    def __init__(self, problems: list[Problem]):
+        self.fits = [FastmlpFit(problem) for problem in problems]
+
+    def reset(self) -> None:
+        for fit in self.fits:
+            fit.reset()
+
+    def epochs(self, count: int) -> None:
+        for fit in self.fits:
+            fit.epochs(count)
+
+    def weights(self) -> list[list[np.ndarray]]:
+        return [fit.weights() for fit in self.fits]
+
+
+class FastmlpMany(FastmlpOneByOne):
+    """`fit_many`, on as many threads as there are cores."""
+
+    name = "fastmlp"
+
+    def epochs(self, count: int) -> None:
+        first = self.fits[0]
+        fm.fit_many(
+            [fit.model for fit in self.fits],
+            first.criterion,
+            [fit.optimizer for fit in self.fits],
+            first.problem.x,
+            first.problem.y,
+            epochs=count,
+            batch_size=first.problem.workload.batch,
+            shuffle=False,
         )
 
 

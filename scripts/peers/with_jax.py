@@ -19,7 +19,7 @@ import optax
 from .predictor import Predictor
 from .workloads import EPS, Problem, Workload
 
-__all__ = ["Jax", "predictors"]
+__all__ = ["Jax", "JaxMany", "predictors"]
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
@@ -105,6 +105,35 @@ class Jax:
 
     def weights(self) -> list[np.ndarray]:
         return [np.asarray(array).T for layer in self.carry[0] for array in layer]
+
+
+class JaxMany:
+    """Many networks by `vmap`: all epochs in one call, of steps that each take all networks."""
+
+    name = "JAX vmap"
+
+    def __init__(self, problems: list[Problem]):
+        self.problems, one = problems, Jax(problems[0])
+        self.x, self.y, self.optimizer = one.x, one.y, one.optimizer
+        every = jax.vmap(one._epoch.__wrapped__, in_axes=((0, None, 0, None), None, None), out_axes=((0, None, 0, None), 0))
+
+        @partial(jax.jit, donate_argnums=0)
+        def train(carry, x, y, count):
+            return jax.lax.fori_loop(0, count, lambda _, carry: every(carry, x, y)[0], carry)
+
+        self._train = train
+
+    def reset(self) -> None:
+        each = [parameters_of(problem) for problem in self.problems]
+        stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *each)
+        self.carry = stacked, [], jax.vmap(self.optimizer.init)(stacked), jax.random.key(0)
+
+    def epochs(self, count: int) -> None:
+        self.carry = jax.block_until_ready(self._train(self.carry, self.x, self.y, count))
+
+    def weights(self) -> list[list[np.ndarray]]:
+        layers = [array for layer in self.carry[0] for array in layer]
+        return [[np.asarray(array[number]).T for array in layers] for number in range(len(self.problems))]
 
 
 def predictors(problem: Problem, x: np.ndarray) -> list[Predictor]:

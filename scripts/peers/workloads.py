@@ -79,15 +79,16 @@ WORKLOADS = {
 
 
 class Problem:
-    """A workload with its data and the parameters that everybody starts from."""
+    """A workload with its data and the parameters that everybody starts from, others for each `number` on the same data."""
 
-    def __init__(self, workload: Workload):
+    def __init__(self, workload: Workload, number: int = 0):
         rng = np.random.default_rng(0)
         self.workload = workload
         widths = workload.widths
         self.x = rng.standard_normal((workload.rows, widths[0]), dtype=np.float32)
         self.labels = rng.integers(0, widths[-1], workload.rows)
         self.one_hot = np.eye(widths[-1], dtype=np.float32)[self.labels]
+        rng = rng if number == 0 else np.random.default_rng(number)
         self.parameters = []  # (weight (O, I), bias (O,)) of each layer, with batch_norm the bias of the normalised numbers
         for wide, narrow in pairwise(widths):
             bound = wide**-0.5

@@ -42,7 +42,9 @@ def numbers(text):
 
 
 @jit_only
-def test_programs_of_the_readme_run(capsys):
+def test_programs_of_the_readme_run(capsys, monkeypatch, tmp_path):
+    pytest.importorskip("sklearn", reason="a program takes its digits")
+    monkeypatch.chdir(tmp_path)
     names = run(README, capsys.readouterr)
     X = fm.datasets.make_disc(1000, rng=0)[0]
     y = X[:, :1]
@@ -58,8 +60,16 @@ def test_programs_of_the_readme_run(capsys):
     assert np.isclose(names["log_cosh"](model.predict(X), y), np.log(np.cosh(d)).mean(), rtol=1e-3)
 
 
+@pytest.mark.once
+def test_the_way_from_data_to_a_saved_model_is_short():
+    (program,) = (program for program, _ in PROGRAM.findall(README) if "load_digits" in program)
+    assert all(name in program for name in ("Standardize", "EarlyStopping", "evaluate", "fm.save", "fm.load", "predict_labels"))
+    assert len([line for line in program.splitlines() if line.strip()]) <= 9
+
+
 @jit_only
-def test_programs_of_the_guide_run(capsys):
+def test_programs_of_the_guide_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     pytest.importorskip("scipy")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -65,9 +65,9 @@ def installed(compare_peers):
 
 
 def test_compare_peers_measures_everybody(compare_peers):
-    printed = run("--only", "functions", "matrix", "threads", "predict", "train", "--workloads", "disc-b100")
+    printed = run("--only", "functions", "matrix", "threads", "predict", "many", "train", "--workloads", "disc-b100")
     found, peers = tables(printed), installed(compare_peers)
-    assert list(found) == ["Training", "Prediction", "Threads", "Matrix kernel", "Elementary functions"]
+    assert list(found) == ["Training", "Many networks", "Prediction", "Threads", "Matrix kernel", "Elementary functions"]
     for peer in compare_peers.PEERS:
         if peer in peers:
             assert f"{peer} {importlib.metadata.version(peer)}" in printed
@@ -84,6 +84,13 @@ def test_compare_peers_measures_everybody(compare_peers):
     predicted = found["Prediction"][1:]
     assert [row[:2] for row in predicted] == [["2-25-25-25-2", "1"], ["2-25-25-25-2", "32"], ["2-25-25-25-2", "100,000"]]
     assert all(number(cell) > 0 for row in predicted for cell in row[2:] if cell != "–")
+
+    many = ["one after the other", *["JAX vmap"] * ("jax" in peers)]
+    header, (name, epochs, ours, *others) = found["Many networks"]
+    assert header == ["workload", "epochs", "fastmlp", *many]
+    assert (name, epochs) == ("disc-b100", "1")
+    for cell in others:
+        assert number(cell.split("(")[1].strip(")")) == pytest.approx(number(cell) / number(ours), rel=0.02)
 
     assert [row[0] for row in found["Threads"][1:]] == ["disc-b100"]
     assert [row[0] for row in found["Matrix kernel"]] == ["size", "512×512×784", "64×512×784", "32×32×32"]
@@ -197,6 +204,25 @@ def test_check_agreement_refuses_who_trains_otherwise(compare_peers, workload):
     for spoil in (undo, undo_one_bias, go_further):
         with pytest.raises(SystemExit, match="twin"):
             train.check_agreement(problem, [FastmlpFit(problem), Twin(problem, spoil)])
+
+
+def test_check_agreement_refuses_who_trains_one_of_many_otherwise(compare_peers):
+    from peers import many
+    from peers.with_fastmlp import FastmlpMany, FastmlpOneByOne
+
+    class Spoilt(FastmlpOneByOne):
+        name = "spoilt"
+
+        def weights(self):
+            weights = super().weights()
+            weights[2] = self.fits[2].problem.flat_parameters
+            return weights
+
+    problems = [many.Problem(compare_peers.WORKLOADS["disc-b100"], number) for number in range(4)]
+    assert not np.array_equal(problems[0].flat_parameters[0], problems[1].flat_parameters[0])
+    many.check_agreement(problems, [FastmlpMany(problems), FastmlpOneByOne(problems)])
+    with pytest.raises(SystemExit, match="spoilt trains network 2 otherwise"):
+        many.check_agreement(problems, [FastmlpMany(problems), Spoilt(problems)])
 
 
 def test_check_agreement_refuses_wrong_predictions(compare_peers):

@@ -119,6 +119,48 @@ def test_train_disc_writes_three_figures(train_disc, capsys, tmp_path, options):
         assert path.stat().st_size < 150_000
 
 
+def test_train_disc_compares_ensembles_with_their_members(train_disc, capsys, tmp_path):
+    options = ["--models", "mse", "tiny", "--ensemble", "3", "--seeds", "2", "--points", "200", "--epochs", "150"]
+    assert train_disc.main([*options, "--output", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("2 models, 2 seeds, 150 epochs, 200 points to train on") for line in lines)
+    assert any(line.startswith("Ensembles of 3 networks; ") for line in lines)
+    head = next(line for line in lines if line.startswith("model "))
+    rows = [line for line in lines if line.startswith(("mse", "tiny"))]
+    assert head.split()[-5:] == ["one", "member", "validation", "test", "seconds"]
+    assert [row.count("±") for row in rows] == [3, 3]
+    assert {len(row) for row in rows} == {len(head)}
+    (alone,) = [line for line in lines if line.startswith("One of its 3 members by itself is wrong on ")]
+    best = next(line for line in lines if line.startswith("Best by validation: ")).split()[3].rstrip(",")
+    place = head.index(" one member") + len(" one member")
+    assert float(alone.split()[-6]) == float(next(row for row in rows if row.startswith(best))[:place].split()[-3])
+    (path,) = tmp_path.iterdir()
+    assert path.name == "disc_ensemble.png"
+    assert all(500 < pixels < 2000 for pixels in png_size(path))
+    assert path.stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("name", ["mse", "tiny"])
+def test_train_ensemble_judges_the_mean_of_its_members(train_disc, disc_models, name):
+    from disc_ensemble import train_ensemble
+
+    model = next(model for model in disc_models.MODELS if model.name == name)
+    data = train_disc.make_data(0, 200)
+    trained, again = (train_ensemble(model, 0, data, members=4, epochs=20, threads=threads) for threads in (1, 2))
+    assert trained.test_error == again.test_error
+    points, labels = data[2]
+    inside = trained.probabilities(points)
+    assert inside.shape == (4, 200)
+    assert np.array_equal(inside, again.probabilities(points))
+    assert ((inside >= 0) & (inside <= 1)).all()
+    scaled = disc_models.centre_and_scale(points)
+    errors = [100 * np.mean(network.predict(scaled).argmax(axis=1) != labels) for network in trained.ensemble.models]
+    assert trained.member_error == pytest.approx(np.mean(errors), abs=0.1)
+    assert trained.test_error == pytest.approx(100 * np.mean(np.where(inside.mean(axis=0) > 0.5, 1, 0) != labels))
+    assert 0 < trained.test_error < 25
+    assert len(set(errors)) > 1
+
+
 @pytest.mark.parametrize("chosen", [["pdf"], ["svg", "png", "svg"]])
 def test_train_disc_writes_other_formats(train_disc, tmp_path, chosen):
     begins = {".pdf": b"%PDF-", ".svg": b"<?xml", ".png": b"\x89PNG"}
@@ -156,6 +198,7 @@ def test_train_disc_help_names_options_and_models(train_disc, disc_models, capsy
         "seeds",
         "first-seed",
         "points",
+        "ensemble",
         "threads",
         "output",
         "format",
@@ -182,6 +225,7 @@ def test_train_disc_help_names_options_and_models(train_disc, disc_models, capsy
         (["--batch-size", "0"], "--batch-size: must be from 1 to"),
         (["--points", "-5"], "--points: must be from 1 to"),
         (["--threads", "0"], "--threads: must be from 1 to"),
+        (["--ensemble", "1"], "--ensemble: must be from 2 to 1000; got 1"),
         (["--first-seed", "-1"], "--first-seed: must be from 0 to"),
         (["--lr", "nan"], "--lr: must be above 0 and at most 1e+38; got nan"),
         (["--lr", "inf"], "--lr: must be above 0 and at most 1e+38; got inf"),
@@ -353,3 +397,25 @@ def test_draw_predictions_draws_the_learnt_boundary_in_black(disc_figures, monke
     assert colours["learnt boundary"] == "#000000" != colours["true circle"]
     drawn = [tuple(edge[:3]) for each in figures[0].axes[0].collections for edge in np.atleast_2d(each.get_edgecolor())]
     assert (0.0, 0.0, 0.0) in drawn
+
+
+def test_draw_ensemble_draws_each_boundary_that_there_is(disc_figures, monkeypatch):
+    figures = []
+    monkeypatch.setattr(disc_figures, "_save", lambda figure, paths: figures.append(figure) or [])
+    X = np.random.default_rng(0).random((50, 2), dtype=np.float32)
+    y = (X[:, 0] > 0.5).astype(int)
+
+    def probabilities(points):  # the third is sure of one side everywhere
+        return np.stack([1 / (1 + np.exp(-20 * (points[:, 0] - edge))) for edge in (0.4, 0.55, -1)])
+
+    disc_figures.draw_ensemble([], (X, y), (X, y), probabilities=probabilities, name="it")
+    left, right, *_ = figures[0].axes
+    widths = [np.ravel(each.get_linewidth())[0] for each in left.collections]
+    assert widths.count(0.7) == 2
+    assert widths.count(2.2) == 1
+    texts = [text.get_text() for axes in (left, right) for text in axes.get_legend().get_texts()]
+    wrong = int(((probabilities(X).mean(axis=0) > 0.5) != y).sum())
+    assert f"wrong, {wrong} of 50 test points" in texts
+    assert f"learnt as inside ({y.sum()})" in texts
+    assert left.get_title(loc="left") == "3 networks “it” together"
+    disc_figures.draw_ensemble([], (X, y), (X, y), probabilities=lambda points: np.ones((2, len(points))), name="sure")

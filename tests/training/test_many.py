@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import threading
+import sys
+import time
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, flat, make_data, make_net, run_python, small
+from helpers import assert_same_bits, flat, make_data, run_python, small
 
 import fastmlp as fm
 
@@ -54,7 +55,9 @@ def test_one_that_fails_ends_the_others_in_order(dtype):
     assert caught.value.index == 1
     for model in models:
         assert np.isfinite(flat(model)).all()
-    assert not any(thread.name.startswith("fastmlp-many") for thread in threading.enumerate())
+    steps = [optimizer.steps for optimizer in optimizers]
+    time.sleep(0.05)
+    assert [optimizer.steps for optimizer in optimizers] == steps  # nobody is at work any more
     fm.fit(models[0], fm.CrossEntropyLoss(), optimizers[0], X, y, epochs=1)  # and may be trained again
 
 
@@ -66,19 +69,23 @@ X, y = fm.datasets.make_disc(64, rng=0)
 models = [fm.Sequential(fm.Linear(2, 9, rng=i), fm.ReLU(), fm.Linear(9, 2, rng=i)) for i in range(5)]
 optimizers = [fm.SGD(model.parameters(), lr=1e-6) for model in models]
 fm.fit(models[4], fm.CrossEntropyLoss(), optimizers[4], X, y, epochs=1)  # compiled
-threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+timer.start()
 began = time.perf_counter()
 try:
     fm.fit_many(models[:4], fm.CrossEntropyLoss(), optimizers[:4], X, y, epochs=10**9, threads=2)
-except KeyboardInterrupt:
-    at_work = [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-many")]
-    print(len(at_work), [optimizer.steps > 0 for optimizer in optimizers[:4]], time.perf_counter() - began < 20)
+except KeyboardInterrupt as interrupt:
+    timer.join()
+    steps = [optimizer.steps for optimizer in optimizers]
+    time.sleep(0.1)
+    print(steps == [optimizer.steps for optimizer in optimizers], interrupt.history.interrupted)
+    print([optimizer.steps > 0 for optimizer in optimizers[:4]], time.perf_counter() - began < 20)
 """
 
 
 def test_interrupt_ends_all():
     """Those at work after a whole step, those that have not begun never; none goes on in the background."""
-    assert run_python(INTERRUPTED).strip() == "0 [True, True, False, False] True"
+    assert run_python(INTERRUPTED).strip() == "True True\n[True, True, False, False] True"
 
 
 def test_fit_many_rejects_bad_arguments():
@@ -91,8 +98,17 @@ def test_fit_many_rejects_bad_arguments():
         ((models, [optimizers[0]] * 2), {}, ValueError, "an optimizer comes twice"),
         ((models, optimizers), {"rng": [1]}, ValueError, "rng is a list of 1, one for each network; there are 2 networks"),
         ((models, optimizers), {"threads": 0}, ValueError, "threads must be at least 1"),
-        ((models, optimizers), {"progress": True}, ValueError, "leave progress out"),
+        ((models, optimizers), {"progress": "bar"}, TypeError, "progress must be True or False"),
         ((models, optimizers[::-1]), {}, ValueError, "the optimizer must hold parameters of the model"),
+        ((models, [1, 2]), {}, TypeError, "optimizer must be an Optimizer"),
+        ((models, optimizers), {"callbacks": [[]]}, ValueError, "callbacks are 1 lists, one for each network; there are 2"),
+        (
+            (models, optimizers),
+            {"callbacks": fm.CSVLogger("x")},
+            ValueError,
+            "the place of one CSVLogger: give each its own",
+        ),
+        ((models, optimizers), {"backend": "loky"}, ValueError, 'backend must be "threads" or "joblib"; got \'loky\': which'),
     ):
         with pytest.raises(error, match=message):
             fm.fit_many(arguments[0], fm.CrossEntropyLoss(), arguments[1], X, y, epochs=1, **options)
@@ -100,30 +116,60 @@ def test_fit_many_rejects_bad_arguments():
         fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, ["a", None] * 4, epochs=1)
 
 
-def test_ensemble_averages_its_members(dtype):
-    X, y = make_data(34, 3, 4, dtype=dtype)
+def test_each_network_has_callbacks_of_its_own():
+    """Copies of what is given once, or those of its own list; a function is that of all."""
+    X, y = make_data(34, 3, 4)
+    told = []
+    callbacks = [fm.EarlyStopping(patience=1), lambda epoch, history: told.append(epoch)]
+    models, optimizers = made(np.float32)
+    common = {"epochs": 3, "validation": (X, y), "rng": 0}
+    histories = fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, callbacks=callbacks, threads=2, **common)
+    assert callbacks[0].best is None
+    assert len(told) == sum(history.epochs for history in histories)
+    again, optimizers = made(np.float32)
+    own = [[fm.EarlyStopping(patience=1)] for _ in again]
+    fm.fit_many(again, fm.CrossEntropyLoss(), optimizers, X, y, callbacks=own, threads=2, **common)
+    for model, other, history, (stop,) in zip(models, again, histories, own):
+        assert_same_bits(flat(model), flat(other))
+        assert stop.best == min(history.validation_loss)
 
-    def build(rng):
-        model = make_net([3, 5, 4], dtype=dtype)
-        model.reset_parameters(rng)
-        return model
 
-    ensemble = fm.Ensemble(build, 3, rng=0)
-    assert len(ensemble) == 3
-    assert repr(ensemble).startswith("Ensemble of 3: Sequential(")
-    assert len({model[0].weight.data.tobytes() for model in ensemble.models}) == 3
-    histories = ensemble.fit(fm.CrossEntropyLoss(), lambda p: fm.SGD(p, lr=0.1), X, y, epochs=2, rng=1)
-    assert [history.epochs for history in histories] == [2, 2, 2]
-    outputs = np.stack([model.predict(X) for model in ensemble.models])
-    mean, spread = ensemble.predict(X, spread=True)
-    assert_same_bits(mean, outputs.mean(0))
-    assert_same_bits(spread, outputs.std(0))
-    proba = ensemble.predict_proba(X)
-    np.testing.assert_allclose(proba.sum(1), 1, rtol=1e-5)
-    np.testing.assert_array_equal(ensemble.predict_labels(X), proba.argmax(1))
-    again = fm.Ensemble(build, 3, rng=0)
-    again.fit(fm.CrossEntropyLoss(), lambda p: fm.SGD(p, lr=0.1), X, y, epochs=2, rng=1, threads=1)
-    for one, other in zip(ensemble.models, again.models):
-        assert_same_bits(flat(one), flat(other))
-    with pytest.raises(TypeError, match="build must return a Sequential"):
-        fm.Ensemble(lambda rng: None, 2)
+def test_data_of_all_is_converted_once():
+    class Table:
+        """What NumPy converts, and counts how often."""
+
+        def __init__(self, values):
+            self.values, self.times = values, 0
+
+        def __array__(self, dtype=None, copy=None):
+            self.times += 1
+            return np.array(self.values, dtype)
+
+    X, y = make_data(34, 3, 4)
+    table = Table(X)
+    models, optimizers = made(np.float32)
+    fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, table, y, epochs=1, rng=0)
+    assert table.times == 1
+    chunked, optimizers = made(np.float32)
+    fm.fit_many(chunked, fm.CrossEntropyLoss(), optimizers, fm.Chunks(X, y), epochs=1, rng=0)
+    for model, other in zip(models, chunked):
+        assert_same_bits(flat(model), flat(other))
+
+
+def test_progress_counts_networks(capsys, monkeypatch):
+    X, y = make_data(34, 3, 4)
+    common = {"epochs": 2, "validation": (X, y), "rng": 0, "threads": 2}
+    for progress, lines in (("log", COUNT), (("log", 1000), 1)):
+        models, optimizers = made(np.float32)
+        capsys.readouterr()
+        histories = fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, progress=progress, **common)
+        said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("fastmlp: ")]
+        assert len(said) == lines
+        losses = {f"loss {h.loss[-1]:.4g}, validation loss {h.validation_loss[-1]:.4g}" for h in histories}
+        assert {line.partition(", ")[2] for line in said} <= losses
+        assert [line.partition(", ")[0] for line in said] == [f"network {i + 1}/{COUNT}" for i in range(COUNT)][-lines:]
+    pytest.importorskip("tqdm", reason="the bar is tqdm's")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    models, optimizers = made(np.float32)
+    fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, **common)
+    assert f"network {COUNT}/{COUNT} |" in capsys.readouterr().err

@@ -231,7 +231,7 @@ class _Announcer:
     @classmethod
     def compiling(cls, function):
         once = "once on this machine" if cache_is_writable else "again in each process, since no cache folder can be written"
-        cls._say(function, f"compiling kernels for this processor, about 3 seconds on an idle core, {once}")
+        cls._say(function, f"compiling kernels, about 3 seconds, {once}")
 
 
 on_compile(_Announcer.compiling)
