@@ -22,7 +22,17 @@ from fastmlp.kernels.compiler.numba_private import compiler_lock
 from fastmlp.kernels.engine import carry
 from fastmlp.kernels.plan import aim_y, finish, number_at, plan_at, start, word
 
-__all__ = ["FUNCTIONS", "HEADER", "HEADER_PLACE", "address", "arguments", "call_forward", "derivatives", "forward"]
+__all__ = [
+    "FUNCTIONS",
+    "HEADER",
+    "HEADER_PLACE",
+    "KERNELS",
+    "address",
+    "arguments",
+    "call_forward",
+    "differentiate_rows",
+    "predict_rows",
+]
 
 INT = ir.IntType(64)
 
@@ -51,7 +61,7 @@ X, X_STRIDE, Y, Y_STRIDE, DX, DY = (np.int64(place) for place in range(6))
 #: Phases of the plans for both ways.
 FORWARD, BACKWARD, TANGENT = (np.int64(place) for place in range(3))
 
-#: What :func:`derivatives` is asked for.
+#: What :func:`differentiate_rows` is asked for.
 JACOBIAN, VJP, JVP = (np.int64(place) for place in range(3))
 
 
@@ -64,7 +74,7 @@ def walk(job, which, rows):
         call(job.ops[chosen.op], chosen.task, job, 0, rows, 0)
 
 
-def forward(header, x, out, rows):
+def predict_rows(header, x, out, rows):
     """Write the outputs for `rows` rows of x to out, as ``model.predict`` does, to the bit."""
     before = flush_subnormals()
     if rows == 1:
@@ -153,7 +163,7 @@ def jvp_of_row(job, plan, v, dout, row, inputs, outputs):
             job.y[row * outputs + first + o] = job.work[word(plan, DX) + o * word(plan, X_STRIDE)]
 
 
-def derivatives(header, x, a, b, rows, which):
+def differentiate_rows(header, x, a, b, rows, which):
     """Derivatives at `rows` rows of x, in evaluation mode.
 
     which     a               b
@@ -197,8 +207,9 @@ def _call_forward(typingctx, header, x, out, rows):
     def codegen(context, builder, signature, args):
         data = [context.make_array(kind)(context, builder, value).data for kind, value in zip(signature.args[:3], args[:3])]
         kinds = arguments("forward", signature.args[1].dtype)
-        word = builder.load(builder.gep(data[0], [INT(FUNCTIONS["forward"].place)], source_etype=INT), typ=INT)
-        function = builder.inttoptr(word, context.call_conv.get_function_type(types.none, kinds).as_pointer())
+        place, function_type = INT(FUNCTIONS["forward"].place), context.call_conv.get_function_type(types.none, kinds)
+        address = builder.load(builder.gep(data[0], [place], source_etype=INT), typ=INT)
+        function = builder.inttoptr(address, function_type.as_pointer())
         context.call_conv.call_function(builder, function, types.none, kinds, [*data, args[3]])
         return context.get_dummy_value()
 
@@ -207,7 +218,7 @@ def _call_forward(typingctx, header, x, out, rows):
 
 @instead(_call_forward)
 def _forward_of(header, x, out, rows):
-    forward(header, x, out, rows)
+    predict_rows(header, x, out, rows)
 
 
 @kernel
@@ -232,7 +243,7 @@ FUNCTIONS = {
     "jvp": Function(int(HEADER_PLACE["derivatives"]), "derivatives", 3, (int(JVP),)),
 }
 
-KERNELS: dict[str, Callable] = {"forward": forward, "derivatives": derivatives}
+KERNELS: dict[str, Callable] = {"forward": predict_rows, "derivatives": differentiate_rows}
 
 _compiled: dict[tuple[str, np.dtype], MachineCode] = {}
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import TypingError, types
 from numba.core import cgutils
-from numba.core.errors import TypingError
 from numba.extending import (
     NativeValue,
     box,
@@ -26,7 +25,6 @@ from numba.extending import (
     typeof_impl,
     unbox,
 )
-from numba.np.numpy_support import as_dtype
 
 from fastmlp.kernels.compiler.numba_private import borrowed_array, lower_constant
 from fastmlp.kernels.predictor import FUNCTIONS, HEADER, HEADER_PLACE, arguments
@@ -194,7 +192,7 @@ def _lower_call(context, builder, signature, args):
 @overload_method(PredictorType, "predict")
 def _predict(p, x):
     _check("forward", p, x)
-    dtype = as_dtype(p.dtype).type
+    dtype = np.dtype(p.dtype.name).type
     if x.ndim == 1:
 
         def predict(p, x):
@@ -296,7 +294,7 @@ def _outputs(p):
 
 @overload_attribute(PredictorType, "dtype")
 def _dtype(p):
-    dtype = as_dtype(p.dtype)
+    dtype = np.dtype(p.dtype.name)
     return lambda p: dtype
 
 
