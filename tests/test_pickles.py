@@ -24,6 +24,7 @@ def trained():
 def test_pickles_hold_a_version_and_newer_ones_are_refused(monkeypatch):
     model, optimizer, schedule = trained()
     things = {"Sequential": model, "Adam": optimizer, "StepLR": schedule, "Parameter": model[0].weight, "MSELoss": fm.MSELoss()}
+    things["History"] = fm.History([0.5, 0.25])
     for name, thing in things.items():
         assert thing.__getstate__()[pickles.KEY] == (pickles.VERSION, fm.__version__)
         assert pickles.KEY not in vars(pickle.loads(pickle.dumps(thing)))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp import checks, pickles
-from fastmlp.compiled import check_names, check_static, runs_compiled
+from fastmlp.eligible import check_names, check_static, runs_compiled
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -316,7 +316,7 @@ class ElementwiseLoss(Criterion):
         super().__init_subclass__(**keywords)
         check_names(cls, "constants", "columns")
         if cls.__init__ is ElementwiseLoss.__init__:  # a class that has a formula takes none
-            cls.__init__ = _take_reduction  # type: ignore[assignment]
+            cls.__init__ = _constructor_of(cls)  # type: ignore[method-assign]
         if cls.forward is Criterion.forward:
             check_static(cls, ("value", "slope"), "its options are numbers named in `constants`, which come as arguments")
         if "value" in vars(cls) and "slope" not in vars(cls):
@@ -358,6 +358,11 @@ class ElementwiseLoss(Criterion):
         return formula + [checks.argument(name, getattr(self, name)) for name in (*self.columns, *self.constants)]
 
 
-def _take_reduction(self: ElementwiseLoss, *, reduction: str = "mean") -> None:
-    """The constructor of a class that has a formula."""
-    self.reduction = reduction
+def _constructor_of(cls: type) -> Callable[..., None]:
+    """The constructor of a class that has a formula, under the name that an error says."""
+
+    def __init__(self: ElementwiseLoss, *, reduction: str = "mean") -> None:  # noqa: N807
+        self.reduction = reduction
+
+    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+    return __init__

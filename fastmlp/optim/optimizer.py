@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp import checks, pickles, structure
 from fastmlp.arguments import arguments_of
-from fastmlp.compiled import check_names, check_static, has_formula, runs_compiled
+from fastmlp.eligible import check_names, check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -534,14 +534,18 @@ class Optimizer:
             If the groups or shapes differ.
         """
         checks.check_mapping(state, "state")
+        missing = [name for name in ("steps", "param_groups", "state") if name not in state]
+        if missing:
+            hint = ": one of PyTorch's optimizers is not taken" if missing == ["steps"] else ""
+            raise KeyError(f"the state_dict does not fit {type(self).__name__}: it has no {missing[0]!r}{hint}")
         steps = checks.as_size(state["steps"], "steps", least=0)
         given, groups = state["param_groups"], []
         if [len(group["params"]) for group in given] != [len(group["params"]) for group in self.param_groups]:
             raise ValueError("the state_dict does not fit: its groups hold other numbers of parameters")
         for own, other in zip(self.param_groups, given):
-            missing = self._defaults.keys() - other.keys()
-            if missing:
-                raise KeyError(f"the state_dict does not fit {type(self).__name__}: no {sorted(missing)[0]!r}")
+            lacking = self._defaults.keys() - other.keys()
+            if lacking:
+                raise KeyError(f"the state_dict does not fit {type(self).__name__}: no {sorted(lacking)[0]!r}")
             groups.append({"params": own["params"]} | self.check({name: other[name] for name in self._defaults}))
             if "initial_lr" in other:
                 groups[-1]["initial_lr"] = checks.as_number(other["initial_lr"], "initial_lr")

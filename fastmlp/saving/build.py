@@ -175,9 +175,14 @@ class Builder:
         optimizer.load_state_dict(self.value(entry_of(entry, "state", dict)))
         return optimizer
 
+    def of_optimizer(self, optimizer: Optimizer) -> None:
+        """Have the schedules that come be those of an optimizer."""
+        self._optimizer = optimizer
+
     def schedule(self, entry: Any, optimizer: Optimizer | None = None) -> LRScheduler:
         """A schedule at its beginning; those within it are of the same optimizer."""
-        self._optimizer = optimizer or self._optimizer
+        if optimizer is not None:
+            self.of_optimizer(optimizer)
         if self._optimizer is None:
             raise LoadError("its description has a schedule where there is no optimizer")
         schedule = self._made(entry, LRScheduler, self._optimizer)

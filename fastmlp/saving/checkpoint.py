@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from fastmlp.saving.errors import LoadError
 from fastmlp.saving.tensors import CHECK_SUM, TEXT, check_sum, pieces_of, read_file, unique
 from fastmlp.saving.whole import write_whole
 
-__all__ = ["Parts", "read", "write"]
+__all__ = ["Description", "Parts", "describe", "errors_of", "read", "read_description", "restore", "values_of", "write"]
+
+T = TypeVar("T")
 
 #: Numbers, beside twice those of the file, that modules may be made with: some of their vectors may be taken away again.
 SLACK = 1000
@@ -34,6 +36,14 @@ MOST_NAMES = 20
 VERSION = 1
 
 
+class Description(NamedTuple):
+    """What a file says, as JSON; its arrays by name, and the functions and classes that it names."""
+
+    described: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+    named: Mapping[str, Any]
+
+
 class Parts(NamedTuple):
     """What a file holds."""
 
@@ -43,14 +53,15 @@ class Parts(NamedTuple):
     values: dict[str, Any]
 
 
-def write(
-    path: str | os.PathLike[str],
+def describe(
     model: Module,
     optimizer: Optimizer | None = None,
     schedule: LRScheduler | None = None,
+    *,
+    rebuilt: bool = True,
     **values: Any,
-) -> None:
-    """Write a file of a model, what trains it, and plain values: numbers, texts, arrays, and lists and dictionaries of them."""
+) -> Description:
+    """What :func:`write` writes; with `rebuilt`, modules of the user's own classes are made anew, to see that they can be."""
     for name, thing, kind in (
         ("model", model, Module),
         ("optimizer", optimizer, Optimizer),
@@ -63,7 +74,8 @@ def write(
     tensors = _tensors_of(model)
     describer = Describer(tensors)
     described: dict[str, Any] = {"version": VERSION, "fastmlp": __version__, "model": describer.module(model, "model")}
-    _check_rebuilt(model, described["model"], describer)
+    if rebuilt:
+        _check_rebuilt(model, described["model"], describer)
     described |= {"needs of model": len(describer.named)}
     described |= {"evaluating": [name for name, part in model.named_modules() if not part.training]}
     described |= {"frozen": [name for name, parameter in model.named_parameters() if not parameter.requires_grad]}
@@ -77,7 +89,13 @@ def write(
         described["schedule"] = describer.schedule(schedule, "schedule") | {"state": state}
     described["values"] = {name: describer.value(value, name) for name, value in values.items() if value is not None}
     described |= {"needs": list(describer.named), "arrays": list(describer.arrays)}
-    write_whole(path, pieces_of(tensors, json.dumps(described, separators=(",", ":"), allow_nan=False)))
+    return Description(described, tensors, describer.named)
+
+
+def write(path: str | os.PathLike[str], description: Description) -> None:
+    """Write a file of a model, what trains it, and plain values: numbers, texts, arrays, and lists and dictionaries of them."""
+    text = json.dumps(description.described, separators=(",", ":"), allow_nan=False)
+    write_whole(path, pieces_of(description.tensors, text))
 
 
 def read(path: str | os.PathLike[str], custom: Any = None, *, model_only: bool = False) -> Parts:
@@ -89,14 +107,8 @@ def read(path: str | os.PathLike[str], custom: Any = None, *, model_only: bool =
         For a file that is damaged, is none of ours, is too new, or needs what `custom` lacks.
     """
     given = as_custom(custom)
-    tensors, metadata = read_file(path)
-    name = os.fspath(path)
-    with _errors_of(name):
-        described = _description_in(metadata)
-        if metadata.get(CHECK_SUM) != check_sum(tensors, metadata[TEXT]):
-            raise LoadError(
-                "damaged, or changed by another program: its check sum does not fit (fm.load_arrays reads the numbers alone)"
-            )
+    described, tensors, _ = read_description(path)
+    with errors_of(path):
         needed = entry_of(described, "needs", list)[: entry_of(described, "needs of model", int) if model_only else None]
         lacking = [checks.shown(word, str) for word in needed if word not in given][:MOST_NAMES]
         if lacking:
@@ -108,9 +120,28 @@ def read(path: str | os.PathLike[str], custom: Any = None, *, model_only: bool =
         return _built(described, tensors, given, model_only)
 
 
+def read_description(path: str | os.PathLike[str]) -> Description:
+    """What a file says, and its arrays, none of which has changed since it was written; what it names is not known.
+
+    Raises
+    ------
+    LoadError
+        For a file that is damaged, is none of ours, or is too new.
+    """
+    tensors, metadata = read_file(path)
+    with errors_of(path):
+        described = _description_in(metadata)
+        if metadata.get(CHECK_SUM) != check_sum(tensors, metadata[TEXT]):
+            raise LoadError(
+                "damaged, or changed by another program: its check sum does not fit (fm.load_arrays reads the numbers alone)"
+            )
+        return Description(described, tensors, {})
+
+
 @contextmanager
-def _errors_of(name: str) -> Iterator[None]:
+def errors_of(path: str | os.PathLike[str]) -> Iterator[None]:
     """Have whatever a file causes be one kind of error, with the name of the file."""
+    name = os.fspath(path)
     try:
         with np.errstate(all="ignore"):
             yield
@@ -157,17 +188,47 @@ def _built(described: dict[str, Any], tensors: dict[str, np.ndarray], custom: Ma
     return Parts(model, optimizer, schedule, values)
 
 
+def values_of(saved: Description) -> dict[str, Any]:
+    """The values beside the model."""
+    builder = Builder(saved.tensors, saved.named)
+    return {name: builder.value(value) for name, value in entry_of(saved.described, "values", dict).items()}
+
+
+def restore(saved: Description, model: Module, optimizer: Optimizer, schedule: LRScheduler | None) -> None:
+    """Give things like those of a file the numbers that those had; `saved` has what they name by name."""
+    builder = Builder(saved.tensors, saved.named)
+    others = set(entry_of(saved.described, "arrays", list))
+    arrays = {name: array for name, array in saved.tensors.items() if name not in others}
+    _check_arrays(model, arrays)
+    optimizer.load_state_dict(builder.value(entry_of(saved.described["optimizer"], "state", dict)))
+    if schedule is not None:
+        entry = saved.described["schedule"]
+        builder.of_optimizer(optimizer)
+        _put_in_place(optimizer, lambda: schedule.load_state_dict(builder.value(entry_of(entry, "state", dict))))
+    _fill(model, arrays, saved.described)
+
+
 def _schedule_of(entry: Any, builder: Builder, optimizer: Optimizer | None) -> LRScheduler:
     """A schedule where it was, with the rates in force as they were."""
     if optimizer is None:
         raise LoadError("it has a schedule and no optimizer")
+
+    def make() -> LRScheduler:
+        schedule = builder.schedule(entry, optimizer)
+        schedule.load_state_dict(builder.value(entry_of(entry, "state", dict)))
+        return schedule
+
+    return _put_in_place(optimizer, make)
+
+
+def _put_in_place(optimizer: Optimizer, put: Callable[[], T]) -> T:
+    """Put a schedule in its place, and leave the rates in force as they are: who trained may have set others."""
     in_force = [dict(group) for group in optimizer.param_groups]
-    schedule = builder.schedule(entry, optimizer)
-    schedule.load_state_dict(builder.value(entry_of(entry, "state", dict)))
+    result = put()
     for group, before in zip(optimizer.param_groups, in_force):
         group.clear()
         group.update(before)
-    return schedule
+    return result
 
 
 def _tensors_of(model: Module) -> dict[str, np.ndarray]:
@@ -183,8 +244,8 @@ def _shapes_of(model: Module) -> dict[str, tuple[Any, ...]]:
     return shapes | counts
 
 
-def _fill(model: Module, arrays: Mapping[str, np.ndarray], described: dict[str, Any]) -> None:
-    """Give a model its numbers, once all of them are known to fit."""
+def _check_arrays(model: Module, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse arrays that are not those of a model."""
     expected = _shapes_of(model)
     for name in sorted(expected.keys() ^ arrays.keys()):
         raise LoadError(f"the array {checks.shown(name)} is {'not there' if name in expected else 'none of the model'}")
@@ -192,6 +253,11 @@ def _fill(model: Module, arrays: Mapping[str, np.ndarray], described: dict[str, 
         if (array.shape, array.dtype) != expected[name]:
             shape, dtype = expected[name]
             raise LoadError(f"{checks.shown(name)} must be {dtype} of shape {shape}; got {array.dtype} of shape {array.shape}")
+
+
+def _fill(model: Module, arrays: Mapping[str, np.ndarray], described: dict[str, Any]) -> None:
+    """Give a model its numbers, once all of them are known to fit."""
+    _check_arrays(model, arrays)
     counts = entry_of(described, "counts", dict)
     drawing = {name: (part, count) for name, part, count in model._named_counts() if part.draws}
     if counts.keys() != drawing.keys():

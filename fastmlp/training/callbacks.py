@@ -6,7 +6,9 @@ import csv
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 from fastmlp import checks
 from fastmlp.criterion import Criterion
@@ -77,6 +79,8 @@ class Callback:
 
     every: int | None = None
     training: Training | None = None
+    #: Whether Ctrl-C waits for its end: it is short, and what it counts must not be counted twice.
+    _quick: ClassVar[bool] = False
 
     def on_begin(self) -> None:
         """Before the first step."""
@@ -92,6 +96,13 @@ class Callback:
 
     def on_failure(self, error: BaseException, history: History) -> None:
         """Instead of `on_end`, where an exception ends training, Ctrl-C included; it goes on afterwards."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on from a checkpoint needs: numbers, texts, arrays, and lists and dictionaries of them."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave, unless that was empty; after :meth:`on_begin`, where a run goes on."""
 
 
 class LambdaCallback(Callback):
@@ -163,6 +174,12 @@ class _Monitor(Callback):
             return value == value
         return sign * value < sign * self.best - self.min_delta
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
 
 class EarlyStopping(_Monitor):
     """Ends training where a column of the history gets no better, and brings the best network back.
@@ -203,6 +220,8 @@ class EarlyStopping(_Monitor):
     >>> stop.best == min(history.validation_loss)
     True
     """
+
+    _quick: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -251,6 +270,27 @@ class EarlyStopping(_Monitor):
 
     def on_failure(self, error: BaseException, history: History) -> None:
         self._kept = None
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict() | {"waited": self._waited}
+        if self._kept is not None:
+            assert self.training is not None
+            numbers, counts = self._kept
+            arrays = {name: array.view_of(numbers) for name, array in self.training.model._named_arrays()}
+            state |= {"arrays": arrays, "counts": [value for _, _, value in counts]}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._waited = state["waited"]
+        if "arrays" in state and self.restore_best:
+            assert self.training is not None
+            model = self.training.model
+            numbers = np.zeros_like(model.storage.data)
+            for name, array in model._named_arrays():
+                array.view_of(numbers)[...] = state["arrays"][name]
+            counts = [(module, name, value) for (_, module, name), value in zip(model._named_counts(), state["counts"])]
+            self._kept = numbers, counts
 
 
 class ModelCheckpoint(_Monitor):
@@ -307,10 +347,11 @@ class ModelCheckpoint(_Monitor):
             return None
         if self.save_best_only:
             value = history.last(self.monitor)
-            if not self._improves(value):
-                return None
-            self.best, self.best_epoch = value, epoch
-        self._save(epoch, history)
+            if self._improves(value):
+                self._save(epoch, history)
+                self.best, self.best_epoch = value, epoch
+        else:
+            self._save(epoch, history)
         return None
 
     def on_steps(self, step: int, history: History) -> bool | None:
@@ -321,6 +362,9 @@ class ModelCheckpoint(_Monitor):
         assert self.training is not None
         path = self.path.replace("{epoch}", str(epoch + 1))
         save(path, self.training.model, self.training.optimizer, self.training.schedule, history)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() if self.save_best_only else {}
 
 
 class _Writer(Callback):
@@ -366,6 +410,8 @@ class CSVLogger(_Writer):
     >>> logger = fm.CSVLogger("history.csv")
     """
 
+    _quick: ClassVar[bool] = True
+
     def __init__(self, path: str | os.PathLike, append: bool = False):
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path must be a path; got {checks.shown(path)}")
@@ -373,7 +419,8 @@ class CSVLogger(_Writer):
 
     def on_begin(self) -> None:
         assert self.training is not None
-        self._open = open(self.path, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115 (until the end)
+        goes_on = self.append or self.training.history.epochs
+        self._open = open(self.path, "a" if goes_on else "w", newline="", encoding="utf-8")  # noqa: SIM115 (until the end)
         if self._open.tell() == 0:
             csv.writer(self._open).writerow(["epoch", *self.training.columns])
             self._open.flush()
@@ -383,6 +430,14 @@ class CSVLogger(_Writer):
         csv.writer(self._open).writerow([epoch + 1, *(history.last(name) for name in self.training.columns)])
         self._open.flush()
         return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"bytes": self._open.tell()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take away the lines of epochs that come again."""
+        if self._open.tell() > state["bytes"]:
+            self._open.truncate(state["bytes"])
 
 
 class TensorBoard(_Writer):
@@ -414,7 +469,11 @@ class TensorBoard(_Writer):
             from tensorboardX import SummaryWriter
         except ImportError:
             raise ImportError('TensorBoard needs tensorboardX: pip install "fastmlp[tensorboard]"') from None
-        self._open = SummaryWriter(self.log_dir)
+        assert self.training is not None
+        history = self.training.history
+        # What a run wrote of epochs that come again, after its last checkpoint, is not shown.
+        again = {"purge_step": history.first_epoch + history.epochs + 1} if history.epochs else {}
+        self._open = SummaryWriter(self.log_dir, **again)
 
     def on_epoch_end(self, epoch: int, history: History) -> bool | None:
         assert self.training is not None

@@ -78,7 +78,8 @@ def save(
     """
     if history is not None and not isinstance(history, History):
         raise TypeError(f"history must be a History, what fit returns; got a {type(history).__name__}")
-    saving.write(path, model, optimizer, schedule, history=None if history is None else history.to_dict())
+    columns = None if history is None else history.to_dict()
+    saving.write(path, saving.describe(model, optimizer, schedule, history=columns))
 
 
 def load(

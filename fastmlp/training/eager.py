@@ -78,6 +78,7 @@ class EagerRun(Run):
                     clip_grad_value_(self._trained, self.data.clip_value)
                 with interrupts_held():
                     self.optimizer.step()
+                    self.optimizer.steps = steps + 1  # a step() of the user's own need not count
                     if all_finite(self.model.storage.data):
                         sums, totals = [self._partial + loss], [self._partial_total + share]
                         self._count(1, sums, totals, rates=rates[0], seconds=time.perf_counter() - began)

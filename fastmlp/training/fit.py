@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -27,6 +28,7 @@ from fastmlp.training.loop import Loop, alone
 from fastmlp.training.metrics import as_metrics
 from fastmlp.training.pieces import Pieces, as_rows_or_pieces
 from fastmlp.training.progress import as_progress
+from fastmlp.training.resuming import as_checkpoints, settings_of
 from fastmlp.training.run import Rates, Run
 
 __all__ = ["fit"]
@@ -65,6 +67,9 @@ def fit(
     progress: bool | str | tuple[str, float] | None = None,
     check_finite: bool = True,
     initial_epoch: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int | None = None,
+    resume: bool = False,
 ) -> History:
     """Train `model` on the rows of `X` for whole epochs, in compiled calls.
 
@@ -190,7 +195,11 @@ def fit(
     bar, listeners = as_progress(progress), as_callbacks(callbacks)
     goes_on = initial_epoch is None
     first = optimizer.epochs if initial_epoch is None else checks.as_size(initial_epoch, "initial_epoch", least=0)
-    last = first + epochs if goes_on else epochs
+    checkpoints = as_checkpoints(checkpoint, every, resume)
+    found = None if checkpoints is None else checkpoints.found
+    history = History(first_epoch=first) if found is None else found.history
+    last = history.first_epoch + epochs if goes_on else epochs
+    first = first if found is None else found.place.epoch
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
         raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
     optimizer._groups_now()
@@ -200,8 +209,8 @@ def fit(
         model, criterion, X, y, sample_weight, finite=check_finite, classes=model.classes, new=True
     )
     fraction, held_out = _as_validation(validation, model, criterion, check_finite, classes)
-    seed = optimizer._seed
-    if rng is not None or seed is None or not (optimizer.epochs or optimizer._place):
+    seed = optimizer._seed if found is None else found.seed
+    if rng is not None or seed is None or not (found is not None or optimizer.epochs or optimizer._place):
         seed = int(checks.as_generator(rng).integers(2**62))
     if fraction is not None:
         rows, held_out = rows.split(fraction, seed, criterion)
@@ -218,24 +227,27 @@ def fit(
     batches, sizes = -(-trained // step), (min(step, count), min(batch_size, count))
     data = Data(weighted, *sizes, batches, trained, shuffle, seed, last, clip_norm, clip_value)
 
-    place = optimizer._place
-    broken_off = goes_on and place is not None and tuple(place[:-3]) == data.key(first)
-    first_batch = int(place[-3]) if broken_off and place is not None else 0
-    rates = Rates(optimizer, schedule, first, batches, fresh=not goes_on, first_batch=first_batch)
-    if schedule is not None and schedule.last_epoch and initial_epoch:
-        at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
-        if at != initial_epoch:
-            raise ValueError(
-                f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has its "
-                f"own place (without initial_epoch, {epochs} epochs more are trained), a fresh one begins at initial_epoch"
-            )
-    history = History(first_epoch=first)
+    names = ("loss", *(("validation_loss",) if held_out is not None else ()), "rate", "seconds")
+    columns = (*names, *(f"{'validation_' * (held_out is not None)}{metric.name}" for metric in wanted))
     _check_parameters(model, optimizer)
     with carried_by_failures(history), alone(model), interrupts_watched():
+        if checkpoints is not None:
+            settings = settings_of(criterion, data, held_out, classes, columns)
+            checkpoints.settle(model, optimizer, schedule, listeners, settings, initial_epoch)
+        place = optimizer._place
+        broken_off = (goes_on or found is not None) and place is not None and tuple(place[:-3]) == data.key(first)
+        first_batch = int(place[-3]) if broken_off and place is not None else 0
+        rates = Rates(optimizer, schedule, first, batches, fresh=not goes_on, first_batch=first_batch)
+        if schedule is not None and schedule.last_epoch and initial_epoch and found is None:
+            at = schedule.last_epoch if schedule.interval == "epoch" else schedule.last_epoch / batches
+            if at != initial_epoch:
+                raise ValueError(
+                    f"initial_epoch is {initial_epoch}, but the schedule has done {at:g} epochs: a schedule that goes on has "
+                    f"its own place (without initial_epoch, {epochs} epochs more are trained), a fresh one begins at "
+                    "initial_epoch"
+                )
         rates.check(last - first, RATES_CHECKED)
-        names = ("loss", *(("validation_loss",) if held_out is not None else ()), "rate", "seconds")
-        columns = (*names, *(f"{'validation_' * (held_out is not None)}{metric.name}" for metric in wanted))
-        training = Training(model, criterion, optimizer, schedule, history, first, last, columns)
+        training = Training(model, criterion, optimizer, schedule, history, history.first_epoch, last, columns)
         # A part in evaluation mode within a network in training mode is meant so: BatchNorm whose statistics are to stay.
         evaluating = [] if model.training else [module for module in model.modules() if not module.training]
         for module in evaluating:
@@ -249,7 +261,8 @@ def fit(
         optimizer._seed = seed
         if classes is not model.classes:
             model.classes = classes
-        Loop(run, training, judged_on, held_out is not None, wanted, listeners, threads, max_seconds, bar).train()
+        loop = Loop(run, training, judged_on, held_out is not None, wanted, listeners, threads, max_seconds, bar, checkpoints)
+        loop.train()
     return history
 
 

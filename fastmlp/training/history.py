@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp import pickles
+
 __all__ = ["History", "NonFiniteLossError", "carried_by_failures"]
 
 #: Columns that every run has; further ones are metrics.
@@ -131,6 +133,12 @@ class History:
             return NotImplemented
         mine, theirs = ({**h.to_dict(), "seconds": None} for h in (self, other))
         return json.dumps(mine) == json.dumps(theirs)  # as text, NaN is equal to NaN
+
+    def __getstate__(self) -> dict:
+        return pickles.closed(self.__dict__)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(pickles.opened(state, self))
 
     def to_dict(self) -> dict[str, Any]:
         """Columns and attributes, as plain Python: what ``History(**d)`` takes."""

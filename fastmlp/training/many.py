@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -26,7 +27,7 @@ from fastmlp.training.progress import as_progress
 __all__ = ["fit_many"]
 
 #: Options of which each network may have its own, in a list.
-EACH = ("X", "y", "rng", "schedule", "sample_weight", "validation")
+EACH = ("X", "y", "rng", "schedule", "sample_weight", "validation", "checkpoint")
 
 #: Those of them that are data, which may itself be a list.
 DATA = ("X", "y", "sample_weight")
@@ -70,6 +71,8 @@ def fit_many(
     **options
         Those of :func:`fastmlp.fit`. ``schedule``, ``sample_weight``, ``validation`` may be lists, one for each network, and
         ``callbacks`` a list of lists; else each network gets copies of them. ``progress`` counts networks that are trained.
+        ``checkpoint`` is a list of folders, or one folder, in which each network has its own, called by its number: 0, 1, ...;
+        with ``resume=True`` each goes on from where it was.
 
     Returns
     -------
@@ -119,6 +122,8 @@ def fit_many(
         check_kinds((model, Sequential, "model"), (criterion, Criterion, "criterion"), (optimizer, Optimizer, "optimizer"))
     by_joblib, workers = asked_of_joblib(backend, threads)
     given = {"X": X, "y": y, "rng": _seeds(rng, count)} | {name: options.pop(name) for name in EACH if name in options}
+    if given.get("checkpoint") is not None:
+        given["checkpoint"] = _folders(given["checkpoint"], count)
     each = {name: _one_each(value, count, name) for name, value in given.items()}
     _read_once(each, models)
     each["callbacks"] = _callbacks_of_each(options.pop("callbacks", ()), count)
@@ -222,8 +227,20 @@ def _copied(callback: Callback) -> Callback:
     return copy.copy(callback) if type(callback) is LambdaCallback else copy.deepcopy(callback)
 
 
+def _folders(checkpoint: Any, count: int) -> list[Any]:
+    """A folder for each network."""
+    if isinstance(checkpoint, (str, os.PathLike)):
+        return [os.path.join(checkpoint, str(number)) for number in range(count)]
+    folders = list(checkpoint) if isinstance(checkpoint, tuple) else checkpoint
+    if isinstance(folders, list) and len({os.path.abspath(folder) for folder in folders}) < len(folders):
+        raise ValueError("a folder of checkpoints comes twice: each network has its own")
+    return folders
+
+
 def _seeds(rng: Any, count: int) -> list[Any]:
-    """A seed for each network."""
+    """A seed for each network; None where it may have one already, in its optimizer or its checkpoint."""
     if isinstance(rng, (list, tuple)):
         return list(rng)
+    if rng is None:
+        return [None] * count
     return checks.as_generator(rng).integers(2**62, size=count).tolist()

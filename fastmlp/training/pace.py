@@ -17,6 +17,9 @@ LEAST_WAIT, MOST_WAIT = 1.0, 4.0
 #: Seconds, after a step has become so many times as long as it was at best, until the next look.
 SLOWER, HASTE = 1.2, 0.1
 
+#: A look takes a step at least, and comes after this many, however long they are.
+STEPS_APART = 20
+
 #: Another number of threads is taken where it is faster by this factor.
 FASTER = 0.95
 
@@ -43,7 +46,8 @@ class Pace:
         self._looking = None
         if len(self.levels) > 1 and self._at in self._now:
             slower = self._now[self._at] > SLOWER * self._best[self._at]
-            if self._since >= (min(HASTE, self._wait) if slower else self._wait):
+            wait = min(HASTE, self._wait) if slower else self._wait
+            if self._since >= max(wait, STEPS_APART * self._now[self._at]):
                 self._looking = self._other()
                 seconds = SHORT_LOOK if self._wait < LEAST_WAIT else LOOK
                 return self.levels[self._looking], max(1, int(seconds / self._now[self._at]))

@@ -51,9 +51,9 @@ class Progress:
 
     def __init__(self, wanted: bool | float | None, epochs: int, first_epoch: int, history: History, word: str = "epoch"):
         self.bar: Any = None
-        self.history, self.epochs, self.first_epoch, self.word = history, epochs, first_epoch, word
+        self.history, self.epochs, self.word = history, epochs, word
         self._began = self._drawn = self._written = time.perf_counter()
-        self._lines = 0  # epochs that a line has been printed of, or passed over
+        self._lines = history.epochs  # that a line has been printed of, or passed over
         self._between: float | None = None  # two lines
         self._widest = 0  # text behind the bar so far: the bar's length is not to change with every number
         self._shown: Any = None  # the output of a notebook that has the bar, and what it has in the end
@@ -124,7 +124,7 @@ class Progress:
             return
         assert between is not None
         for i in range(finished - 1 if between else self._lines, finished):
-            count = f"{self.word} {self.first_epoch + i + 1}/{self.epochs}"
+            count = f"{self.word} {self.history.first_epoch + i + 1}/{self.epochs}"
             line = ", ".join([count, *self._numbers(i), *self._speed(now, samples)])
             if self._notebook:
                 print(line, flush=True)  # standard error is red there

@@ -97,10 +97,7 @@ class Rates:
             if rates is not None and len(rates) == len(self.optimizer.param_groups):
                 self.schedule._put(rates, self._momenta[unit])
                 return
-            try:
-                self.schedule._put_into_force()
-            except Exception:
-                self.schedule._put_into_force(unit - 1)
+            self.schedule._settle()
 
     def tell(self, metric: float) -> None:
         """Tell a schedule that wants to know it how well an epoch went."""

@@ -71,6 +71,9 @@ WORKLOADS = {
         Workload("tabular-batchnorm", TABULAR, 128, 128 * 20, batch_norm=True),
         Workload("mnist-512", (784, 512, 512, 10), 128, 128 * 8),
         Workload("mnist-1024", (784, 1024, 1024, 10), 256, 256 * 3),
+        Workload("wide-1024", (1024, 1024, 1024, 1024), 512, 512 * 8),
+        Workload("wide-2048", (2048, 2048, 2048), 128, 128 * 16),
+        Workload("tall", (4, 32, 16, 4), 10_000, 10_000, "tanh", "mse"),
     )
 }
 

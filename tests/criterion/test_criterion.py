@@ -260,6 +260,14 @@ def test_formula_of_a_subclass_brings_its_own_slope(dtype, rng):
     assert_within(criterion.backward(), np.full((5, 3), 6 / 15), eps(dtype))
 
 
+@pytest.mark.once
+def test_wrong_arguments_are_those_of_the_class():
+    """PyTorch's old one, which is no argument here."""
+    for kind in (fm.MSELoss, fm.L1Loss, fm.HuberLoss, fm.CrossEntropyLoss):
+        with pytest.raises(TypeError, match=rf"{kind.__name__}.*size_average"):
+            kind(size_average=True)
+
+
 def test_loss_is_a_number_that_says_how_to_go_back():
     loss = fm.MSELoss()([[1.0]], [3.0])
     assert loss == loss.item() == 4.0

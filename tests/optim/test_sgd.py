@@ -88,7 +88,9 @@ def group_of(state):
     ("change", "error", "message"),
     [
         (lambda s: group_of(s).pop("momentum"), KeyError, "the state_dict does not fit SGD: no 'momentum'"),
-        (lambda s: s.pop("state"), KeyError, "state"),
+        (lambda s: s.pop("state"), KeyError, "the state_dict does not fit SGD: it has no 'state'\"$"),
+        (lambda s: s.pop("param_groups"), KeyError, "the state_dict does not fit SGD: it has no 'param_groups'\"$"),
+        (lambda s: s.pop("steps"), KeyError, "it has no 'steps': one of PyTorch's optimizers is not taken"),
         (lambda s: s["state"][0].pop("velocity"), ValueError, r"state of parameter 0 must hold \['velocity'\]; got \[\]"),
         (lambda s: group_of(s).update(lr=-1), ValueError, "lr must be at least 0"),
         (lambda s: group_of(s).update(momentum=1), ValueError, "momentum must be"),

@@ -101,6 +101,22 @@ def test_callbacks_every_so_many_steps(dtype):
         assert (optimizer.steps, history.epochs, history.stopped) == (5, 0, "Notes")
 
 
+def test_steps_of_the_users_own_are_counted():
+    class Plain(fm.Optimizer):
+        def __init__(self, params, lr=0.1):
+            super().__init__(params, lr=lr)
+
+        def step(self):
+            for parameter in self.params:
+                parameter.data = parameter.data - self.lr * parameter.grad
+
+    notes, model = Notes(every=4), make_net([3, 9, 4])
+    optimizer = Plain(model.parameters())
+    quiet_fit(model, fm.CrossEntropyLoss(), optimizer, *make_data(21, 3, 4), epochs=2, batch_size=4, callbacks=notes)
+    assert optimizer.steps == 12
+    assert notes.calls == ["begin", "step 4", 0, "step 8", 1, "step 12", "end"]
+
+
 def test_a_function_that_returns_true_ends_training():
     seen = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.training.pace import FIRST_LOOK, Pace
+from fastmlp.training.pace import FIRST_LOOK, STEPS_APART, Pace
 
 SLICE = 0.05
 
@@ -43,7 +43,14 @@ def very_busy(threads, clock):
 def test_pace_is_that_of_the_better_number(machine, until):
     seconds, steps, _ = ran(2, machine, until)
     best = steps * min(machine(1, 0), machine(2, 0))
-    assert seconds < 1.05 * best + FIRST_LOOK + 8 * machine(2, 0)  # what it takes to find out
+    assert seconds < 1.05 * best + FIRST_LOOK + STEPS_APART * machine(2, 0)  # what it takes to find out
+
+
+@pytest.mark.once
+def test_pace_does_not_try_out_long_steps_early():
+    _, steps, story = ran(2, lambda threads, _: 0.1 / threads, 0.9)
+    assert steps == 18
+    assert {threads for _, threads in story} == {2}
 
 
 @pytest.mark.once

@@ -128,6 +128,15 @@ class LRScheduler:
         for group, rate in zip(groups, rates):
             group["lr"] = rate
 
+    def _settle(self) -> None:
+        """Put the rate of what comes next into force; where there is none, at the end of a list of rates say, the last one."""
+        try:
+            self._put_into_force()
+        except Exception:
+            if not self.last_epoch:
+                raise
+            self._put_into_force(self.last_epoch - 1)
+
     def get_last_lr(self) -> list[float]:
         """The learning rates in force, one for each group, as in PyTorch."""
         return [group["lr"] for group in self.optimizer.param_groups]
@@ -159,7 +168,7 @@ class LRScheduler:
         before = dict(self.__dict__)
         self.__dict__.update({name: self._checked(name, value) for name, value in state.items()})
         try:
-            self._put_into_force()
+            self._settle()
         except BaseException:
             self.__dict__.update(before)
             raise

@@ -46,6 +46,30 @@ def test_state_dict_round_trips():
     assert other.optimizer.lr == schedule.optimizer.lr
 
 
+class Table(fm.LRScheduler):
+    """Rates that end."""
+
+    def __init__(self, optimizer, rates):
+        self.rates = rates
+        super().__init__(optimizer)
+
+    def rate(self, epoch):
+        return self.rates[epoch]
+
+
+def test_state_at_the_end_of_the_rates_can_be_loaded():
+    """`fit` leaves the last rate in force there."""
+    ended = Table(optimizer_of(), [0.3, 0.2]).state_dict() | {"last_epoch": 2}
+    other = Table(optimizer_of(), [1.0, 2.0])
+    other.load_state_dict(ended)
+    assert (other.last_epoch, other.rates, other.optimizer.lr) == (2, [0.3, 0.2], 0.2)
+    with pytest.raises(IndexError):
+        other.load_state_dict(ended | {"last_epoch": 4})
+    assert (other.last_epoch, other.optimizer.lr) == (2, 0.2)
+    with pytest.raises(IndexError):
+        Table(optimizer_of(), [])
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
