@@ -109,7 +109,8 @@ def settings_of(
     return {
         "criterion": type(criterion).__name__,
         **{f"{name} of the criterion": _plain(value) for name, value in options.items()},
-        "batch_size": data.batch_size,
+        "batch_size": data.microbatch,
+        "accumulate * batch_size": data.batch_size,
         "shuffle": data.shuffle,
         "clip_norm": data.clip_norm,
         "clip_value": data.clip_value,
@@ -193,6 +194,7 @@ class Checkpoints:
         if self.found is not None:
             self.found.restore_callbacks(keys_of(callbacks))
             self.found, self._newest = None, place
+            self._remove(PART)
         else:
             try:
                 os.makedirs(self.folder, exist_ok=True)
@@ -230,10 +232,10 @@ class Checkpoints:
                 warnings.warn(f"the run ends without another checkpoint: {error}", stacklevel=4)
 
     def _save_or_end(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
-        """Save the run, or end it: then there is nothing to be done on the way out."""
+        """Save the run. Where the disk does not take it, that ends the run, and is not tried again on the way out."""
         try:
             self._save(training, callbacks, place)
-        except Exception:
+        except OSError:
             self._open = False
             raise
 
@@ -255,12 +257,13 @@ class Checkpoints:
         saving.write(os.path.join(self.folder, name), description)
         self._newest = place
         self._whole = [*(kept for kept in self._whole if kept != name), name][-KEPT:]
-        self._tidy()
+        self._remove(PART)
+        self._remove(NAME)
 
-    def _tidy(self) -> None:
-        """Remove the checkpoints that are neither of the newest whole ones, and what has been left of some."""
+    def _remove(self, pattern: re.Pattern[str]) -> None:
+        """Remove files, but for the newest checkpoints that are known to be whole."""
         for name in os.listdir(self.folder):
-            if PART.fullmatch(name) or (NAME.fullmatch(name) and name not in self._whole):
+            if pattern.fullmatch(name) and name not in self._whole:
                 with suppress(OSError):  # the next time
                     os.unlink(os.path.join(self.folder, name))
 

@@ -155,6 +155,22 @@ class Python(Case):
         return {"drop_last": True, "batch_size": 3}
 
 
+class Accumulated(Case):
+    """Steps of several batches, of which statistics and dropout are each one's; 5 steps an epoch."""
+
+    def network(self, dtype):
+        return fm.Sequential(fm.Linear(3, 5), fm.BatchNorm1d(5), fm.Dropout(0.2), fm.Linear(5, 4), dtype=dtype)
+
+    def rule(self):
+        optimizer = fm.AdamW(self.model.parameters(), lr=0.05)
+        schedule = fm.CosineAnnealingLR(optimizer, EPOCHS * 5)
+        schedule.interval = "step"
+        return optimizer, schedule
+
+    def keywords(self):
+        return {"batch_size": 2, "accumulate": 2, "drop_last": True}
+
+
 class Pieces(Case):
     """Data in pieces, a schedule of several, text for labels."""
 
@@ -167,7 +183,7 @@ class Pieces(Case):
         return (fm.Chunks(self.X, np.array(["a", "b", "c", "d"])[self.y], chunk_rows=2, buffer_rows=9),)
 
 
-CASES = [Case, Everything, Plateau, Python, Pieces]
+CASES = [Case, Everything, Plateau, Python, Accumulated, Pieces]
 
 
 def raising(error, *, step=None, epoch=None):
@@ -292,6 +308,20 @@ def test_run_may_begin_at_an_epoch(tmp_path):
             behind = case.fit(checkpoint=tmp_path / "behind", resume=True)
     assert_left_alike(behind, case.fit())
     assert behind.history.first_epoch == 2
+
+
+def test_model_that_is_being_trained_is_not_put_elsewhere(tmp_path):
+    """Two calls for one model at a time: the second one touches neither the model nor the folder."""
+    Case(np.float32).fit(checkpoint=tmp_path, epochs=2)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def again(epoch, history):
+        with pytest.raises(RuntimeError, match="this model is being trained by another call of fit"):
+            fm.fit(case.model, case.criterion, case.optimizer, *case.data(), **case.options, checkpoint=tmp_path, resume=True)
+
+    case = Case(np.float32)
+    assert_left_alike(case.fit([again]), Case(np.float32).fit())
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 # What is in the folder.
@@ -434,6 +464,8 @@ def test_another_run_is_refused_before_anything_is_changed(tmp_path):
 
     for change, options, message in (
         (nothing, {"batch_size": 3}, "batch_size is 3, not 2"),
+        (nothing, {"batch_size": 1, "accumulate": 2}, "batch_size is 1, not 2"),
+        (nothing, {"accumulate": 2}, r"accumulate \* batch_size is 4, not 2"),
         (nothing, {"shuffle": False}, "shuffle is False, not True"),
         (nothing, {"drop_last": False}, "the number of rows that are trained on is 15, not 14"),
         (nothing, {"rng": 1}, "rng gives other orders of rows"),
