@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp import checks, pickles, structure
 from fastmlp.arguments import arguments_of
-from fastmlp.compiled import check_names, check_static, has_formula, runs_compiled
+from fastmlp.eligible import check_names, check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job

@@ -62,7 +62,7 @@ def fit_many(
     X, y : array_like
         Data for all, converted once; or lists of as many arrays as there are networks, one for each.
     rng : None, int, Generator, or a list
-        For the shuffles: a number for each network is drawn from it, or a list has one for each.
+        For the shuffles: a number for each network is drawn from it, or a list has one for each. None as in `fit`.
     threads : int, optional
         How many networks are trained at the same time; by default as many as joblib has been told, else as there are cores.
     backend : {"threads", "joblib"}, optional
