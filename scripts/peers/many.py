@@ -56,7 +56,7 @@ def check_agreement(problems: list[Problem], everybody: list[Any]) -> None:
 
 def rows(setting: Setting) -> Iterator[list[str]]:
     """The table."""
-    steps = 10_000 * setting.seconds  # of each network: a second or so for all
+    steps = 25_000 * setting.seconds  # of each network: by default the 250 epochs of the disc
     header: list[str] = []
     for name in setting.workloads:
         if name not in CASES:
