@@ -14,7 +14,7 @@ from fastmlp.kernels.elementary import exp, log
 from fastmlp.kernels.layout import LINE_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, Memory
 
-__all__ = ["CrossEntropy", "cross_entropy_backward", "cross_entropy_forward"]
+__all__ = ["CrossEntropy", "cross_entropy_backward", "cross_entropy_forward", "limit_losses"]
 
 #: Rows whose cross entropy is computed together, and rows of the scratch matrix beside those of the classes.
 LOSS_ROWS, SPARE_ROWS = 64, 2
@@ -76,7 +76,16 @@ def cross_entropy_backward(dlogits, labels, scale):
         dlogits[n, labels[n]] -= scale
 
 
-@block("cross_entropy", **LOSS_FIELDS, labels=np.int64)  # offset in the workspace of integers
+@inner
+def limit_losses(losses, most):
+    """No loss of a row is more than `most`; NaN stays NaN."""
+    for n in range(losses.size):
+        if losses[n] > most:
+            losses[n] = most
+
+
+# Offsets in the workspace of integers, and of the largest loss of a row in that of numbers, -1 where there is none.
+@block("cross_entropy", **LOSS_FIELDS, labels=np.int64, most=np.int64)
 def _cross_entropy(task, op, job, row, rows, at):
     delta = matrix(job.work, op.dx + at * op.x_stride, rows, op.x_stride)
     labels = vector(job.integers, op.labels + at, rows)
@@ -88,6 +97,8 @@ def _cross_entropy(task, op, job, row, rows, at):
         scratch_at = job.run.scratch + job.thread * job.run.scratch_size
         columns = matrix(job.work, scratch_at, op.width_in + SPARE_ROWS, LOSS_ROWS)
         cross_entropy_forward(losses, delta, output, labels, columns, op.width_in)
+        if op.most >= 0:
+            limit_losses(losses, job.work[op.most])
     elif task == BACKWARD:
         cross_entropy_backward(delta, labels, scale_of(op, job))
 
@@ -97,6 +108,7 @@ class CrossEntropy(Loss):
 
     block: Block = _cross_entropy
     name = "cross_entropy"
+    most: float | None = None  # that the loss of a row is
 
     def __init__(self, width: int, *, terms: int = 1):
         super().__init__(width, terms=terms, weighted=False)
@@ -104,4 +116,5 @@ class CrossEntropy(Loss):
     def lay_out(self, record: Any, memory: Memory) -> None:
         super().lay_out(record, memory)
         record.labels = memory.take_integers(memory.batch)
+        record.most = -1 if self.most is None else memory.take_values((self.most,))
         memory.want_scratch((self.width_in + SPARE_ROWS) * LOSS_ROWS)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.cross_entropy import LOSS_ROWS
+from fastmlp.kernels.blocks.cross_entropy import LOSS_ROWS, limit_losses
 from fastmlp.kernels.blocks.elementwise_loss import clear_rows, scale_losses, take_targets
 from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, row_label, scale_of, weigh, weigh_labels
 from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
@@ -93,13 +93,15 @@ def smooth(op, job, targets, O):
                 targets[n, j] = targets[n, j] * (one - share) + share / job.work.dtype.type(O)
 
 
-# Offsets: of the targets, of the numbers of the classes, of the smoothing; whether targets are labels, and classes count in D.
+# Offsets: of the targets, of the numbers of the classes, of the smoothing, of the largest loss of a row (-1: none); whether
+# targets are labels, and classes count in D.
 @block(
     "soft_cross_entropy",
     **LOSS_FIELDS,
     targets=np.int64,
     classes=np.int64,
     smoothing=np.int64,
+    most=np.int64,
     labels=np.int64,
 )
 def _soft_cross_entropy(task, op, job, row, rows, at):
@@ -116,6 +118,8 @@ def _soft_cross_entropy(task, op, job, row, rows, at):
         logits = matrix(w, op.x + at * op.x_stride, rows, op.x_stride)
         columns = matrix(w, job.run.scratch + job.thread * job.run.scratch_size, 2 * O + SPARE_ROWS, LOSS_ROWS)
         soft_cross_entropy_forward(losses, deltas, logits, targets, vector(w, op.classes, O), columns, O)
+        if op.most >= 0:
+            limit_losses(losses, w[op.most])
         if op.row_weights >= 0:
             scale_losses(losses, vector(w, op.row_weights + at, rows))
     elif task == BACKWARD:
@@ -139,6 +143,7 @@ class SoftCrossEntropy(Loss):
 
     block: Block = _soft_cross_entropy
     name = "soft_cross_entropy"
+    most: float | None = None  # that the loss of a row is
 
     def __init__(self, classes: tuple[float, ...], smoothing: float, *, labels: bool, terms: int, weighted: bool):
         super().__init__(len(classes), terms=terms, weighted=weighted)
@@ -149,5 +154,6 @@ class SoftCrossEntropy(Loss):
         record.targets = memory.take(memory.batch * record.x_stride)
         record.classes = memory.take_values(self.classes)
         record.smoothing = memory.take_values((self.smoothing,))
+        record.most = -1 if self.most is None else memory.take_values((self.most,))
         record.labels = int(self.labels)
         memory.want_scratch((2 * self.width_in + SPARE_ROWS) * LOSS_ROWS)

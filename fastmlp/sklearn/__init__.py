@@ -1,0 +1,11 @@
+"""Estimators for scikit-learn; needs the extra ``sklearn``. Importing fastmlp alone does not import scikit-learn."""
+
+try:
+    import sklearn as _sklearn  # noqa: F401 (only whether it is there)
+except ImportError:
+    raise ImportError('fastmlp.sklearn needs scikit-learn: pip install "fastmlp[sklearn]"') from None
+
+from fastmlp.sklearn.classifier import MLPClassifier
+from fastmlp.sklearn.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
