@@ -94,6 +94,7 @@ from fastmlp.optim.schedules import (
     StepLR,
 )
 from fastmlp.parameters import Buffer, Parameter
+from fastmlp.predictor import Predictor, compiled, predictor_at, to_c
 from fastmlp.saving import LoadError, load_arrays
 from fastmlp.training import (
     Callback,
@@ -190,6 +191,7 @@ __all__ = [
     "Parameter",
     "PoissonNLLLoss",
     "PolynomialLR",
+    "Predictor",
     "QuantileLoss",
     "RAdam",
     "RMSNorm",
@@ -215,6 +217,7 @@ __all__ = [
     "__version__",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "compiled",
     "datasets",
     "evaluate",
     "fit",
@@ -228,5 +231,7 @@ __all__ = [
     "load_checkpoint",
     "math",
     "objective",
+    "predictor_at",
     "save",
+    "to_c",
 ]

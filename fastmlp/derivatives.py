@@ -36,7 +36,7 @@ def jacobian(model: Module, X: Any, *, threads: int | None = None) -> np.ndarray
 
     Notes
     -----
-    One compiled call: each block of rows goes forward once, and then back for each output, or, where the inputs are fewer and
+    One compiled call: each block of rows goes forward once, and then back for each output, or, where the inputs are no more and
     every layer can do so, forward for each input. Keeps nothing, and leaves the gradients of the parameters alone. Where only a
     product with the Jacobian is needed, ``model.backward`` gives it in one way back.
 

@@ -18,7 +18,7 @@ from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import RUN_AT, Job
-from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, zeros
+from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, whole_lines, zeros
 from fastmlp.kernels.op import (
     ACCUMULATE,
     BACKWARD,
@@ -74,9 +74,9 @@ Call = tuple[int, int]
 class Program:
     """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
-    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`jacobian`, :meth:`of_loss` and
-    :meth:`of_updates`. Each lays out memory for `batch` rows; :meth:`job` makes the table, which still lacks the arrays of the
-    caller.
+    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_row`, :meth:`jacobian`,
+    :meth:`differentiating`, :meth:`of_loss` and :meth:`of_updates`. Each lays out memory for `batch` rows; :meth:`job` makes
+    the table, which still lacks the arrays of the caller.
     """
 
     def __init__(self, ops: Sequence[Op], dtype: np.dtype, memory: Memory, *, input_delta: bool = False):
@@ -161,8 +161,23 @@ class Program:
         return program
 
     @classmethod
-    def predicting(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
-        """One pass forward in evaluation mode, which keeps nothing; the threads take rows as they come."""
+    def of_row(cls, layers: Iterable[Op], dtype: np.dtype) -> Program:
+        """A phase that takes one row through the layers in evaluation mode, by somebody who brings it and takes the output."""
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
+        for op in layers:
+            op.block = op.row_block or op.block
+        memory = Memory(dtype, 1, 1, backward=False)
+        program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory)
+        program._phase(ROWS, program._forward(FORWARD, layers))
+        return program
+
+    @classmethod
+    def predicting(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int, batch: int | None = None) -> Program:
+        """One pass forward in evaluation mode, which keeps nothing; the threads take rows as they come.
+
+        A thread carries `batch` rows through the layers at a time, by default as many as are quick.
+        """
         given = list(layers)
         layers = fused(chain.from_iterable(op.evaluated() for op in given))
         lanes = REGISTER_BYTES // dtype.itemsize
@@ -171,11 +186,12 @@ class Program:
         if all(cost is not None for cost in costs):
             row_cost = sum(cost[0] for cost in costs if cost)
             lane_cost = int(sum(cost[1] for cost in costs if cost))
-        narrow = 0 < lane_cost < row_cost * lanes
-        memory = Memory(dtype, APART * threads if threads > 1 else BLOCK_ROWS, threads, backward=False)
+        columns = FEATURE_MAJOR_BYTES // dtype.itemsize
+        narrow = 0 < lane_cost < row_cost * lanes and (batch is None or batch >= columns)
+        memory = Memory(dtype, APART * threads if threads > 1 else batch or BLOCK_ROWS, threads, backward=False)
         program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory)
         program._plan["apart"] = APART
-        block = FEATURE_MAJOR_BYTES // dtype.itemsize if narrow else BLOCK_ROWS
+        block = columns if narrow else batch or BLOCK_ROWS
         other = program._forward(FORWARD_FEATURE_MAJOR) if narrow else []
         costs_of = {"row_cost": row_cost, "lane_cost": lane_cost} if narrow else {}
         program._phase(ROWS, program._forward(FORWARD), other, pool=ALL_POOL, block=block, unit=block, **costs_of)
@@ -196,23 +212,38 @@ class Program:
         program._plan.update(kept=0, apart=APART)
         first, last = program.records[0], program.records[-1]
         tangents = [op.tangent(record) for op, record in zip(layers, program.records[1:])]
-        forward = first.width_out < last.width_in and None not in tangents
+        forward = first.width_out <= last.width_in and None not in tangents
         if not forward:
             program._phase(UNITS, program._forward(PREPARE, layers), pool=POOL)
         program._phase(ROWS, program._forward(FORWARD), pool=ALL_POOL, block=BLOCK_ROWS)
         program._pass()
         calls = program._backward(BACKWARD, layers)
         if forward:
-            steps = [(op, r, *step) for op, r, steps in zip(layers, program.records[1:], tangents) for step in steps or ()]
-            calls = [(len(ops) + i, task) for i, (*_, task) in enumerate(steps)]
-            for op, record, changes, _ in steps:
-                program.ops.append(op)
-                program.records.append(record.changed(**changes))
+            steps = zip(layers, program.records[1:], tangents)
+            calls = program._tangents([(op, r, *step) for op, r, found in steps for step in found or ()])
         ends = (first.dy, first.y_stride), (last.dx, last.x_stride)
         (last.begin, last.begin_stride), (last.end, last.end_stride) = ends if forward else ends[::-1]
         last.forward, last.inputs = forward, first.width_out
         last.first, last.last = len(program.calls), len(program.calls) + len(calls)
         program.calls += calls  # of no phase: the last op goes through them, again and again
+        return program
+
+    @classmethod
+    def differentiating(cls, layers: Iterable[Op], dtype: np.dtype, *, batch: int) -> Program:
+        """In evaluation mode, phases that somebody goes through who brings input and deltas, and takes what becomes of them.
+
+        Rows forward; deltas back; derivatives forward, which has no calls where an op cannot do that. No pass has them.
+        """
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
+        memory = Memory(dtype, batch, 1, backward=True, gradients=False)
+        program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory, input_delta=True)
+        program._plan["kept"] = 0
+        tangents = [op.tangent(record) for op, record in zip(layers, program.records[1:])]
+        program._phase(ROWS, program._forward(FORWARD, layers), block=batch)
+        program._phase(ROWS, program._backward(BACKWARD, layers), block=batch)
+        steps = [] if None in tangents else list(zip(layers, program.records[1:], tangents))
+        program._phase(ROWS, program._tangents([(op, r, *step) for op, r, found in steps for step in found or ()]), block=batch)
         return program
 
     @classmethod
@@ -299,6 +330,15 @@ class Program:
     def _backward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
         return self._forward(task, ops)[::-1]
 
+    def _tangents(self, steps: Iterable[tuple[Op, Any, dict[str, int], int]]) -> list[Call]:
+        """Calls of ops once more, each with a record of its own: an op, its record, what differs in it, and the task."""
+        calls: list[Call] = []
+        for op, record, changes, task in steps:
+            calls.append((len(self.ops), task))
+            self.ops.append(op)
+            self.records.append(record.changed(**changes))
+        return calls
+
     def _phase_of_weights(self) -> None:
         """Where rows have weights: the sum of those of a batch, which the gradient of each row is divided by."""
         calls = self._forward(WEIGH)
@@ -383,6 +423,19 @@ class Program:
                 self._counted.append((place, *op.counter))
         table += [plan.get(name, 0) for name in RUN.names or ()] + behind
         return np.array(table, np.int64)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Where the input lies and where the output, their strides, and where their deltas lie."""
+        first, last = (next(r for op, r in zip(self.ops, self.records) if isinstance(op, kind)) for kind in (Input, Output))
+        return first.y, first.y_stride, last.x, last.x_stride, first.dy, last.dx
+
+    @property
+    def constants(self) -> list[tuple[int, int]]:
+        """Where in the workspace numbers lie that a job finds there: from entry, to entry, whole lines."""
+        zero, one = self._plan["zero"], self._plan["one"]
+        pieces = [(zero, zero + self._plan["zero_stride"]), (one, one + self.memory.lanes)]
+        return pieces + [(start, start + whole_lines(len(values), self.dtype)) for start, values in self.memory.values]
 
     @property
     def flops_per_row(self) -> int:

@@ -20,6 +20,7 @@ from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.kernels.threads import stand_by
 from fastmlp.modules import Embedding, Identity, Linear, Residual, Sequential
 from fastmlp.optim import SGD
+from fastmlp.predictor import compiled
 from fastmlp.training import fit
 
 __all__ = ["warm_up"]
@@ -29,12 +30,15 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
     """Compile, or load from the cache, what one dtype needs; pauses after each block, for the caller to say what it was."""
     for op in _ops(dtype):
         op.block.address(dtype)
+        if op.row_block is not None:
+            op.row_block.address(dtype)
         yield
     # What Python calls is compiled when it is called: on next to nothing.
     X, model = np.ones((2, 2), dtype), Sequential(Linear(2, 2), dtype=dtype)
     fit(model, CrossEntropyLoss(), SGD(model.parameters()), X, [0, 1], epochs=1, threads=1, progress=False)
     yield
     model.predict(X, threads=1)
+    compiled(model).predict(X)
     first_beyond(X.reshape(-1), 0.0, 1.0, False)  # targets of some losses, and weights of rows
     epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
     stand_by(np.zeros(1, np.int64), 0, 0)  # what threads do between two calls

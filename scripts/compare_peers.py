@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(
         prog="compare_peers",
         description=__doc__,
-        epilog=f"sections:\n{sections}\n\nworkloads of train and threads; of many those of the disc, "
+        epilog=f"sections:\n{sections}\n\nworkloads of train and threads; of many disc-b100 and disc-b10, "
         f"of predict disc-b100 and mnist-512:\n  {', '.join(WORKLOADS)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

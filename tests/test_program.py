@@ -169,9 +169,14 @@ def test_other_programs_are_printed_with_their_passes():
     assert str(Program.of_updates([sgd(), sgd(1)], F32)) == "units: S sgd x2"
     assert str(Program.jacobian(disc(), F32, threads=1)) == dedent(
         """\
-        units: P linear+relu x3, P linear
         rows: F input, F linear+relu x3, F linear, F jacobian
-        again and again: B linear, B linear+relu x3"""
+        again and again: F linear+relu, B linear+relu, F linear+relu, B linear+relu, F linear+relu, B linear+relu, F linear"""
+    )
+    assert str(Program.jacobian(disc()[2:], F32, threads=1)) == dedent(
+        """\
+        units: P linear+relu x2, P linear
+        rows: F input, F linear+relu x2, F linear, F jacobian
+        again and again: B linear, B linear+relu x2"""
     )
     names = [repr(op) for op in Program.predicting(disc(), F32, threads=1).ops]
     assert names == ["input", *["linear+relu"] * 3, "linear", "output"]

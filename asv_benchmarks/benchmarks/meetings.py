@@ -44,3 +44,18 @@ class Barrier(Timed):
 
     def time_100000_meetings(self):
         self.run(100_000)
+
+
+class StandBy(Timed):
+    """100,000 looks of a thread that waits for the next call, at a number that stays what it is."""
+
+    covers = ("threads.stand_by",)
+
+    def setup(self):
+        pin(1)
+        self.stand_by = kernel("threads.stand_by", "flag", "seen", "looks")
+        self.flag = np.zeros(1, np.int64)
+        self.stand_by(self.flag, 0, 1)
+
+    def time_100000_looks(self):
+        self.stand_by(self.flag, 0, 100_000)

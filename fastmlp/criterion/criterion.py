@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastmlp import checks, pickles
-from fastmlp.compiled import check_names, check_static, runs_compiled
+from fastmlp.eligible import check_names, check_static, runs_compiled
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss as ElementwiseLossOp
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job

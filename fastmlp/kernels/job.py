@@ -29,6 +29,7 @@ from numba.extending import (
     register_model,
 )
 
+from fastmlp.kernels.compiler.intrinsics import untyped
 from fastmlp.kernels.compiler.jit import COMPILING, instead
 from fastmlp.kernels.compiler.numba_private import AttributeTemplate
 from fastmlp.kernels.op import ADDRESSES, CALL, PASS, PHASE, RUN, op_record
@@ -238,7 +239,7 @@ def _begin(typingctx, table, x, y, thread):
     def codegen(context, builder, signature, args):
         table_type, x_type, y_type, _ = signature.args
         start = context.make_array(table_type)(context, builder, args[0]).data
-        job = cgutils.alloca_once(builder, POINTER, size=len(PLACE))
+        job = untyped(builder, cgutils.alloca_once(builder, INT, size=len(PLACE)))
 
         def put(name, value):
             builder.store(value, _field(builder, job, name))

@@ -218,8 +218,10 @@ def _floats(record: np.dtype) -> list[int]:
 class Memory:
     """Hands out parts of a workspace, each beginning on a line, and says what the workspace is for."""
 
-    def __init__(self, dtype: np.dtype, batch: int, threads: int, *, backward: bool):
+    def __init__(self, dtype: np.dtype, batch: int, threads: int, *, backward: bool, gradients: bool = True):
         self.dtype, self.batch, self.threads, self.backward = dtype, batch, threads, backward
+        #: Whether gradients of parameters are formed; else a way back is for one call, and prepares nothing.
+        self.gradients = backward and gradients
         self.lanes = lanes_per_line(dtype)
         self.size = self.scratch_size = self.integers = 0
         self.values: list[tuple[int, tuple[float, ...]]] = []  # to be written at these offsets
@@ -258,6 +260,8 @@ class Op:
     """An entry of a program before any memory is laid out for it: a block, widths, and what the laying out has to know."""
 
     block: Block
+    #: Where predictions of one row have a block of their own; of the same record.
+    row_block: Block | None = None
     name = ""
     #: What its way back reads: the input and the output, as they were on the way forward.
     reads_x_backward = False

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 from fastmlp import checks, structure
-from fastmlp.compiled import check_names, check_static
+from fastmlp.eligible import check_names, check_static
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.op import Op
 from fastmlp.modules.module import Module

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp import checks
-from fastmlp.compiled import runs_compiled
+from fastmlp.eligible import runs_compiled
 from fastmlp.kernels.op import UNIT, Op
 from fastmlp.modules.stretch import Kept, Stretch
 from fastmlp.parameters import Parameter, Storage, spans_of

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastmlp import checks, structure
 from fastmlp.arguments import arguments_of
-from fastmlp.compiled import runs_compiled
+from fastmlp.eligible import runs_compiled
 from fastmlp.modules.labels import as_classes, labels_of, probabilities_of
 from fastmlp.modules.module import Module, _named
 from fastmlp.modules.route import ARITHMETIC, Route, flat_row, runs_in_engine

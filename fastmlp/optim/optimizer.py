@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp import checks, pickles, structure
 from fastmlp.arguments import arguments_of
-from fastmlp.compiled import check_names, check_static, has_formula, runs_compiled
+from fastmlp.eligible import check_names, check_static, has_formula, runs_compiled
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
@@ -552,12 +552,7 @@ class Optimizer:
         average = checks.as_number(state["ema_decay"], "ema_decay", below=1.0) if "ema_decay" in state else None
         epochs = checks.as_size(state.get("epochs", 0), "epochs", least=0)
         seed = checks.as_size(state["seed"], "seed", least=0) if "seed" in state else None
-        place = state.get("place")
-        if place is not None:
-            whole = [checks.as_size(number, "each number of place", least=0) for number in place[:-2]]
-            place = (*whole, *(checks.as_metric(number, "each sum of place") for number in place[-2:]))
-            if len(place) != PLACE_SIZE:
-                raise ValueError(f"place must have {PLACE_SIZE} numbers; got {len(place)}")
+        place = as_place(state.get("place"))
         before = self.param_groups
         self.__dict__["param_groups"] = groups  # `state` may depend on them
         try:
@@ -610,6 +605,16 @@ class Optimizer:
         if len(groups) != 1:
             return f"{type(self).__name__}({len(groups)} groups)"
         return f"{type(self).__name__}({', '.join(f'{name}={groups[0].get(name)}' for name in self._defaults)})"
+
+
+def as_place(place: Any) -> tuple[Any, ...] | None:
+    """A place in an epoch that was broken off: what the epoch is of, batches done, and the sums so far; or None."""
+    if place is None:
+        return None
+    whole = [checks.as_size(number, "each number of place", least=0) for number in place[:-2]]
+    if len(place) != PLACE_SIZE:
+        raise ValueError(f"place must have {PLACE_SIZE} numbers; got {len(place)}")
+    return (*whole, *(checks.as_metric(number, "each sum of place") for number in place[-2:]))
 
 
 def _as_groups(params: Any) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ class Callback:
     `on_epoch_end` costs nothing. What a callback writes into parameters and hyperparameters counts from the next step on.
 
     An exception ends training: the model is as after the last finished step, and the exception has the history so far in its
-    attribute ``history``.
+    attribute ``history``. Where such a run goes on from a checkpoint, the callback that failed is called again, then those
+    behind it; one with a memory keeps it by `state_dict` and `load_state_dict`.
 
     Examples
     --------
@@ -198,7 +199,7 @@ class EarlyStopping(_Monitor):
         Whether the parameters, buffers and counts of the best epoch come back at the end, also where the last epoch came first.
         The optimizer stays as it is.
     start_from_epoch : int, default 0
-        The first epoch of this call, counted from 0, that is looked at.
+        The first epoch of the run, counted from 0, that is looked at.
 
     Attributes
     ----------
@@ -395,7 +396,7 @@ class CSVLogger(_Writer):
     path : str or path
         The file; what is in it is replaced.
     append : bool, default False
-        Go on with the file, if there is one.
+        Go on with the file, if there is one; so does a run that goes on from a checkpoint, without lines twice.
 
     Raises
     ------

@@ -141,6 +141,15 @@ def fit(
         The number, from 0, of the first epoch, which its order of rows, a fresh schedule and callbacks go by; `epochs` is then
         the number of all. By default it is ``optimizer.epochs``, how many epochs have been trained with this optimizer, and
         `epochs` more are.
+    checkpoint : path, optional
+        A folder, made where it is missing, in which the run is saved: model, optimizer, schedule, history, and the state of
+        callbacks. The two newest files stay; a file appears whole or not at all.
+    every : int, optional
+        Save after each so many steps; by default after each epoch. The beginning and the end are saved, too.
+    resume : bool, default False
+        Go on from the newest checkpoint in the folder that can be read, or begin where there is none: a program that is simply
+        started again. `epochs` is then the number of all epochs of the run. What the run began with must be passed again, but
+        for `epochs`, `max_seconds`, `threads`, `progress`, `every`, and callbacks without a state; what was saved goes on.
 
     Returns
     -------
@@ -153,6 +162,11 @@ def fit(
         For bad input, before anything is changed.
     NonFiniteLossError
         When a loss becomes NaN or infinite. The model keeps the last finite parameters, the error has the history.
+    FileExistsError
+        For a folder that has checkpoints, without `resume`.
+    OSError, LoadError
+        Where a checkpoint cannot be written, or none of those that are there can be read. The one before, and the model after
+        the last finished step, stay as they are.
     RuntimeError
         When another thread, or a call around this one, trains the same model at the moment.
 
@@ -165,6 +179,11 @@ def fit(
     an epoch is a function of `rng` and its number, and the optimizer keeps both (they are in its ``state_dict``). A schedule
     that is passed again goes on; a fresh one begins. An epoch that was broken off goes on with its next batch if as many
     rows are trained on in as large batches, else it begins anew.
+
+    A run that goes on from a checkpoint, of whatever step, ends with the bits of the unbroken one: model, optimizer, schedule,
+    history (but the seconds), and what :class:`EarlyStopping` brings back. An exception, Ctrl-C included, is passed on once
+    there is a checkpoint of the last finished step; so is what a handler of SIGTERM raises. ``max_seconds`` ends a call, and
+    the next one goes on; a callback that says stop ends the run for good.
 
     The gradients of the parameters are left alone. A module, criterion or optimizer written in Python works too; then every
     step comes back to Python, and a warning says so.

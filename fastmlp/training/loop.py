@@ -169,8 +169,10 @@ class Loop:
             due += [(callback, "on_epoch_end") for callback in self._at_epochs]
         if steps > self._steps_noted:
             due += [(callback, "on_steps") for callback in self._at_steps if callback.every and steps % callback.every == 0]
-        self._due += [(key, method) for callback, method in due for key, own in self._keys.items() if own is callback]
-        self._noted, self._steps_noted = epochs, steps
+        if due:
+            with interrupts_held():
+                self._due += [(key, method) for callback, method in due for key, own in self._keys.items() if own is callback]
+                self._noted, self._steps_noted = epochs, steps
 
     def _call_due(self) -> None:
         """Call the callbacks that are due; where one fails, it and those behind it stay so, for a run that goes on."""

@@ -62,7 +62,7 @@ def fit_many(
     X, y : array_like
         Data for all, converted once; or lists of as many arrays as there are networks, one for each.
     rng : None, int, Generator, or a list
-        For the shuffles: a number for each network is drawn from it, or a list has one for each.
+        For the shuffles: a number for each network is drawn from it, or a list has one for each. None as in `fit`.
     threads : int, optional
         How many networks are trained at the same time; by default as many as joblib has been told, else as there are cores.
     backend : {"threads", "joblib"}, optional
@@ -230,10 +230,13 @@ def _copied(callback: Callback) -> Callback:
 def _folders(checkpoint: Any, count: int) -> list[Any]:
     """A folder for each network."""
     if isinstance(checkpoint, (str, os.PathLike)):
-        return [os.path.join(checkpoint, str(number)) for number in range(count)]
+        folder = os.path.abspath(checkpoint)  # another process may be somewhere else
+        return [os.path.join(folder, str(number)) for number in range(count)]
     folders = list(checkpoint) if isinstance(checkpoint, tuple) else checkpoint
-    if isinstance(folders, list) and len({os.path.abspath(folder) for folder in folders}) < len(folders):
-        raise ValueError("a folder of checkpoints comes twice: each network has its own")
+    if isinstance(folders, list) and all(isinstance(folder, (str, os.PathLike)) for folder in folders):
+        folders = [os.path.abspath(folder) for folder in folders]
+        if len(set(folders)) < len(folders):
+            raise ValueError("a folder of checkpoints comes twice: each network has its own")
     return folders
 
 

@@ -18,6 +18,7 @@ from fastmlp.arguments import arguments_of
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Sequential
 from fastmlp.optim import LRScheduler, Optimizer
+from fastmlp.optim.optimizer import as_place
 from fastmlp.saving import LoadError
 from fastmlp.training.callbacks import Callback, Training
 from fastmlp.training.data import Data
@@ -109,7 +110,8 @@ def settings_of(
     return {
         "criterion": type(criterion).__name__,
         **{f"{name} of the criterion": _plain(value) for name, value in options.items()},
-        "batch_size": data.batch_size,
+        "batch_size": data.microbatch,
+        "accumulate * batch_size": data.batch_size,
         "shuffle": data.shuffle,
         "clip_norm": data.clip_norm,
         "clip_value": data.clip_value,
@@ -185,7 +187,7 @@ class Checkpoints:
             self.found.check(here, settings, fresh, keys_of(callbacks), model.training, initial_epoch)
             with interrupts_held():
                 self.found.restore(here, model, optimizer, schedule)
-            began = self.found.run["began"]
+            began = self.found.began
         self._settings, self._began = settings, began
 
     def begin(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
@@ -193,6 +195,7 @@ class Checkpoints:
         if self.found is not None:
             self.found.restore_callbacks(keys_of(callbacks))
             self.found, self._newest = None, place
+            self._remove(PART)
         else:
             try:
                 os.makedirs(self.folder, exist_ok=True)
@@ -230,10 +233,10 @@ class Checkpoints:
                 warnings.warn(f"the run ends without another checkpoint: {error}", stacklevel=4)
 
     def _save_or_end(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
-        """Save the run, or end it: then there is nothing to be done on the way out."""
+        """Save the run. Where the disk does not take it, that ends the run, and is not tried again on the way out."""
         try:
             self._save(training, callbacks, place)
-        except Exception:
+        except OSError:
             self._open = False
             raise
 
@@ -243,7 +246,7 @@ class Checkpoints:
             "settings": self._settings,
             "began": self._began,
             "place": dict(zip(Place._fields, place)),
-            "optimizer": {"epochs": training.optimizer.epochs, "_place": training.optimizer._place},
+            "broken off": [training.optimizer.epochs, training.optimizer._place],
             "callbacks": {key: state for key, state in states.items() if state},
         }
         history = training.history.to_dict()
@@ -255,12 +258,13 @@ class Checkpoints:
         saving.write(os.path.join(self.folder, name), description)
         self._newest = place
         self._whole = [*(kept for kept in self._whole if kept != name), name][-KEPT:]
-        self._tidy()
+        self._remove(PART)
+        self._remove(NAME)
 
-    def _tidy(self) -> None:
-        """Remove the checkpoints that are neither of the newest whole ones, and what has been left of some."""
+    def _remove(self, pattern: re.Pattern[str]) -> None:
+        """Remove files, but for the newest checkpoints that are known to be whole."""
         for name in os.listdir(self.folder):
-            if PART.fullmatch(name) or (NAME.fullmatch(name) and name not in self._whole):
+            if pattern.fullmatch(name) and name not in self._whole:
                 with suppress(OSError):  # the next time
                     os.unlink(os.path.join(self.folder, name))
 
@@ -275,10 +279,12 @@ class _Found:
             if "run" not in self.saved.described["values"]:
                 raise LoadError("it is no checkpoint of fit")
             values = saving.values_of(self.saved)
-            self.run: dict[str, Any] = values["run"]
-            self.place = Place(**self.run["place"])
-            self.history = History(**values["history"])
-            self.seed: int = self.run["settings"]["rng"]
+            run = values["run"]
+            self.place, self.history = _as_place(**run["place"]), History(**values["history"])
+            epochs, place = run["broken off"]
+            self.broken_off = {"epochs": checks.as_size(epochs, "epochs", least=0), "_place": as_place(place)}
+            self.settings, self.states, self.began = dict(run["settings"]), dict(run["callbacks"]), [*map(dict, run["began"])]
+            self.seed = checks.as_size(self.settings["rng"], "the seed", least=0)
         self.history.interrupted = False
         if self.history.stopped in PAUSES:
             self.history.stopped = ""
@@ -295,32 +301,32 @@ class _Found:
         """Refuse to go on with another run than that of the checkpoint; `fresh` are hyperparameters nobody has trained with."""
         if initial_epoch not in (None, self.history.first_epoch):
             self._refuse("initial_epoch", initial_epoch, self.history.first_epoch)
-        then = self.run["settings"]
-        for name in settings | then:
-            if name != "sample" and settings.get(name) != then.get(name):
-                self._refuse(name, settings.get(name), then.get(name))
+        for name in settings | self.settings:
+            if name != "sample" and settings.get(name) != self.settings.get(name):
+                self._refuse(name, settings.get(name), self.settings.get(name))
         saved = self.saved.described
         for part in ("model", "optimizer", "schedule"):
             pair = here.described.get(part), saved.get(part)
-            different = saving.first_difference(*pair, part, here.tensors, self.saved.tensors)
+            with saving.errors_of(self.path):
+                different = saving.first_difference(*pair, part, here.tensors, self.saved.tensors)
             if different:
                 self._refuse(*different)
         here_evaluating = here.described["evaluating"] if in_training else []
         for what, now, then in (
-            ("the list of frozen parameters", here.described["frozen"], saved["frozen"]),
-            ("the list of parts in evaluation mode", here_evaluating, saved["evaluating"]),
+            ("the list of frozen parameters", here.described["frozen"], saved.get("frozen")),
+            ("the list of parts in evaluation mode", here_evaluating, saved.get("evaluating")),
         ):
             if now != then:
                 self._refuse(what, now, then)
-        for number, (now, then) in enumerate(zip(fresh or (), self.run["began"])):
+        for number, (now, then) in enumerate(zip(fresh or (), self.began)):
             for name in now:
                 if now[name] != then.get(name):
                     where = f" of param_groups[{number}]" if number else " of the optimizer"
                     self._refuse(name + where, now[name], then.get(name))
-        missing = [key for key in self.run["callbacks"] if key not in callbacks]
+        missing = [key for key in self.states if key not in callbacks]
         if missing:
             raise ValueError(f"the run of {self.path!r} has {missing[0]}, which is not among callbacks: pass it again")
-        if settings["sample"] != self.run["settings"]["sample"]:
+        if settings["sample"] != self.settings.get("sample"):
             warnings.warn(
                 f"the first rows of X or y are not those of the run of {self.path!r}: it goes on, but to other numbers than "
                 "without the interruption",
@@ -337,14 +343,25 @@ class _Found:
         """Put everything where it was."""
         with saving.errors_of(self.path):
             saving.restore(self.saved._replace(named=here.named), model, optimizer, schedule)
-        vars(optimizer).update(self.run["optimizer"])  # one of the user's own may have a state_dict of its own
+        vars(optimizer).update(self.broken_off)  # one of the user's own may have a state_dict of its own
         del self.saved  # as large as the model and the optimizer
 
     def restore_callbacks(self, callbacks: dict[str, Callback]) -> None:
         """Give the callbacks their state."""
-        for key, state in self.run["callbacks"].items():
-            callbacks[key].load_state_dict(state)
-        self.run.clear()
+        with saving.errors_of(self.path):
+            for key, state in self.states.items():
+                callbacks[key].load_state_dict(state)
+        self.states.clear()
+
+
+def _as_place(*, due: Any, stopped: Any, **numbers: Any) -> Place:
+    """The place that a file says, checked."""
+    methods = ("on_epoch_end", "on_steps")
+    if not all(isinstance(key, str) and method in methods for key, method in due):
+        raise LoadError(f"its callbacks that are due are none: {checks.shown(due)}")
+    return Place(
+        **{name: checks.as_size(n, name, least=0) for name, n in numbers.items()}, due=tuple(due), stopped=str(stopped)
+    )
 
 
 def _names_in(folder: str) -> list[str]:

@@ -24,7 +24,7 @@ def test_code_of_the_page_runs(tmp_path, monkeypatch):
     names = {"fm": fm, "model": model, "criterion": criterion, "optimizer": optimizer, "schedule": schedule}
     names |= {"history": history, "X": X, "y": y}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         if "torch" not in block:  # that one: tests/saving/test_tensors.py
             here = dict(names)

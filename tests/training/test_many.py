@@ -173,3 +173,15 @@ def test_progress_counts_networks(capsys, monkeypatch):
     models, optimizers = made(np.float32)
     fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, **common)
     assert f"network {COUNT}/{COUNT} |" in capsys.readouterr().err
+
+
+def test_calls_without_rng_go_on():
+    X, y = make_data(34, 3, 4)
+    seeds = list(range(COUNT))
+    models, optimizers = made(np.float32)
+    fm.fit_many(models, fm.CrossEntropyLoss(), optimizers, X, y, epochs=3, rng=seeds)
+    others, theirs = made(np.float32)
+    fm.fit_many(others, fm.CrossEntropyLoss(), theirs, X, y, epochs=1, rng=seeds)
+    fm.fit_many(others, fm.CrossEntropyLoss(), theirs, X, y, epochs=2)
+    for model, other in zip(models, others):
+        assert_same_bits(flat(model), flat(other))

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from helpers import DTYPES, assert_same_bits, flat, make_data, small
+from saving.mutants import ACCIDENTS, of_another_description, one_of
 
 import fastmlp as fm
 from fastmlp.training import resuming
@@ -155,6 +156,22 @@ class Python(Case):
         return {"drop_last": True, "batch_size": 3}
 
 
+class Accumulated(Case):
+    """Steps of several batches, of which statistics and dropout are each one's; 5 steps an epoch."""
+
+    def network(self, dtype):
+        return fm.Sequential(fm.Linear(3, 5), fm.BatchNorm1d(5), fm.Dropout(0.2), fm.Linear(5, 4), dtype=dtype)
+
+    def rule(self):
+        optimizer = fm.AdamW(self.model.parameters(), lr=0.05)
+        schedule = fm.CosineAnnealingLR(optimizer, EPOCHS * 5)
+        schedule.interval = "step"
+        return optimizer, schedule
+
+    def keywords(self):
+        return {"batch_size": 2, "accumulate": 2, "drop_last": True}
+
+
 class Pieces(Case):
     """Data in pieces, a schedule of several, text for labels."""
 
@@ -167,7 +184,7 @@ class Pieces(Case):
         return (fm.Chunks(self.X, np.array(["a", "b", "c", "d"])[self.y], chunk_rows=2, buffer_rows=9),)
 
 
-CASES = [Case, Everything, Plateau, Python, Pieces]
+CASES = [Case, Everything, Plateau, Python, Accumulated, Pieces]
 
 
 def raising(error, *, step=None, epoch=None):
@@ -249,6 +266,7 @@ def test_objects_that_are_still_there_go_on(tmp_path):
             assert_left_alike(broken.fit(**how), case(np.float64).fit())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("rng", [None, np.random.default_rng])
 def test_seed_is_that_of_the_run(tmp_path, rng):
     """With none the saved one, with a Generator that begins anew the same."""
@@ -263,6 +281,7 @@ def test_seed_is_that_of_the_run(tmp_path, rng):
     assert_left_alike(second, unbroken.fit(rng=None))
 
 
+@pytest.mark.once
 def test_run_may_begin_at_an_epoch(tmp_path):
     """With `initial_epoch`, and behind another training with the same optimizer."""
 
@@ -294,9 +313,25 @@ def test_run_may_begin_at_an_epoch(tmp_path):
     assert behind.history.first_epoch == 2
 
 
+@pytest.mark.once
+def test_model_that_is_being_trained_is_not_put_elsewhere(tmp_path):
+    """Two calls for one model at a time: the second one touches neither the model nor the folder."""
+    Case(np.float32).fit(checkpoint=tmp_path, epochs=2)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def again(epoch, history):
+        with pytest.raises(RuntimeError, match="this model is being trained by another call of fit"):
+            fm.fit(case.model, case.criterion, case.optimizer, *case.data(), **case.options, checkpoint=tmp_path, resume=True)
+
+    case = Case(np.float32)
+    assert_left_alike(case.fit([again]), Case(np.float32).fit())
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 # What is in the folder.
 
 
+@pytest.mark.once
 def test_newest_checkpoints_are_kept_and_sort(tmp_path):
     (tmp_path / "mine.txt").write_text("stays")
     (tmp_path / ".step-000000003.safetensors.0123abcd.part").write_text("left by a kill")
@@ -310,6 +345,7 @@ def test_newest_checkpoints_are_kept_and_sort(tmp_path):
         assert_same_bits(one.data, other.data)
 
 
+@pytest.mark.once
 def test_damaged_checkpoint_is_passed_over(tmp_path):
     whole = Case(np.float32).fit(checkpoint=tmp_path)
     first, second = sorted(tmp_path.iterdir())
@@ -323,7 +359,7 @@ def test_damaged_checkpoint_is_passed_over(tmp_path):
         assert caught[0].filename == __file__
         assert_left_alike(case, whole)
         assert sorted(tmp_path.iterdir()) == [first, second]
-    fm.save(tmp_path / "step-000000099.safetensors", whole.model)
+    fm.save(tmp_path / "step-000000099.safetensors", whole.model)  # under a name of ours
     with pytest.warns(UserWarning, match="step-000000099.*it is no checkpoint of fit"):
         Case(np.float32).fit(checkpoint=tmp_path, resume=True, epochs=EPOCHS + 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000024.safetensors", "step-000000030.safetensors"]
@@ -337,6 +373,42 @@ def test_damaged_checkpoint_is_passed_over(tmp_path):
         assert_same_bits(array, before[name])
 
 
+@pytest.mark.once
+def test_checkpoint_that_is_broken_or_forged_is_refused_or_right(tmp_path):
+    """What happens to files, and what somebody does to them, with a check sum that fits."""
+    whole = Everything(np.float32).fit()
+    with pytest.raises(Killed):
+        Everything(np.float32).fit([raising(Killed(), step=17)], checkpoint=tmp_path, every=1000)
+    path = max(tmp_path.iterdir())
+    content, outcomes = path.read_bytes(), []
+    for number in range(150):
+        rng = np.random.default_rng(number)
+        forged = number % 3 == 0
+        mutant = (of_another_description if forged else one_of(rng, ACCIDENTS))(rng, content)
+        for left in tmp_path.iterdir():
+            left.unlink()
+        path.write_bytes(mutant)
+        case, error = Everything(np.float32), None
+        before = flat(case.model)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other rows
+                case.fit(checkpoint=tmp_path, resume=True)
+        except ValueError as refused:  # LoadError is one
+            error = refused
+        outcomes.append((forged, error is None))
+        if not forged:
+            assert error is None or (isinstance(error, fm.LoadError) and str(path) in str(error)), (number, error)
+        if error is None and not forged:
+            assert_left_alike(case, whole)
+        if isinstance(error, fm.LoadError):
+            assert_same_bits(flat(case.model), before)
+    assert outcomes.count((False, False)) > 90
+    assert outcomes.count((True, False)) > 20
+    assert outcomes.count((True, True)) > 0
+
+
+@pytest.mark.once
 def test_folder_of_another_run_is_not_written_to(tmp_path):
     Case(np.float32).fit(checkpoint=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -364,6 +436,7 @@ def test_bad_arguments_are_refused(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.once
 def test_another_run_is_refused_before_anything_is_changed(tmp_path):
     """Each with one error that says what differs, and what to do."""
     Everything(np.float32).fit(checkpoint=tmp_path, epochs=2)
@@ -434,6 +507,8 @@ def test_another_run_is_refused_before_anything_is_changed(tmp_path):
 
     for change, options, message in (
         (nothing, {"batch_size": 3}, "batch_size is 3, not 2"),
+        (nothing, {"batch_size": 1, "accumulate": 2}, "batch_size is 1, not 2"),
+        (nothing, {"accumulate": 2}, r"accumulate \* batch_size is 4, not 2"),
         (nothing, {"shuffle": False}, "shuffle is False, not True"),
         (nothing, {"drop_last": False}, "the number of rows that are trained on is 15, not 14"),
         (nothing, {"rng": 1}, "rng gives other orders of rows"),
@@ -478,6 +553,7 @@ def test_another_run_is_refused_before_anything_is_changed(tmp_path):
             assert_same_bits(array, after[0][name])
 
 
+@pytest.mark.once
 def test_other_data_are_warned_of(tmp_path):
     """They may differ by rounding, on another machine: that is no reason to lose a run."""
     Case(np.float32).fit(checkpoint=tmp_path, epochs=2)
@@ -489,6 +565,7 @@ def test_other_data_are_warned_of(tmp_path):
     assert case.history.epochs == EPOCHS
 
 
+@pytest.mark.once
 def test_rate_that_a_callback_has_set_goes_on(tmp_path):
     """What is in force is saved, not what the optimizer was made with."""
 
@@ -535,6 +612,7 @@ class Counting(fm.Callback):
         assert state["text"] == {"a": None}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("every", [None, 2])
 def test_callback_that_fails_is_called_again_and_those_behind_it_are_not_passed_over(tmp_path, every):
     """The checkpoint on the way out is of the last finished step; what was not called there is called first."""
@@ -570,6 +648,7 @@ def test_callback_that_fails_is_called_again_and_those_behind_it_are_not_passed_
         assert LAST.seen == last
 
 
+@pytest.mark.once
 def test_files_of_callbacks_are_those_of_the_unbroken_run(tmp_path):
     """Lines of epochs that come again are written once; the best network is the best of all epochs."""
 
@@ -613,6 +692,7 @@ def test_files_of_callbacks_are_those_of_the_unbroken_run(tmp_path):
         assert_same_bits(flat(fm.load(Writing.folder / "best.safetensors")), flat(best))
 
 
+@pytest.mark.once
 def test_tensorboard_hides_what_comes_again(tmp_path, monkeypatch):
     tensorboard = pytest.importorskip("tensorboardX")
     begun = []
@@ -648,6 +728,7 @@ def test_what_ends_a_call_ends_the_run_or_not(tmp_path):
     assert_left_alike(case, whole)
 
 
+@pytest.mark.once
 def test_run_that_goes_on_prints_its_own_epochs(tmp_path, capsys):
     Case(np.float32).fit(checkpoint=tmp_path, epochs=2, progress="log")
     capsys.readouterr()
@@ -672,6 +753,7 @@ class Lost(fm.Module):
         return dy
 
 
+@pytest.mark.once
 def test_what_cannot_be_saved_is_known_before_anything_is_trained(tmp_path):
     class Losing(Case):
         def network(self, dtype):
@@ -695,6 +777,7 @@ def test_what_cannot_be_saved_is_known_before_anything_is_trained(tmp_path):
         assert case.optimizer.steps == 0
 
 
+@pytest.mark.once
 def test_failure_of_the_disk_leaves_training_and_checkpoint(tmp_path, monkeypatch):
     """At a checkpoint it ends the run; on the way out of another error that error goes on, with a warning."""
     whole, write = Everything(np.float32).fit(), os.fsync
@@ -753,6 +836,7 @@ def make_member(number):
     return model
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("listed", [False, True])
 def test_many_networks_go_on_each_from_its_own_folder(tmp_path, listed):
     X, y = make_data(21, 3, 4)
@@ -785,6 +869,7 @@ def test_many_networks_go_on_each_from_its_own_folder(tmp_path, listed):
             fm.fit_many(models, fm.CrossEntropyLoss(), members()[1], X, y, **options | {"checkpoint": wrong})
 
 
+@pytest.mark.once
 def test_ensemble_goes_on(tmp_path):
     X, y = make_data(21, 3, 4)
 

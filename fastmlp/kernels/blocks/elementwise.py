@@ -76,6 +76,7 @@ class Elementwise(Op):
     ):
         super().__init__(width, width)
         self.name, self.constants, self.floor = name, constants, floor
+        self.value, self.slope = value, slope
         self.saves = "slope" if slope is None else saves
         self.block = elementwise_block(f"elementwise-{name}", value, slope, len(constants), self.saves == "slope")
         self.reads_x_backward = self.saves == "x"

@@ -163,7 +163,7 @@ class Dual(Number):
     def apply(self, formula, slope):
         if slope is None:
             return formula(self)
-        y = formula(self.value)
+        y = self.value.apply(formula, slope) if isinstance(self.value, Number) else formula(self.value)
         given = {"x": self.value, "y": y}
         return Dual(y, _product(slope(*(given[name] for name in inspect.signature(slope).parameters)), self.tangent))
 

@@ -12,7 +12,7 @@ from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.numba_private import borrowed_array
 from fastmlp.kernels.compiler.processor import FLUSHES
 
-__all__ = ["flush_subnormals", "least", "matrix", "muladd", "restore_rounding", "splat", "vector"]
+__all__ = ["flush_subnormals", "least", "matrix", "muladd", "restore_rounding", "splat", "untyped", "vector"]
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
@@ -20,6 +20,15 @@ def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
     vector = ir.VectorType(x.type, lanes)
     undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
     return builder.shuffle_vector(builder.insert_element(undefined, x, ir.IntType(32)(0)), undefined, zeros)
+
+
+def untyped(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
+    """A pointer to anything, for whoever emits instructions.
+
+    llvmlite refuses to store another type through a pointer whose type it knows, and casts none that LLVM has as one type.
+    """
+    empty = ir.Constant(ir.LiteralStructType([POINTER]), ir.Undefined)
+    return builder.extract_value(builder.insert_value(empty, pointer, 0), 0)
 
 
 @intrinsic

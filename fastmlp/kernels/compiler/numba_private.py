@@ -38,6 +38,7 @@ __all__ = [
     "compiler_lock",
     "host_features",
     "lend_part",
+    "lower_constant",
     "object_code",
     "on_compile",
     "prepare_to_load",
@@ -225,6 +226,9 @@ def object_code(library: Any) -> tuple[bytes, list[str], bool]:
 
 #: What says the types of a type's attributes. Needed wherever anything is compiled.
 AttributeTemplate: Any = _find("numba.core.typing.templates", "AttributeTemplate") or object
+
+#: What makes a constant of an object that a compiled function has closed over. Needed where a Predictor is one.
+lower_constant: Any = _find("numba.core.imputils", "lower_constant") or (lambda _: lambda function: function)
 
 #: What Numba holds while it compiles; a lock of ours where it has another name.
 compiler_lock: Any = _find("numba.core.compiler_lock", "global_compiler_lock") or threading.RLock()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.compiled import runs_compiled
+from fastmlp.eligible import runs_compiled
 from fastmlp.modules.route import runs_in_engine
 
 

@@ -1,0 +1,122 @@
+"""One row of a product, C = max(floor, init + a B), emitted as LLVM vector IR.
+
+Each entry of C is the chain of fused multiply-adds of :mod:`.tile`, over k in order, so results are the same to the bit. Such
+a chain waits four cycles for each multiply-add; the tile for rows that are left over takes a single row as two equal ones, by
+three vectors. This takes one row by up to eight vectors, so that a layer of 64 float32 waits for its chains once, not twice
+(on AVX2 once, not three times).
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastmlp.kernels.compiler.intrinsics import splat
+from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+
+__all__ = ["ROW_VECTORS", "row_above"]
+
+#: Vectors of C whose sums are in registers: eight of AVX2's sixteen, with what B and a take beside them.
+ROW_VECTORS = 8
+
+INT, POINTER = ir.IntType(64), ir.PointerType()
+
+
+def _emit_strip(builder: ir.IRBuilder, scalar: ir.Type, itemsize: int, vectors: int, arguments: list[ir.Value]) -> None:
+    """The sums of so many vectors, from the builder's block on; it ends in a block of its own."""
+    c, init, a, b, b_row, depth, floor = arguments
+    function, lanes = builder.function, REGISTER_BYTES // itemsize
+    vector = ir.VectorType(scalar, lanes)
+    name = f"llvm.fmuladd.v{lanes}f{8 * itemsize}"
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+
+    def vectors_at(pointer):
+        return [builder.gep(pointer, [INT(v)], source_etype=vector) for v in range(vectors)]
+
+    start = [builder.load(place, align=itemsize, typ=vector) for place in vectors_at(init)]
+    before = builder.block
+    test, body, leave = (function.append_basic_block(f"{name}_{vectors}") for name in ("test", "body", "leave"))
+    builder.branch(test)
+    builder.position_at_end(test)
+    k, b_now = builder.phi(INT), builder.phi(POINTER)
+    sums = [builder.phi(vector) for _ in range(vectors)]
+    builder.cbranch(builder.icmp_signed("<", k, depth), body, leave)
+    builder.position_at_end(body)
+    factor = splat(builder, builder.load(builder.gep(a, [k], source_etype=scalar), typ=scalar), lanes)
+    lines = [builder.load(place, align=itemsize, typ=vector) for place in vectors_at(b_now)]
+    added = [builder.call(fma, [factor, line, total]) for line, total in zip(lines, sums)]
+    step = builder.add(k, INT(1)), builder.gep(b_now, [b_row], source_etype=scalar)
+    builder.branch(test)
+    for phi, first, following in zip((k, b_now, *sums), (INT(0), b, *start), (*step, *added)):
+        phi.add_incoming(first, before)
+        phi.add_incoming(following, body)
+    builder.position_at_end(leave)
+    least = splat(builder, floor, lanes)
+    for place, total in zip(vectors_at(c), sums):
+        builder.store(builder.select(builder.fcmp_ordered(">", least, total), least, total), place, align=itemsize)
+
+
+def _emit(function: ir.Function, scalar: ir.Type, itemsize: int) -> None:
+    """All strips, each with as many vectors as there are left, up to ROW_VECTORS."""
+    c, init, a, b, b_row, columns, depth, floor = function.args
+    builder, lanes = ir.IRBuilder(function.append_basic_block("entry")), REGISTER_BYTES // itemsize
+    vectors = builder.sdiv(builder.add(columns, INT(lanes - 1)), INT(lanes))
+    with cgutils.for_range_slice(builder, INT(0), vectors, INT(ROW_VECTORS), intp=INT) as (done, _):
+        left = builder.sub(vectors, done)
+        strip = builder.select(builder.icmp_signed("<", left, INT(ROW_VECTORS)), left, INT(ROW_VECTORS))
+        first = builder.mul(done, INT(lanes))
+        places = [builder.gep(pointer, [first], source_etype=scalar) for pointer in (c, init, b)]
+        behind = function.append_basic_block("behind")
+        choice = builder.switch(strip, behind)
+        for count in range(1, ROW_VECTORS + 1):
+            here = function.append_basic_block(f"strip_{count}")
+            choice.add_case(INT(count), here)
+            builder.position_at_end(here)
+            _emit_strip(builder, scalar, itemsize, count, [places[0], places[1], a, places[2], b_row, depth, floor])
+            builder.branch(behind)
+        builder.position_at_end(behind)
+    builder.ret_void()
+
+
+@intrinsic
+def _row_above(typingctx, c, c_at, init, init_at, a, a_at, b, b_at, b_row, columns, depth, floor):
+    n = types.intp
+    signature = types.void(c, n, init, n, a, n, b, n, n, n, n, c.dtype)
+
+    def codegen(context, builder, signature, args):
+        dtype = signature.args[0].dtype
+        scalar, itemsize = context.get_data_type(dtype), dtype.bitwidth // 8
+        data = [context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4, 6)]
+        places = [builder.gep(array, [args[i]], source_etype=scalar) for array, i in zip(data, (1, 3, 5, 7))]
+        kinds = [*[POINTER] * 4, INT, INT, INT, scalar]
+        function_type, name = ir.FunctionType(ir.VoidType(), kinds), f"fastmlp_row_f{8 * itemsize}"
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        if function.is_declaration:
+            function.linkage = "internal"
+            _emit(function, scalar, itemsize)
+        builder.call(function, [*places, *args[8:]])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@instead(_row_above)
+def row_above(c, c_at, init, init_at, a, a_at, b, b_at, b_row, columns, depth, floor):
+    """``c[n] = max(floor, init[n] + sum over k < depth of a[k] * b[k, n])`` for n < `columns`.
+
+    c, init, a, b  flat arrays, each followed by the entry where it begins
+    b_row          entries from a row of b to the next
+    floor          0 for a ReLU, minus infinity for none; NaN is not below it
+
+    Whole vectors are computed, of c, init and b. 2 N K flops.
+    """
+    lanes = REGISTER_BYTES // c.itemsize
+    width = -(-columns // lanes) * lanes
+    total = init[init_at : init_at + width].copy()
+    for k in range(depth):
+        total += a[a_at + k] * b[b_at + k * b_row : b_at + k * b_row + width]
+    # Computed as the machine code does: in whole vectors, what is beyond `columns` too.
+    c[c_at : c_at + width] = [floor if floor > x else x for x in total]
