@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import jit_only
+from helpers import jit_only, run_python
 
 pytest.importorskip("sklearn")
 
@@ -56,3 +56,18 @@ def test_scikit_learns_own_tests_pass(tmp_path):
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
         assert " passed" in done.stdout
         assert "failed" not in done.stdout
+
+
+def test_without_scikit_learn_the_error_names_the_extra():
+    run_python(
+        """
+import sys
+sys.modules["sklearn"] = None
+try:
+    import fastmlp.sklearn
+except ImportError as error:
+    assert 'pip install "fastmlp[sklearn]"' in str(error), error
+else:
+    raise AssertionError("it was imported")
+"""
+    )
