@@ -83,10 +83,8 @@ def test_interrupt_stops_at_once_and_keeps_whole_steps(kind, delay, validated):
             sent = time.perf_counter()
             line = process.stdout.readline()
             waited = time.perf_counter() - sent
-            rest, errors = (
-                process.stdout.read(),
-                process.stderr.read(),
-            )  # communicate() passes over what readline() has read ahead
+            # Not communicate(), which passes over what readline() has read ahead.
+            rest, errors = process.stdout.read(), process.stderr.read()
             process.wait(timeout=120)
         finally:
             process.kill()
