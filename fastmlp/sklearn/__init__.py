@@ -7,5 +7,7 @@ except ImportError:
 
 from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.regressor import MLPRegressor
+from fastmlp.sklearn.tabular_classifier import TabularClassifier
+from fastmlp.sklearn.tabular_regressor import TabularRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]

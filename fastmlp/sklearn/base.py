@@ -15,13 +15,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.scan import all_finite
 from fastmlp.modules import Module, Sequential
 from fastmlp.parameters import Parameter
+from fastmlp.predictor import Predictor, compiled
 from fastmlp.sklearn.course import Course, HeldOut
+from fastmlp.sklearn.folded import folded
 from fastmlp.sklearn.lbfgs import Lbfgs
 from fastmlp.sklearn.network import ACTIVATIONS, Bound, as_activations, as_dropouts, bias_of, built, linears
 from fastmlp.sklearn.optimizers import PenalisedAdam, PenalisedOptimizer, PenalisedSGD
@@ -242,14 +244,15 @@ class BaseMLP(BaseEstimator):
         if self.verbose:
             print(f"loss = {self.loss_:.8f} after {self.n_iter_} iterations: {result.message}")
 
-    def _loss_grad_lbfgs(self, theta: Any, X: Any, y: np.ndarray, sample_weight: Any, *_: Any) -> tuple[float, np.ndarray]:
+    def _loss_grad_lbfgs(self, theta: Any, X: Any, y: np.ndarray, *rest: Any) -> tuple[float, np.ndarray]:
         """The loss and its gradient where `theta` holds all weights, then all intercepts; scikit-learn's private method.
 
-        The lists that it fills in there are ignored. The parameters stay `theta`.
+        The lists that it fills in there are ignored; before them come weights of rows, from version 1.7 on. The parameters stay
+        `theta`.
         """
-        model = self._network()
+        model, weights = self._network(), rest[0] if rest and not isinstance(rest[0], list) else None
         objective = Lbfgs(model, self._criterion, self._loss_share, self.alpha)
-        objective.of(dense(X, model.dtype), self._targets(np.asarray(y)), sample_weight)
+        objective.of(dense(X, model.dtype), self._targets(np.asarray(y)), weights)
         return objective(theta)
 
     def _make_optimizer(self) -> PenalisedOptimizer:
@@ -424,6 +427,36 @@ class BaseMLP(BaseEstimator):
             The estimator.
         """
         return self._fit(X, y, sample_weight, False, validation_data)
+
+    def compiled(self, scaler: Any = None) -> Predictor:
+        """The network for compiled code: your ``@njit`` functions, SciPy, C; see :func:`fastmlp.compiled`.
+
+        Parameters
+        ----------
+        scaler : transformer, optional
+            What stands before the estimator and is affine in each feature (a fitted StandardScaler, MinMaxScaler, ...): it
+            becomes a part of the first layer, so that rows are given as they come.
+
+        Returns
+        -------
+        Predictor
+            Of a copy of the network. Its outputs are those of `predict_proba` (of two classes the probability of the second),
+            or of `predict`.
+
+        Examples
+        --------
+        >>> from fastmlp.sklearn import MLPRegressor
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> pipeline = make_pipeline(StandardScaler(), MLPRegressor(max_iter=20, tol=1e4)).fit(X, y)
+        >>> net = pipeline[-1].compiled(pipeline[0])
+        >>> bool(abs(net.predict(X)[:, 0] - pipeline.predict(X)).max() < 1e-6)
+        True
+        """
+        check_is_fitted(self)
+        return compiled(folded(self._network(), self.out_activation_, scaler))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,10 +11,14 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from helpers import jit_only
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification, make_regression
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, RobustScaler, StandardScaler
 
 import fastmlp as fm
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
@@ -332,3 +336,41 @@ def test_bad_input_is_refused():
     clf.set_params(warm_start=True).n_features_in_ = 6
     with pytest.raises(ValueError, match="the network has 4 inputs and 3 outputs, the data 6 and 3"):
         clf.fit(other, labels)
+
+
+@jit_only
+def test_compiled_has_the_scaler_and_the_last_activation_in_it():
+    raw = X * [3, 1, 0.2, 5] + [100, -3, 0, 7]
+    two = Y[:100] == 1
+    counts = np.abs(Z[:, 0].round())
+    cases = (
+        (MLPClassifier(**FEW), raw, Y, "predict_proba"),
+        (MLPClassifier(**FEW, dropout=0.3), raw[:100], two, "predict_proba"),
+        (MLPRegressor(**FEW), Z * 9 + 4, NUMBERS, "predict"),
+        (MLPRegressor(**FEW, loss="poisson"), Z * 9 + 4, counts, "predict"),
+    )
+    for estimator, inputs, targets, method in cases:
+        for scaler in (
+            StandardScaler(),
+            MinMaxScaler((-1, 2)),
+            RobustScaler(),
+            make_pipeline(MaxAbsScaler(), StandardScaler()),
+        ):
+            pipeline = make_pipeline(scaler, estimator).fit(inputs, targets)
+            expected = getattr(pipeline, method)(inputs)
+            expected = expected[:, None] if expected.ndim == 1 else expected[:, -estimator.n_outputs_ :]
+            net = pipeline[-1].compiled(pipeline[:-1])
+            np.testing.assert_allclose(net.predict(inputs), expected, rtol=1e-7, atol=1e-12)
+        plain = estimator.compiled()
+        expected = getattr(estimator, method)(inputs)
+        expected = expected[:, None] if expected.ndim == 1 else expected[:, -estimator.n_outputs_ :]
+        np.testing.assert_allclose(plain.predict(inputs), expected, rtol=1e-9, atol=1e-300)
+    before = plain.predict(inputs)
+    estimator.coefs_[0][:] = 0  # it is a copy
+    np.testing.assert_array_equal(plain.predict(inputs), before)
+    with pytest.raises(ValueError, match=r"affine in each feature.*PowerTransformer is not"):
+        estimator.compiled(PowerTransformer().fit(inputs))
+    with pytest.raises(ValueError, match="must give 6 features, as it takes; it gives 2"):
+        estimator.compiled(PCA(2).fit(inputs))
+    with pytest.raises(NotFittedError):
+        MLPClassifier().compiled()
