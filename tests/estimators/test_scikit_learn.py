@@ -24,12 +24,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning"),
 ]
 
-#: The tests that use the MLP in files that are of other things.
-USED = {
-    "sklearn.neural_network.tests.test_mlp": None,
-    "sklearn.ensemble.tests.test_stacking": "MLP or prefit",
-    "sklearn.model_selection.tests.test_validation": "incremental",
-}
+#: Files of scikit-learn's tests that use its MLP.
+USED = [
+    "sklearn.neural_network.tests.test_mlp",
+    pytest.param("sklearn.ensemble.tests.test_stacking", marks=pytest.mark.slow),
+    pytest.param("sklearn.model_selection.tests.test_validation", marks=pytest.mark.slow),
+]
 
 PLUGIN = """
 import sklearn.neural_network as library
@@ -45,17 +45,17 @@ def test_check_of_scikit_learn(estimator, check):
 
 
 @jit_only
-def test_scikit_learns_own_tests_pass(tmp_path):
+@pytest.mark.parametrize("module", USED)
+def test_scikit_learns_own_tests_pass(module, tmp_path):
     (tmp_path / "swap_mlp.py").write_text(PLUGIN)
     paths = [str(tmp_path), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    for module, chosen in USED.items():
-        command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "swap_mlp", "-p", "no:cacheprovider"]
-        command += ["--pyargs", module, *(["-k", chosen] if chosen else [])]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=280, env=environment, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-        assert " passed" in done.stdout
-        assert "failed" not in done.stdout
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "swap_mlp", "-p", "no:cacheprovider"]
+    command += ["--pyargs", module]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=290, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
+    assert " passed" in done.stdout
+    assert "failed" not in done.stdout
 
 
 def test_without_scikit_learn_the_error_names_the_extra():
