@@ -55,7 +55,6 @@ def test_scikit_learns_own_tests_pass(module, tmp_path):
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=290, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
     assert " passed" in done.stdout
-    assert "failed" not in done.stdout
 
 
 def test_without_scikit_learn_the_error_names_the_extra():
