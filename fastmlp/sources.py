@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ class Source:
     def __init__(self, values: Any, shape: tuple[int, ...]):
         self.values, self.shape = values, shape
         self.rows = shape[0]
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row has."""
+        return math.prod(self.shape[1:])
 
     def read(self, first: int, last: int) -> np.ndarray:
         """Rows `first` up to `last` (left out), as an array."""
@@ -116,6 +122,11 @@ class _Column(Source):
         return self._source.read(first, last)[:, 0]
 
 
+def _is_stored_in_parts(values: Any) -> bool:
+    """Whether it is a file of Parquet or a data set of Arrow."""
+    return hasattr(values, "read_row_group") or hasattr(values, "get_fragments")
+
+
 def _schema_of(values: Any) -> Any:
     return values.schema_arrow if hasattr(values, "schema_arrow") else values.schema
 
@@ -151,7 +162,7 @@ def as_source(values: Any) -> Source | None:
         return None
     if hasattr(values, "iloc") and hasattr(values, "to_numpy"):
         return _Frame(values)
-    if hasattr(values, "read_row_group") or hasattr(values, "get_fragments"):
+    if _is_stored_in_parts(values):
         return _Parts(values)
     if hasattr(values, "slice") and (hasattr(values, "to_numpy") or hasattr(values, "itercolumns")):
         return _Table(values)
@@ -171,7 +182,7 @@ def as_source_of_any(values: Any, name: str) -> Source:
 
 def names_of(values: Any) -> list[Any] | None:
     """The names of the columns of a frame, a table or a file; None where there are none."""
-    if hasattr(values, "read_row_group") or hasattr(values, "get_fragments"):
+    if _is_stored_in_parts(values):
         return list(_schema_of(values).names)
     if hasattr(values, "column_names"):  # of Arrow
         return list(values.column_names)
@@ -180,7 +191,7 @@ def names_of(values: Any) -> list[Any] | None:
 
 def columns_of(values: Any, names: Sequence[Any], *, flat: bool = False) -> Source:
     """Columns of what has names, in this order; with `flat`, the only one as (N,)."""
-    if hasattr(values, "read_row_group") or hasattr(values, "get_fragments"):
+    if _is_stored_in_parts(values):
         source: Source = _Parts(values, names)
     else:
         chosen = values[list(names)] if hasattr(values, "iloc") else values.select(list(names))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -312,7 +311,7 @@ class Sequential(Module):
 
     def _predict_in_pieces(self, source: Source, out: np.ndarray | None, threads: int | None) -> np.ndarray:
         """What :meth:`predict` does with rows that are not in memory, or in no one array."""
-        whole, width = source.values, max(1, math.prod(source.shape[1:]))
+        whole, width = source.values, max(1, source.width)
         mapped = isinstance(whole, np.ndarray) and (
             whole.dtype == self._dtype or (out is not None and checks.overlaps(out, whole))
         )

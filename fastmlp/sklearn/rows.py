@@ -11,7 +11,7 @@ from fastmlp.modules import Sequential
 from fastmlp.sklearn.optimizers import PenalisedOptimizer
 from fastmlp.training.data import Data
 from fastmlp.training.inputs import Rows
-from fastmlp.training.pieces import Window
+from fastmlp.training.windows import Window
 
 __all__ = ["ShuffledRows", "dense", "predicted"]
 

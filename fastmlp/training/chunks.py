@@ -130,7 +130,7 @@ class Chunks:
             self.weights = (
                 columns_of(X, [sample_weight], flat=True) if named else as_source_of_any(sample_weight, "sample_weight")
             )
-        if len(self.x.shape) < 2:
+        if len(self.x.shape) < 2 or not self.x.width:
             raise ValueError(f"X must have the shape (N, I); got {self.x.shape}")
         for source, name in ((self.y, "y"), (self.weights, "sample_weight")):
             if source is not None:
@@ -205,6 +205,6 @@ def opened(X: Any, y: Any, sample_weight: Any, dtype: np.dtype) -> tuple[Any, An
         return X, y, sample_weight
     if chunks.x is None:
         return chunks, None, None
-    if chunks.x.rows <= chunks.buffer_for(int(np.prod(chunks.x.shape[1:])), dtype.itemsize):
+    if chunks.x.rows <= chunks.buffer_for(chunks.x.width, dtype.itemsize):
         return chunks.read(0, chunks.x.rows)
     return chunks, None, None

@@ -23,9 +23,9 @@ from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
 from fastmlp.training.pace import Pace
-from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
 from fastmlp.training.scalars import Scalars
+from fastmlp.training.windows import Window
 
 __all__ = ["CompiledRun"]
 

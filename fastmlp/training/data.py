@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmlp.training.inputs import Rows
-from fastmlp.training.pieces import Pieces, Steps, Window, ahead
+from fastmlp.training.pieces import Pieces
+from fastmlp.training.windows import Steps, Window, ahead, windows
 
 __all__ = ["Data"]
 
@@ -40,8 +41,7 @@ class Data:
 
     def key(self, epoch: int) -> tuple[int, ...]:
         """What an epoch that was broken off must have in common with this one to go on."""
-        layout = int(self.shuffle) if isinstance(self.given, Rows) else self.given.layout(self.shuffle)
-        return epoch, self.seed, self.given.length, self.rows, self.batch_size, layout
+        return epoch, self.seed, self.given.length, self.rows, self.batch_size, self.given.layout(self.shuffle)
 
     def windows(self, epoch: int, batch: int) -> Generator[Window, None, None]:
         """What steps are taken on, from a batch of an epoch on: one window for all, where all rows are in memory."""
@@ -49,5 +49,5 @@ class Data:
             yield Window(self.given, np.arange(self.given.length), 0, self.batches, self.rows, None)
             return
         steps = Steps(self.batch_size, self.batches, self.shuffle, self.seed)
-        windows = self.given.windows(steps, epoch, batch, self.last_epoch)
-        yield from ahead(windows) if self.given.chunks.read_ahead else windows
+        coming = windows(self.given, steps, epoch, batch, self.last_epoch)
+        yield from ahead(coming) if self.given.chunks.read_ahead else coming

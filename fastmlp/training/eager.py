@@ -15,8 +15,8 @@ from fastmlp.optim import Optimizer, clip_grad_norm_, clip_grad_value_
 from fastmlp.training.data import Data
 from fastmlp.training.inputs import Rows
 from fastmlp.training.interrupts import interrupts_held
-from fastmlp.training.pieces import Window
 from fastmlp.training.run import Rates, Run
+from fastmlp.training.windows import Window
 
 __all__ = ["EagerRun"]
 

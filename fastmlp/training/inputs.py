@@ -50,6 +50,10 @@ class Rows(NamedTuple):
         """Whether rows have weights."""
         return self.weights is not None
 
+    def layout(self, shuffle: bool) -> int:
+        """A number that two runs have in common if their rows come in the same order."""
+        return int(shuffle)
+
     def taken(self, rows: np.ndarray | slice) -> Rows:
         """Some rows; copies, of an array of numbers."""
         return Rows(self.x[rows], self.y[rows], None if self.weights is None else self.weights[rows])

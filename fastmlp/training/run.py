@@ -7,7 +7,7 @@ import numpy as np
 from fastmlp.kernels.shuffle import epoch_order
 from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.training.data import Data
-from fastmlp.training.pieces import Window
+from fastmlp.training.windows import Window
 
 __all__ = ["Rates", "Run"]
 
@@ -131,7 +131,7 @@ class Run:
     def window(self) -> Window:
         """The rows that the next steps are taken on: in memory, in the order of the epoch."""
         here = self._window
-        if here is None or not (here.epoch is None or here.holds(self.epoch, self.batch)):
+        if here is None or not here.holds(self.epoch, self.batch):
             here = self._window = None  # its memory is free before the next one comes
             here = self._window = next(self._windows)
             if here.epoch is None and self.batch and self.data.shuffle:  # an epoch that was broken off goes on

@@ -218,6 +218,28 @@ def test_targets_may_be_as_wide_as_inputs(dtype):
 
 
 @pytest.mark.once
+@pytest.mark.filterwarnings("ignore:Squares")
+def test_criterion_in_python_has_fractions_and_weights_of_classes():
+    class Squares(fm.Criterion):
+        """Labels against one-hot outputs."""
+
+        targets = ("labels",)
+
+        def forward(self, out, y, weights=None):
+            self.delta = (out - np.eye(out.shape[1], dtype=out.dtype)[y]) * (1 if weights is None else weights[:, None])
+            return float((self.delta**2).sum(axis=1).mean())
+
+        def backward(self):
+            return self.delta / len(self.delta)
+
+    X, y = data_of()
+    for keywords in ({}, {"validation": 0.3}, {"class_weight": "balanced"}):
+        expected = trained(X, y, criterion=Squares(), shuffle=False, **keywords)
+        data = fm.Chunks(X, y, chunk_rows=10, buffer_rows=30)
+        assert_same(trained(data, criterion=Squares(), shuffle=False, **keywords), expected)
+
+
+@pytest.mark.once
 def test_a_thread_reads_ahead_and_ends():
     X, y = data_of()
     names = set()
@@ -300,6 +322,7 @@ def test_chunks_reject_what_has_no_rows():
         ((X, y), {"chunk_rows": 0}, ValueError, "chunk_rows must be at least 1"),
         ((X, y), {"buffer_rows": 2.5}, TypeError, "buffer_rows must be a whole number"),
         ((X[0], y[:5]), {}, ValueError, r"X must have the shape \(N, I\); got \(5,\)"),
+        ((X[:, :0], y), {}, ValueError, rf"X must have the shape \(N, I\); got \({ROWS}, 0\)"),
         ((X[:0], y[:0]), {}, ValueError, "X must have at least one row"),
         ((function_of(X, y), y), {}, TypeError, r"y must be None: chunks of a function are pairs"),
     ):
