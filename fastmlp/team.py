@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import _thread
-import atexit
 import ctypes
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from queue import Empty, SimpleQueue
 from typing import Any
-
-import numpy as np
 
 from fastmlp import checks
 from fastmlp.checks.scalars import LARGEST_COUNT
 from fastmlp.cores import cores, hardware_cores
-from fastmlp.kernels.threads import stand_by
+from fastmlp.workers import Worker, waiting
 
 __all__ = ["cores", "run_together", "team_size"]
 
@@ -29,25 +25,8 @@ MOST_PER_CORE = 4
 #: The number of threads of each team at work in this process.
 _teams: dict[object, int] = {}
 
-#: Threads that wait for work; who takes one takes it out.
-_idle: list[_Worker] = []
-
-#: How long they wait: spinning, so many looks of 10-50 ns each, then asleep, so many seconds. Who comes within 0.1 ms of the
-#: call before finds them awake; to start a thread takes 100-200 us.
-LOOKS, IDLE_SECONDS = 4000, 5.0
-
-
-#: Not empty when the program ends.
-_leaving: list[bool] = []
-
-
-def _forget_all() -> None:
-    _teams.clear()
-    _idle.clear()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)  # the threads of the parent did not come along
+    os.register_at_fork(after_in_child=_teams.clear)  # the teams of the parent did not come along
 
 
 def team_size(wanted: int | None, work: int, work_per_thread: int, shares: int = LARGEST_COUNT) -> int:
@@ -147,53 +126,6 @@ def _apart(threads: int) -> Callable[[int, int], None]:
             library.pthread_setaffinity_np(ctypes.c_ulong(helper), ctypes.c_size_t(size), bits)
 
     return go
-
-
-class _Worker:
-    """A thread that does one piece of work after the other, and waits between them for a while."""
-
-    def __init__(self) -> None:
-        self.ident = 0
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._given = np.zeros(1, np.int64)  # pieces, so far
-        stand_by(self._given, 0, 0)  # compiles here: a program that ends meanwhile would wait for a thread that compiles
-
-    def give(self, work: Callable[[], None] | None) -> None:
-        """Have it do this next, or leave; it must not be among those that are idle."""
-        self._work.put(work)
-        self._given[0] += 1
-
-    def start(self, work: Callable[[], None]) -> None:
-        """Begin, with this; an error where the system starts no more threads."""
-        self._work.put(work)  # what a thread is started with lives as long as it does
-        self.ident = _thread.start_new_thread(self._serve, ())
-
-    def _serve(self) -> None:
-        work = self._work.get()
-        while work is not None:
-            work()
-            work = None  # it may be the last that knows large arrays
-            if _leaving:
-                return
-            seen = self._given.item()
-            _idle.append(self)
-            stand_by(self._given, seen, LOOKS)
-            try:
-                work = self._work.get(timeout=IDLE_SECONDS)
-            except Empty:
-                with suppress(ValueError):
-                    _idle.remove(self)
-                    return
-                work = self._work.get()  # somebody has just taken it
-
-
-@atexit.register
-def _dismiss() -> None:
-    """Have no thread wait any more."""
-    _leaving.append(True)
-    while _idle:
-        with suppress(IndexError):
-            _idle.pop().give(None)
 
 
 class _Helper:
@@ -298,10 +230,9 @@ def _run_team(call: Callable[[int, int], object], threads: int, call_off: Callab
             helper = _Helper()
             helpers.append(helper)  # before it starts, so that Ctrl-C leaves no helper that waits for ever
             work = partial(help_out, helper, i)
-            try:
-                worker = _idle.pop()
-            except IndexError:
-                worker = _Worker()
+            worker = waiting()
+            if worker is None:
+                worker = Worker()
                 try:
                     worker.start(work)
                 except (RuntimeError, MemoryError):

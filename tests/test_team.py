@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,14 +14,14 @@ import pytest
 from helpers import run_python
 
 import fastmlp as fm
-from fastmlp import cores, team
+from fastmlp import cores, team, workers
 from fastmlp.team import run_together, team_size
 
 
 @pytest.fixture(autouse=True)
 def nobody_waits():
     """No thread of a call before: each test starts its own."""
-    team._idle.clear()
+    workers._idle.clear()
 
 
 @pytest.fixture
@@ -127,33 +126,11 @@ def test_run_together_lets_more_threads_than_cores_go_anywhere():
     assert [allowed[i] for i in range(threads)] == [os.sched_getaffinity(0)] * threads
 
 
-def test_threads_wait_for_the_next_call_and_leave(monkeypatch):
-    monkeypatch.setattr(team, "IDLE_SECONDS", 0.2)
-    names, large = set(), np.zeros(3)
-    kept = weakref.ref(large)
-    run_together(lambda i, _, large=large: names.add(threading.get_ident()), 2)
-    del large
-    for pause in (0, 0.01, 0.1):
-        time.sleep(pause)
-        wait_for(lambda: len(team._idle) == 1)
-        run_together(lambda *_: names.add(threading.get_ident()), 2)
-    assert len(names) == 2, "one thread beside this one"
-    assert kept() is None, "it keeps nothing of a call before"
-    wait_for(lambda: not team._idle)
-
-
-def wait_for(condition):
-    deadline = time.perf_counter() + 20
-    while not condition():
-        assert time.perf_counter() < deadline
-        time.sleep(0.001)
-
-
 def test_run_together_does_not_wait_for_helpers_that_are_not_needed_and_have_not_begun(monkeypatch):
     held, calls = [], []
-    monkeypatch.setattr(team._thread, "start_new_thread", lambda function, arguments: held.append((function, arguments)) or 0)
+    monkeypatch.setattr(_thread, "start_new_thread", lambda function, arguments: held.append((function, arguments)) or 0)
     monkeypatch.setattr(team, "_apart", lambda _: lambda *_: None)
-    monkeypatch.setattr(team, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.01)
     team.run_together(lambda i, _: calls.append(i), 3, all_needed=False)
     for function, arguments in held:
         function(*arguments)
@@ -228,7 +205,7 @@ def test_run_together_makes_do_with_the_threads_there_are(many, error, monkeypat
     assert sorted(seen) == [(i, many + 1) for i in range(many + 1)]
     started.clear()
     seen.clear()
-    team._idle.clear()
+    workers._idle.clear()
     run_together(call, 6, all_needed=False)
     assert {i for i, _ in seen} == set(range(many + 1))
     assert {count for _, count in seen} == {6}  # at most
@@ -398,7 +375,7 @@ def test_run_together_starts_none_of_those_that_wait_when_it_is_called_off(monke
         return real(lambda *_: (function(*arguments), ended.set()), arguments)
 
     monkeypatch.setattr(_thread, "start_new_thread", start)
-    monkeypatch.setattr(team, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.01)
     off = []
     with pytest.raises(KeyboardInterrupt):
         run_together(lambda *arguments: calls.append(arguments), 4, lambda: off.append(1))
