@@ -11,6 +11,7 @@ KERNEL_TESTS := tests/kernels tests/test_promises.py $(addprefix --ignore=tests/
 NO_KERNELS := tests/asv_benchmarks tests/checks tests/scripts
 AGAIN := -m 'not slow and not once and not torch'
 PYTEST := $(BIN)/python -m pytest -q --durations=10 --durations-min=1
+ON_ANOTHER := $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
 GENERIC := NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=+sse2,+cx16
 HASWELL := NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 
@@ -39,11 +40,12 @@ test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, comp
 	@echo "== tests and doctests, compiled"
 	@$(PYTEST) -rs
 	@$(PYTEST) --doctest-modules --import-mode=prepend fastmlp
-	@echo "== tests of the package, in plain Python"
-	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(AGAIN) $(NO_KERNELS:%=--ignore=%)
 	@echo "== every benchmark, once"
 	@$(MAKE) --no-print-directory bench-smoke
-	@if [ "$$(uname -m)" = x86_64 ]; then $(MAKE) --no-print-directory test-processors; fi
+	@echo "== tests of the package, in plain Python; beside it, kernels compiled for Haswell, then for any x86-64"
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(AGAIN) $(NO_KERNELS:%=--ignore=%) > $(VENV)/plain.txt 2>&1 & plain=$$!; \
+	others=0; [ "$$(uname -m)" != x86_64 ] || { $(HASWELL) $(ON_ANOTHER) && $(GENERIC) $(ON_ANOTHER); } || others=1; \
+	wait $$plain; plain=$$?; cat $(VENV)/plain.txt; [ $$plain$$others = 00 ]
 
 test-torch: $(VENV)/.torch  ## Compare with PyTorch itself, which is installed; fails where it cannot be
 	@echo "== comparison with PyTorch"
@@ -58,8 +60,8 @@ test-slow: $(VENV)/.test  ## The tests that take minutes
 
 test-processors: $(VENV)/.test  ## Kernels and promises as other x86-64 processors run them, two at a time
 	@echo "== kernels, compiled for Haswell, then for any x86-64"
-	@$(GENERIC) $(PYTEST) $(AGAIN) $(KERNEL_TESTS) > $(VENV)/generic.txt 2>&1 & generic=$$!; \
-	$(HASWELL) $(PYTEST) $(AGAIN) $(KERNEL_TESTS); haswell=$$?; \
+	@$(GENERIC) $(ON_ANOTHER) > $(VENV)/generic.txt 2>&1 & generic=$$!; \
+	$(HASWELL) $(ON_ANOTHER); haswell=$$?; \
 	wait $$generic; generic=$$?; cat $(VENV)/generic.txt; [ $$haswell$$generic = 00 ]
 
 lint: $(VENV)/.test  ## Lint, type check, import contract
