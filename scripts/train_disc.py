@@ -79,10 +79,6 @@ class Result:
         return float(np.mean([training.test_error for training in self.trainings]))
 
 
-class Interrupted(Exception):  # noqa: N818
-    """Ctrl-C ended a training, which has said so."""
-
-
 class Diverged(Exception):  # noqa: N818
     """A loss became infinite."""
 
@@ -107,8 +103,6 @@ def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -
     ------
     fastmlp.NonFiniteLossError
         When it diverges.
-    Interrupted
-        When Ctrl-C is pressed.
     """
     (X, y), validation, test = make_data(seed, points)
     _, _, initial, order, _ = np.random.default_rng(seed).spawn(5)
@@ -128,8 +122,6 @@ def train(model: DiscModel, seed: int, points: int, epochs: int, threads: int) -
         threads=threads,
         progress=False,
     )
-    if history.interrupted:
-        raise Interrupted
     return Training(
         seed,
         network,
@@ -378,8 +370,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(read_options(arguments))
     except SystemExit as ended:  # --help, or a bad option
         return int(ended.code or 0)
-    except Interrupted:
-        return 130
     except KeyboardInterrupt:
         print("train_disc: interrupted", file=sys.stderr)
         return 130

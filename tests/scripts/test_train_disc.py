@@ -270,10 +270,12 @@ def test_train_disc_says_when_a_figure_cannot_be_written(train_disc, capsys, tmp
 
 
 def test_train_disc_ends_when_a_training_is_interrupted(train_disc, capsys, monkeypatch):
-    import fastmlp as fm
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_disc.fm, "fit", lambda *_, **__: fm.training.History(interrupted=True))
+    monkeypatch.setattr(train_disc.fm, "fit", interrupted)
     assert train_disc.main([*SMALL, "--no-figures"]) == 130
+    assert capsys.readouterr().err == "train_disc: interrupted\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
