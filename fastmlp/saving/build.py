@@ -179,10 +179,8 @@ class Builder:
         """Have the schedules that come be those of an optimizer."""
         self._optimizer = optimizer
 
-    def schedule(self, entry: Any, optimizer: Optimizer | None = None) -> LRScheduler:
+    def schedule(self, entry: Any) -> LRScheduler:
         """A schedule at its beginning; those within it are of the same optimizer."""
-        if optimizer is not None:
-            self.of_optimizer(optimizer)
         if self._optimizer is None:
             raise LoadError("its description has a schedule where there is no optimizer")
         schedule = self._made(entry, LRScheduler, self._optimizer)

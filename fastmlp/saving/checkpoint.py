@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,6 @@ from fastmlp.saving.tensors import CHECK_SUM, TEXT, check_sum, pieces_of, read_f
 from fastmlp.saving.whole import write_whole
 
 __all__ = ["Description", "Parts", "describe", "errors_of", "read", "read_description", "restore", "values_of", "write"]
-
-T = TypeVar("T")
 
 #: Numbers, beside twice those of the file, that modules may be made with: some of their vectors may be taken away again.
 SLACK = 1000
@@ -178,7 +176,7 @@ def _built(described: dict[str, Any], tensors: dict[str, np.ndarray], custom: Ma
     optimizer = schedule = None
     values: dict[str, Any] = {}
     if not model_only:
-        values = {name: builder.value(value) for name, value in entry_of(described, "values", dict).items()}
+        values = _values_in(described, builder)
         if "optimizer" in described:
             optimizer = builder.optimizer(described["optimizer"], dict(model.named_parameters()))
         if "schedule" in described:
@@ -190,8 +188,11 @@ def _built(described: dict[str, Any], tensors: dict[str, np.ndarray], custom: Ma
 
 def values_of(saved: Description) -> dict[str, Any]:
     """The values beside the model."""
-    builder = Builder(saved.tensors, saved.named)
-    return {name: builder.value(value) for name, value in entry_of(saved.described, "values", dict).items()}
+    return _values_in(saved.described, Builder(saved.tensors, saved.named))
+
+
+def _values_in(described: dict[str, Any], builder: Builder) -> dict[str, Any]:
+    return {name: builder.value(value) for name, value in entry_of(described, "values", dict).items()}
 
 
 def restore(saved: Description, model: Module, optimizer: Optimizer, schedule: LRScheduler | None) -> None:
@@ -202,9 +203,9 @@ def restore(saved: Description, model: Module, optimizer: Optimizer, schedule: L
     _check_arrays(model, arrays)
     optimizer.load_state_dict(builder.value(entry_of(saved.described["optimizer"], "state", dict)))
     if schedule is not None:
-        entry = saved.described["schedule"]
         builder.of_optimizer(optimizer)
-        _put_in_place(optimizer, lambda: schedule.load_state_dict(builder.value(entry_of(entry, "state", dict))))
+        with _rates_kept(optimizer):
+            schedule.load_state_dict(builder.value(entry_of(saved.described["schedule"], "state", dict)))
     _fill(model, arrays, saved.described)
 
 
@@ -212,23 +213,21 @@ def _schedule_of(entry: Any, builder: Builder, optimizer: Optimizer | None) -> L
     """A schedule where it was, with the rates in force as they were."""
     if optimizer is None:
         raise LoadError("it has a schedule and no optimizer")
-
-    def make() -> LRScheduler:
-        schedule = builder.schedule(entry, optimizer)
+    builder.of_optimizer(optimizer)
+    with _rates_kept(optimizer):
+        schedule = builder.schedule(entry)
         schedule.load_state_dict(builder.value(entry_of(entry, "state", dict)))
-        return schedule
-
-    return _put_in_place(optimizer, make)
+    return schedule
 
 
-def _put_in_place(optimizer: Optimizer, put: Callable[[], T]) -> T:
-    """Put a schedule in its place, and leave the rates in force as they are: who trained may have set others."""
+@contextmanager
+def _rates_kept(optimizer: Optimizer) -> Iterator[None]:
+    """Leave the rates in force as they are where a schedule is put in its place: who trained may have set others."""
     in_force = [dict(group) for group in optimizer.param_groups]
-    result = put()
+    yield
     for group, before in zip(optimizer.param_groups, in_force):
         group.clear()
         group.update(before)
-    return result
 
 
 def _tensors_of(model: Module) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["first_difference", "plain"]
+__all__ = ["first_difference"]
 
 
 class _Word(str):
@@ -54,20 +54,20 @@ def _leaves(entry: Any, place: str, arrays: Mapping[str, np.ndarray]) -> Iterato
         for number, value in enumerate(entry):
             yield from _leaves(value, f"{place}/{number}", arrays)
     else:
-        yield place, plain(entry, arrays)
+        yield place, _plain(entry, arrays)
 
 
-def plain(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _plain(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """A value of a description as plain Python: arrays as lists, functions and classes by name."""
     if isinstance(value, list):
-        return [plain(item, arrays) for item in value]
+        return [_plain(item, arrays) for item in value]
     if not isinstance(value, dict):
         return value
     ((tag, inside),) = value.items()
     if tag == "array":
         return arrays[inside].tolist()
     if tag == "pairs":
-        return [tuple(plain(item, arrays) for item in pair) for pair in inside]
+        return [tuple(_plain(item, arrays) for item in pair) for pair in inside]
     if tag == "dict":
-        return {name: plain(item, arrays) for name, item in inside.items()}
-    return tuple(plain(item, arrays) for item in inside) if tag == "tuple" else inside
+        return {name: _plain(item, arrays) for name, item in inside.items()}
+    return tuple(_plain(item, arrays) for item in inside) if tag == "tuple" else inside
