@@ -64,13 +64,13 @@ class Loop:
         self.max_seconds, self.progress, self.checkpoints = max_seconds, progress, checkpoints
         self._prefix = "validation_" if held_out else ""
         self._told = run.rates.schedule is not None and run.rates.schedule.takes_metric
-        self._at_epochs = [callback for callback in callbacks if _has_own(callback, "on_epoch_end")]
-        self._at_steps = [callback for callback in callbacks if callback.every is not None]
+        self._keys = keys_of(callbacks)
+        self._at_epochs = [key for key, callback in self._keys.items() if _has_own(callback, "on_epoch_end")]
+        self._at_steps = {key: callback for key, callback in self._keys.items() if callback.every is not None}
         columns = self.history._columns  # the run's own lists: they grow while it trains
         for name, own in (("loss", run.losses), ("rate", run.rated), ("seconds", run.seconds)):
             own[:0] = columns[name]  # of a run that goes on
             columns[name] = own
-        self._keys = keys_of(callbacks)
         self._judged = self._noted = len(run.losses)  # epochs
         self._steps_noted = training.optimizer.steps
         self._due: list[tuple[str, str]] = []  # callbacks that are to be called, by key, and their methods
@@ -91,12 +91,12 @@ class Loop:
                 begun.append(callback)
                 callback.on_begin()
             if self.checkpoints is not None:
-                self.checkpoints.begin(self.training, callbacks, self._place())
+                self.checkpoints.begin(self.training, self._keys, self._place())
             run.prepare()
             bar = Progress(self.progress, last, first, self.history)
             self._go(bar)
             if self.checkpoints is not None:
-                self.checkpoints.end(self.training, callbacks, self._place())
+                self.checkpoints.end(self.training, self._keys, self._place())
             for callback in callbacks:
                 callback.on_end(self.history)
         except BaseException as error:
@@ -105,7 +105,7 @@ class Loop:
                     self._judge()
                 if self.checkpoints is not None:
                     self._note_due()
-                    self.checkpoints.way_out(self.training, callbacks, self._place())
+                    self.checkpoints.way_out(self.training, self._keys, self._place())
             finally:
                 for callback in begun:
                     callback.on_failure(error, self.history)
@@ -138,7 +138,7 @@ class Loop:
             if deadline is not None and run.epoch > before and time.perf_counter() > deadline:
                 self.history.stopped = self.history.stopped or "max_seconds"
             if checkpoints is not None:
-                checkpoints.after(self.training, self.callbacks, self._place())
+                checkpoints.after(self.training, self._keys, self._place())
             bar.show(run.epoch + run.batch / batches, ((run.epoch - first) * batches + run.batch) * size)
             if event is not None and event.is_set():
                 self.history.stopped = self.history.stopped or "called off"
@@ -156,7 +156,7 @@ class Loop:
     def _steps_left(self) -> int | None:
         """How many steps it is until the next callback that counts steps, or checkpoint; None where there is none."""
         steps = self.training.optimizer.steps
-        left = [callback.every - steps % callback.every for callback in self._at_steps if callback.every]
+        left = [callback.every - steps % callback.every for callback in self._at_steps.values() if callback.every]
         if self.checkpoints is not None:
             left += [most for most in [self.checkpoints.steps_left(self._place().steps)] if most is not None]
         return min(left, default=None)
@@ -166,12 +166,13 @@ class Loop:
         epochs, steps = len(self.run.losses), self.training.optimizer.steps
         due = []
         if epochs > self._noted:
-            due += [(callback, "on_epoch_end") for callback in self._at_epochs]
+            due += [(key, "on_epoch_end") for key in self._at_epochs]
         if steps > self._steps_noted:
-            due += [(callback, "on_steps") for callback in self._at_steps if callback.every and steps % callback.every == 0]
+            counting = self._at_steps.items()
+            due += [(key, "on_steps") for key, callback in counting if callback.every and steps % callback.every == 0]
         if due:
             with interrupts_held():
-                self._due += [(key, method) for callback, method in due for key, own in self._keys.items() if own is callback]
+                self._due += due
                 self._noted, self._steps_noted = epochs, steps
 
     def _call_due(self) -> None:

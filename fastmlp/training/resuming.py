@@ -190,10 +190,10 @@ class Checkpoints:
             began = self.found.began
         self._settings, self._began = settings, began
 
-    def begin(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
+    def begin(self, training: Training, callbacks: dict[str, Callback], place: Place) -> None:
         """Give the callbacks their state; a new run is saved, so that what cannot be saved, or nowhere, is known at once."""
         if self.found is not None:
-            self.found.restore_callbacks(keys_of(callbacks))
+            self.found.restore_callbacks(callbacks)
             self.found, self._newest = None, place
             self._remove(PART)
         else:
@@ -210,19 +210,19 @@ class Checkpoints:
         """How many steps it is until the next checkpoint; None where they go by epochs."""
         return None if self.every is None else self.every - steps % self.every
 
-    def after(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
+    def after(self, training: Training, callbacks: dict[str, Callback], place: Place) -> None:
         """Save a run where it is time to."""
         assert self._newest is not None
         due = place.batch == 0 if self.every is None else place.steps % self.every == 0
         if due and place.steps != self._newest.steps:
             self._save_or_end(training, callbacks, place)
 
-    def end(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
+    def end(self, training: Training, callbacks: dict[str, Callback], place: Place) -> None:
         """Save a run that has ended, before callbacks change the model."""
         if place != self._newest:
             self._save_or_end(training, callbacks, place)
 
-    def way_out(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
+    def way_out(self, training: Training, callbacks: dict[str, Callback], place: Place) -> None:
         """Save a run that an exception ends, as it is after its last finished step. Where that fails, the exception goes on."""
         if not self._open or place == self._newest:
             return
@@ -232,16 +232,16 @@ class Checkpoints:
             with suppress(Warning):  # as an error it would stand in for the one that ends the run
                 warnings.warn(f"the run ends without another checkpoint: {error}", stacklevel=4)
 
-    def _save_or_end(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
+    def _save_or_end(self, training: Training, callbacks: dict[str, Callback], place: Place) -> None:
         """Save the run. Where the disk does not take it, that ends the run, and is not tried again on the way out."""
         try:
             self._save(training, callbacks, place)
         except OSError:
-            self._open = False
+            self._open = self._described = False
             raise
 
-    def _save(self, training: Training, callbacks: Sequence[Callback], place: Place) -> None:
-        states = {key: callback.state_dict() for key, callback in keys_of(callbacks).items()}
+    def _save(self, training: Training, callbacks: dict[str, Callback], place: Place) -> None:
+        states = {key: callback.state_dict() for key, callback in callbacks.items()}
         run = {
             "settings": self._settings,
             "began": self._began,
