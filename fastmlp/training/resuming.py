@@ -147,7 +147,7 @@ class Checkpoints:
         self._newest: Place | None = None
         self._settings: dict[str, Any] = {}
         self._began: Any = None
-        self._open = self._described = False
+        self._open = False
         self.found: _Found | None = None
         names = _names_in(folder)
         if names and not resume:
@@ -237,7 +237,7 @@ class Checkpoints:
         try:
             self._save(training, callbacks, place)
         except OSError:
-            self._open = self._described = False
+            self._open = False
             raise
 
     def _save(self, training: Training, callbacks: dict[str, Callback], place: Place) -> None:
@@ -252,8 +252,7 @@ class Checkpoints:
         history = training.history.to_dict()
         history |= {name: np.array(values) for name, values in history.items() if isinstance(values, list)}  # text is slow
         parts = training.model, training.optimizer, training.schedule
-        description = saving.describe(*parts, rebuilt=not self._described, history=history, run=run)
-        self._described = True
+        description = saving.describe(*parts, rebuilt=False, history=history, run=run)  # `settle` has seen that they can be
         name = f"step-{place.steps:09d}.safetensors"
         saving.write(os.path.join(self.folder, name), description)
         self._newest = place
