@@ -6,7 +6,7 @@ import pickle
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,22 +107,22 @@ def train_by_joblib(members: list[Member], workers: int | None, finished: Finish
 
     # Data is an argument of its own: joblib shares large arrays between the processes of a machine, Dask sends them once.
     data = [(member.X, member.y) for member in members]
-    bare = [Member(member.model, member.criterion, member.optimizer, None, None, member.options) for member in members]
+    bare = [replace(member, X=None, y=None) for member in members]
     calls = (joblib.delayed(_train)(member, *own, _is_mapped(own[0])) for member, own in zip(bare, data))
-    outcomes = []
-    for member, outcome in zip(
-        members, joblib.Parallel(n_jobs=-1 if workers is None else workers, return_as="generator")(calls)
-    ):
+    parallel = joblib.Parallel(n_jobs=-1 if workers is None else workers, return_as="generator")
+    histories, failures = [], []
+    for number, (member, outcome) in enumerate(zip(members, parallel(calls))):
         _put_back(member, outcome)
-        outcomes.append(outcome)
-        if outcome.history is not None:
+        if outcome.failure is not None:
+            failures.append((number, outcome.failure, outcome.trace))  # and no more: outcomes are as large as networks
+        else:
+            histories.append(outcome.history)
             finished.note(outcome.history)
             finished.show()
-    for number, outcome in enumerate(outcomes):
-        if outcome.failure is not None:
-            outcome.failure.index = number
-            raise outcome.failure from RuntimeError(f"in the process that trained network {number}:\n{outcome.trace}")
-    return [outcome.history for outcome in outcomes]
+    for number, failure, trace in failures:
+        failure.index = number
+        raise failure from RuntimeError(f"in the process that trained network {number}:\n{trace}")
+    return histories
 
 
 def _is_mapped(X: Any) -> bool:
