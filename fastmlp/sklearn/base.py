@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -197,7 +197,6 @@ class BaseMLP(BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X)
         if by_class is not None:
             sample_weight = by_class if sample_weight is None else sample_weight * by_class
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
         dtype = self._dtype_for(X)
         if not first_pass:
             dtype = self._network().dtype
@@ -220,6 +219,13 @@ class BaseMLP(BaseEstimator):
         if not all_finite(self.model_.storage.data):
             raise ValueError(TOO_LARGE)
         return self
+
+    def _checked_pair(self, X: Any, y: Any, *, reset: bool, **how: Any) -> tuple[Any, np.ndarray]:
+        """X and y by scikit-learn's checks; a `y` of one column has one axis then, which a warning says."""
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS, reset=reset, **how)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
 
     def _dtype_for(self, X: Any) -> np.dtype:
         """The dtype of the parameters: that of the data, unless `dtype` says it. SciPy's L-BFGS computes in float64."""
@@ -355,8 +361,8 @@ class BaseMLP(BaseEstimator):
         return X, y, weights, HeldOut(X_val, y_val, self._targets(y_val), w_val)
 
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        """Data to validate on, of a user."""
-        raise NotImplementedError
+        """Data to validate on, of a user, as `_validate_input` gives them."""
+        return self._validate_input(X, y, False, False)[:2]
 
     # Prediction.
 
