@@ -20,15 +20,18 @@ from fastmlp.sklearn.criteria import BinaryLogLoss, LogLoss, check_for_classes
 
 __all__ = ["MLPClassifier"]
 
+#: Losses whose outputs are scores, from which there is no way to probabilities.
+SCORES = (HingeLoss, HingeEmbeddingLoss, MultiMarginLoss)
+
 
 def _gives_probabilities(estimator: Any) -> bool:
-    if isinstance(estimator.loss, (HingeLoss, HingeEmbeddingLoss, MultiMarginLoss)):
+    if isinstance(estimator.loss, SCORES):
         raise AttributeError(f"{type(estimator.loss).__name__} gives no probabilities: see decision_function")
     return True
 
 
 def _gives_scores(estimator: Any) -> bool:
-    if not isinstance(estimator.loss, (HingeLoss, HingeEmbeddingLoss, MultiMarginLoss)):
+    if not isinstance(estimator.loss, SCORES):
         raise AttributeError("decision_function is for losses without probabilities: see predict_proba")
     return True
 
@@ -245,7 +248,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._takes_labels = "labels" in criterion.targets
         if self._takes_labels and self._is_multilabel():
             raise ValueError(f"several labels of a row need a loss such as BCEWithLogitsLoss; {criterion!r} takes one")
-        scores = isinstance(criterion, (HingeLoss, HingeEmbeddingLoss, MultiMarginLoss))
+        scores = isinstance(criterion, SCORES)
         self.out_activation_ = "identity" if scores else "softmax" if self._takes_labels else "logistic"
         return criterion, max(2, len(self.classes_)) if self._takes_labels else y.shape[1], 1.0
 
@@ -280,10 +283,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.inverse_transform(y)
 
     def _predict(self, X: Any, check_input: bool = True) -> np.ndarray:
-        outputs = self._forward_pass_fast(X, check_input=check_input)
-        if self._is_multilabel():
-            return self._label_binarizer.inverse_transform(outputs, threshold=0 if self.out_activation_ == "identity" else 0.5)
-        return self.classes_.take(self._decided(outputs), mode="clip")
+        decided = self._decided(self._forward_pass_fast(X, check_input=check_input))
+        return self._labels_of(decided) if self._is_multilabel() else self.classes_.take(decided, mode="clip")
 
     # scikit-learn's methods.
 
