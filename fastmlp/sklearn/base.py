@@ -241,8 +241,7 @@ class BaseMLP(BaseEstimator):
 
         if self.verbose:
             print(f"L-BFGS on {X.shape[0]} rows, at most {self.max_iter} iterations")
-        objective = Lbfgs(self.model_, self._criterion, self._loss_share, self.alpha)
-        objective.of(dense(X, self.model_.dtype), self._targets(y), weights)
+        objective = self._objective(X, y, weights)
         with alone(self.model_):
             result = objective.minimized(self.max_iter, self.max_fun, self.tol)
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
@@ -250,16 +249,20 @@ class BaseMLP(BaseEstimator):
         if self.verbose:
             print(f"loss = {self.loss_:.8f} after {self.n_iter_} iterations: {result.message}")
 
+    def _objective(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Lbfgs:
+        """The loss over these rows and its gradient, as L-BFGS takes them."""
+        model = self._network()
+        rows = dense(X, model.dtype), self._targets(y), weights
+        return Lbfgs(model, self._criterion, self._loss_share, self.alpha, rows)
+
     def _loss_grad_lbfgs(self, theta: Any, X: Any, y: np.ndarray, *rest: Any) -> tuple[float, np.ndarray]:
         """The loss and its gradient where `theta` holds all weights, then all intercepts; scikit-learn's private method.
 
         The lists that it fills in there are ignored; before them come weights of rows, from version 1.7 on. The parameters stay
         `theta`.
         """
-        model, weights = self._network(), rest[0] if rest and not isinstance(rest[0], list) else None
-        objective = Lbfgs(model, self._criterion, self._loss_share, self.alpha)
-        objective.of(dense(X, model.dtype), self._targets(np.asarray(y)), weights)
-        return objective(theta)
+        weights = rest[0] if rest and not isinstance(rest[0], list) else None
+        return self._objective(X, np.asarray(y), weights)(theta)
 
     def _make_optimizer(self) -> PenalisedOptimizer:
         groups = PenalisedOptimizer.groups(self.model_, float(self.alpha))
