@@ -143,7 +143,7 @@ class BaseMLP(BaseEstimator):
         names = [name for name, _ in activations]
         return built(units, [activation for _, activation in activations], dropouts, dtype), names
 
-    def _initialize(self, y: np.ndarray, units: list[int], dtype: np.dtype) -> None:
+    def _initialize(self, units: list[int], dtype: np.dtype) -> None:
         """The first values, drawn as scikit-learn draws them: in float64, weight then intercept, layer by layer."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(units)
@@ -154,7 +154,7 @@ class BaseMLP(BaseEstimator):
             layer.weight.data = self._random_state.uniform(-bound, bound, layer.weight.shape[::-1]).T
             bias_of(layer).data = self._random_state.uniform(-bound, bound, bias_of(layer).shape)
         for module in model.modules():
-            if getattr(module, "draws", False):  # dropout
+            if module.draws:  # dropout
                 module.reset_parameters(int(self._random_state.randint(2**31 - 1)))
         self._bind(model)
         self._best_parameters = model.storage.data.copy()
@@ -204,8 +204,7 @@ class BaseMLP(BaseEstimator):
         self.n_outputs_ = outputs
         self._random_state = check_random_state(self.random_state)
         if first_pass:
-            units = [X.shape[1], *map(int, sizes), outputs]
-            self._initialize(y, units, dtype)
+            self._initialize([X.shape[1], *map(int, sizes), outputs], dtype)
         model = self._network()
         if X.shape[1] != model._width_in() or outputs != model._width_out(X.shape[1]):
             raise ValueError(
@@ -322,7 +321,6 @@ class BaseMLP(BaseEstimator):
         with carried_by_failures(history), alone(model), interrupts_watched():
             training = Training(model, self._criterion, optimizer, None, history, 0, epochs, columns)
             model.train()
-            optimizer.epochs, optimizer._place = 0, None
             rates = Rates(optimizer, None, 0, data.batches)
             run = _make_run(model, self._criterion, optimizer, data, 0, rates, self.n_threads)
             Loop(run, training, None, False, (), listeners, self.n_threads, None, False).train()
