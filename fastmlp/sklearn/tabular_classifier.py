@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.extmath import softmax
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -172,10 +173,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return self
 
     def _softmax(self, logits: np.ndarray) -> np.ndarray:
-        z = logits.astype(np.float64) / self._temperature
-        z -= z.max(axis=1, keepdims=True)
-        np.exp(z, out=z)
-        return z / z.sum(axis=1, keepdims=True)
+        return softmax(logits.astype(np.float64) / self._temperature, copy=False)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probabilities of the classes: the mean of those of the networks.
