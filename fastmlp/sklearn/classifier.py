@@ -56,7 +56,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     batch_size : int or "auto", default "auto"
         Rows of a batch; "auto" is ``min(200, n_samples)``.
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
-        Of "sgd": constant; ``learning_rate_init / t ** power_t``; or divided by 5 where two epochs do not get better by `tol`.
+        Of "sgd": constant; ``learning_rate_init / t ** power_t``, t the rows trained on; or divided by 5 where more than
+        `n_iter_no_change` epochs do not get better by `tol`.
     learning_rate_init : float, default 0.001
         The first learning rate.
     power_t : float, default 0.5
@@ -101,7 +102,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_threads : int, optional
         Threads of training and prediction; by default as many as the work is worth. Results do not depend on it.
     dtype : "float32", "float64" or None, default None
-        Of the parameters; None: that of X where it is float32, else float64. "float32" is about twice as fast.
+        Of the parameters; None: float32 where X is of that and `solver` is not "lbfgs", else float64. "float32" is 1.3-2.4
+        times as fast (docs/sklearn.md).
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Neurons of the hidden layers.
     epochs : int, default 64
         Epochs of each network, of which the best is kept.
-    batch_size : int, default 256
+    batch_size : int, default 128
         Rows of a batch.
     learning_rate_init : float, default 0.04
         The learning rate, which has a schedule of four cosines.
