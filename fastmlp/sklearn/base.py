@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -143,7 +143,7 @@ class BaseMLP(BaseEstimator):
         names = [name for name, _ in activations]
         return built(units, [activation for _, activation in activations], dropouts, dtype), names
 
-    def _initialize(self, y: np.ndarray, units: list[int], dtype: np.dtype) -> None:
+    def _initialize(self, units: list[int], dtype: np.dtype) -> None:
         """The first values, drawn as scikit-learn draws them: in float64, weight then intercept, layer by layer."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(units)
@@ -154,7 +154,7 @@ class BaseMLP(BaseEstimator):
             layer.weight.data = self._random_state.uniform(-bound, bound, layer.weight.shape[::-1]).T
             bias_of(layer).data = self._random_state.uniform(-bound, bound, bias_of(layer).shape)
         for module in model.modules():
-            if getattr(module, "draws", False):  # dropout
+            if module.draws:  # dropout
                 module.reset_parameters(int(self._random_state.randint(2**31 - 1)))
         self._bind(model)
         self._best_parameters = model.storage.data.copy()
@@ -197,7 +197,6 @@ class BaseMLP(BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X)
         if by_class is not None:
             sample_weight = by_class if sample_weight is None else sample_weight * by_class
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
         dtype = self._dtype_for(X)
         if not first_pass:
             dtype = self._network().dtype
@@ -205,8 +204,7 @@ class BaseMLP(BaseEstimator):
         self.n_outputs_ = outputs
         self._random_state = check_random_state(self.random_state)
         if first_pass:
-            units = [X.shape[1], *map(int, sizes), outputs]
-            self._initialize(y, units, dtype)
+            self._initialize([X.shape[1], *map(int, sizes), outputs], dtype)
         model = self._network()
         if X.shape[1] != model._width_in() or outputs != model._width_out(X.shape[1]):
             raise ValueError(
@@ -220,6 +218,13 @@ class BaseMLP(BaseEstimator):
         if not all_finite(self.model_.storage.data):
             raise ValueError(TOO_LARGE)
         return self
+
+    def _checked_pair(self, X: Any, y: Any, *, reset: bool, **how: Any) -> tuple[Any, np.ndarray]:
+        """X and y by scikit-learn's checks; a `y` of one column has one axis then, which a warning says."""
+        X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=FLOATS, reset=reset, **how)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
 
     def _dtype_for(self, X: Any) -> np.dtype:
         """The dtype of the parameters: that of the data, unless `dtype` says it. SciPy's L-BFGS computes in float64."""
@@ -235,8 +240,7 @@ class BaseMLP(BaseEstimator):
 
         if self.verbose:
             print(f"L-BFGS on {X.shape[0]} rows, at most {self.max_iter} iterations")
-        objective = Lbfgs(self.model_, self._criterion, self._loss_share, self.alpha)
-        objective.of(dense(X, self.model_.dtype), self._targets(y), weights)
+        objective = self._objective(X, y, weights)
         with alone(self.model_):
             result = objective.minimized(self.max_iter, self.max_fun, self.tol)
         self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
@@ -244,16 +248,20 @@ class BaseMLP(BaseEstimator):
         if self.verbose:
             print(f"loss = {self.loss_:.8f} after {self.n_iter_} iterations: {result.message}")
 
+    def _objective(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Lbfgs:
+        """The loss over these rows and its gradient, as L-BFGS takes them."""
+        model = self._network()
+        rows = dense(X, model.dtype), self._targets(y), weights
+        return Lbfgs(model, self._criterion, self._loss_share, self.alpha, rows)
+
     def _loss_grad_lbfgs(self, theta: Any, X: Any, y: np.ndarray, *rest: Any) -> tuple[float, np.ndarray]:
         """The loss and its gradient where `theta` holds all weights, then all intercepts; scikit-learn's private method.
 
         The lists that it fills in there are ignored; before them come weights of rows, from version 1.7 on. The parameters stay
         `theta`.
         """
-        model, weights = self._network(), rest[0] if rest and not isinstance(rest[0], list) else None
-        objective = Lbfgs(model, self._criterion, self._loss_share, self.alpha)
-        objective.of(dense(X, model.dtype), self._targets(np.asarray(y)), weights)
-        return objective(theta)
+        weights = rest[0] if rest and not isinstance(rest[0], list) else None
+        return self._objective(X, np.asarray(y), weights)(theta)
 
     def _make_optimizer(self) -> PenalisedOptimizer:
         groups = PenalisedOptimizer.groups(self.model_, float(self.alpha))
@@ -313,7 +321,6 @@ class BaseMLP(BaseEstimator):
         with carried_by_failures(history), alone(model), interrupts_watched():
             training = Training(model, self._criterion, optimizer, None, history, 0, epochs, columns)
             model.train()
-            optimizer.epochs, optimizer._place = 0, None
             rates = Rates(optimizer, None, 0, data.batches)
             run = _make_run(model, self._criterion, optimizer, data, 0, rates, self.n_threads)
             Loop(run, training, None, False, (), listeners, self.n_threads, None, False).train()
@@ -355,8 +362,8 @@ class BaseMLP(BaseEstimator):
         return X, y, weights, HeldOut(X_val, y_val, self._targets(y_val), w_val)
 
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        """Data to validate on, of a user."""
-        raise NotImplementedError
+        """Data to validate on, of a user, as `_validate_input` gives them."""
+        return self._validate_input(X, y, False, False)[:2]
 
     # Prediction.
 

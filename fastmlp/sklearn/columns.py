@@ -74,17 +74,19 @@ class Category:
         return np.maximum(result, 0), unseen
 
     @property
+    def shown(self) -> range:
+        """The numbers that become a column each where it is not embedded: of two categories one, of one none."""
+        numbers = range(0 if self.missing else 1, len(self.known) + 1)
+        return numbers if len(numbers) > 2 else numbers[1:]
+
+    @property
     def width(self) -> int:
-        """Columns that it becomes where it is not embedded: one of two categories, none of one."""
-        count = len(self.known) + self.missing
-        return count if count > 2 else max(count - 1, 0)
+        """Columns that it becomes where it is not embedded."""
+        return len(self.shown)
 
     def columns(self, numbers: np.ndarray) -> list[np.ndarray]:
         """What the network gets where it is not embedded."""
-        first = 0 if self.missing else 1
-        places = range(first, len(self.known) + 1)
-        chosen = list(places) if len(places) > 2 else list(places)[1:]
-        return [(numbers == place).astype(np.float64) for place in chosen]
+        return [(numbers == number).astype(np.float64) for number in self.shown]
 
 
 class Columns:

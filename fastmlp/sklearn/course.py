@@ -81,7 +81,7 @@ class Course(Callback):
             given = () if self.held_out.weights is None else (self.held_out.weights,)
             loss = float(here._criterion(outputs, self.held_out.targets, *given)) * here._loss_share
             here.validation_loss_curve_.append(loss)
-            history._columns["validation_loss"].append(loss)
+            history.validation_loss.append(loss)
             score = self._score(outputs) if self.scored else score
         elif self.held_out is not None:
             here.validation_loss_curve_.append(math.nan)

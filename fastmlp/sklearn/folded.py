@@ -27,16 +27,15 @@ LAST: dict[str, Callable[[], Module]] = {"softmax": Softmax, "logistic": Sigmoid
 def folded(model: Sequential, last: str, scaler: Any) -> Sequential:
     """A copy of the network, with the last activation, and a scaler in its first layer."""
     twin = copy.deepcopy(model)
-    twin.eval()
     if scaler is not None:
-        factor, offset = _as_affine(scaler, linears(twin)[0].in_features)
         first = linears(twin)[0]
+        factor, offset = _as_affine(scaler, first.in_features)
         weight = first.weight.data.astype(np.float64)
         bias_of(first).data = bias_of(first).data + weight @ offset
         first.weight.data = weight * factor
     if last in LAST:
         twin.append(LAST[last]())
-        twin.eval()
+    twin.eval()
     return twin
 
 

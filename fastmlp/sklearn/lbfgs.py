@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp.criterion import Criterion
 from fastmlp.modules import Sequential
-from fastmlp.sklearn.network import Bound
+from fastmlp.sklearn.network import Bound, bias_of
 from fastmlp.training.inputs import check_data
 
 __all__ = ["Lbfgs"]
@@ -21,17 +21,16 @@ class Lbfgs:
     squared error of several outputs is their mean, the gradient that of their sum).
     """
 
-    def __init__(self, model: Sequential, criterion: Criterion, share: float, alpha: float):
+    def __init__(self, model: Sequential, criterion: Criterion, share: float, alpha: float, rows: tuple[Any, Any, Any]):
+        """`rows` are inputs, targets, and weights or None."""
         self.model, self.criterion, self.share, self.alpha = model, criterion, share, float(alpha)
+        x, targets, weights = rows
+        self.rows = check_data(model, criterion, x, targets, weights, "", finite=False)
+        self.total = float(len(x) if weights is None else np.sum(weights, dtype=np.float64))
         self.bound = Bound(model)
         self.grads = [layer.weight.grad.T for layer in self.bound.layers]
-        self.grads += [layer.bias.grad for layer in self.bound.layers]  # type: ignore[union-attr]
+        self.grads += [bias_of(layer).grad for layer in self.bound.layers]
         self.views = self.bound.coefs + self.bound.intercepts
-
-    def of(self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> None:
-        """Take the rows."""
-        self.rows = check_data(self.model, self.criterion, x, targets, weights, "", finite=False)
-        self.total = float(len(x) if weights is None else np.sum(weights, dtype=np.float64))
 
     def put(self, theta: np.ndarray) -> None:
         """Have the parameters be `theta`."""

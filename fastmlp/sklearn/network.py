@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastmlp import modules
-from fastmlp.modules import Activation, Dropout, Identity, Linear, Module, Sequential, Sigmoid
+from fastmlp import registry
+from fastmlp.modules import Dropout, Identity, Linear, Module, Sequential, Sigmoid
 from fastmlp.parameters import Parameter
 
 __all__ = ["ACTIVATIONS", "Bound", "as_activations", "as_dropouts", "bias_of", "built", "linears"]
@@ -18,13 +17,9 @@ __all__ = ["ACTIVATIONS", "Bound", "as_activations", "as_dropouts", "bias_of", "
 
 def _named_activations() -> dict[str, type]:
     """The elementwise activations under their names in ``torch.nn.functional``, and scikit-learn's "logistic"."""
-    public = (getattr(modules, name) for name in modules.__all__)
-    found = [thing for thing in public if inspect.isclass(thing) and issubclass(thing, Activation) and thing is not Activation]
     aliases = {"LeakyReLU": "leaky_relu"}
-    return {aliases.get(kind.__name__, kind.__name__.lower()): kind for kind in found} | {
-        "logistic": Sigmoid,
-        "identity": Identity,
-    }
+    found = {aliases.get(name, name.lower()): kind for name, kind in registry.activations().items()}
+    return found | {"logistic": Sigmoid, "identity": Identity}
 
 
 #: What `activation` may name.

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.criterion import Criterion, PoissonNLLLoss
-from fastmlp.sklearn.base import FLOATS, BaseMLP
+from fastmlp.sklearn.base import BaseMLP
 from fastmlp.sklearn.criteria import check_for_numbers, named, width_for
 
 __all__ = ["MLPRegressor"]
@@ -123,17 +122,10 @@ validation_loss_curve_, n_iter_, t_, n_layers_, n_outputs_, n_features_in_, feat
     # What the base asks for.
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray, np.ndarray | None]:
-        how = {"accept_sparse": ["csr", "csc"], "multi_output": True, "y_numeric": True, "dtype": FLOATS}
-        X, y = validate_data(self, X, y, reset=reset, **how)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._checked_pair(X, y, reset=reset, y_numeric=True)
         if self.loss == "poisson" and np.min(y) < 0:
             raise ValueError("loss='poisson' needs y of at least 0")
-        return X, y, None
-
-    def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        X, y, _ = self._validate_input(X, y, False, False)
-        return X, y.reshape(-1, 1) if y.ndim == 1 else y
+        return X, y.reshape(-1, 1) if y.ndim == 1 else y, None
 
     def _make_criterion(self, y: np.ndarray, dtype: np.dtype) -> tuple[Criterion, int, float]:
         targets = y.shape[1]

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from fastmlp.modules import Sequential
 from fastmlp.sklearn.optimizers import PenalisedOptimizer
@@ -29,18 +30,13 @@ def dense(X: Any, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(X.toarray() if is_sparse(X) else X, dtype)
 
 
-def blocks_of(X: Any, dtype: np.dtype) -> list[slice]:
-    """Ranges of rows of a sparse `X` that are dense at the same time."""
-    rows = max(1, DENSE_BYTES // (dtype.itemsize * X.shape[1]))
-    return [slice(first, min(first + rows, X.shape[0])) for first in range(0, X.shape[0], rows)]
-
-
 def predicted(model: Sequential, X: Any, threads: int | None) -> np.ndarray:
     """The outputs for all rows of `X`."""
     if not is_sparse(X):
         return model.predict(dense(X, model.dtype), threads=threads)
     X = X.tocsr()
-    return np.concatenate([model.predict(dense(X[block], model.dtype), threads=threads) for block in blocks_of(X, model.dtype)])
+    blocks = gen_batches(X.shape[0], max(1, DENSE_BYTES // (model.dtype.itemsize * X.shape[1])))
+    return np.concatenate([model.predict(dense(X[block], model.dtype), threads=threads) for block in blocks])
 
 
 class ShuffledRows(Data):
@@ -73,20 +69,21 @@ class ShuffledRows(Data):
             last_epoch=last_epoch,
         )
         self.generator, self.optimizer, self.sparse = shuffled, optimizer, X.tocsr() if is_sparse(X) else None
-        self.order, self._begun = np.arange(count), False
+        self.order = np.arange(count)
         self.weights = None if rows.weights is None else np.array(rows.weights)
         self.sizes = np.full(self.batches, batch_size)
         self.sizes[-1] = count - batch_size * (self.batches - 1)
+        if self.weights is None:  # all epochs are alike
+            optimizer.begin_epoch(self.sizes, self.sizes)
 
     def windows(self, epoch: int, batch: int) -> Generator[Window, None, None]:
         assert isinstance(self.given, Rows)
-        self.shuffle_rows()
         if self.sparse is None:  # one window of all epochs, whose order and weights `go_on` changes in place
+            self.shuffle_rows()
             yield Window(self.given._replace(weights=self.weights), self.order, 0, self.batches, self.rows, None)
             return
         for number in range(epoch, self.last_epoch):
-            if number > epoch:
-                self.shuffle_rows()
+            self.shuffle_rows()
             yield from self._dense_windows(number)
 
     def go_on(self) -> None:
@@ -101,9 +98,6 @@ class ShuffledRows(Data):
             self.generator.shuffle(places)
             self.order[:] = self.order[places]
         if self.weights is None:
-            if not self._begun:
-                self.optimizer.begin_epoch(self.sizes, self.sizes)
-            self._begun = True
             return
         ordered = self.given.weights[self.order].astype(np.float64)  # type: ignore[union-attr, index]
         sums = np.add.reduceat(ordered, np.arange(0, self.rows, self.batch_size))

@@ -97,12 +97,10 @@ class Tabular(BaseEstimator):
         optimizers = [optimizer_of(model, float(self.learning_rate_init)) for model in models]
         batch = min(int(self.batch_size), *(int(rows.sum()) for rows in kept))
         schedules = [schedule_of(opt, epochs * -(-int(rows.sum()) // batch)) for opt, rows in zip(optimizers, kept)]
-        options: dict[str, Any] = {"sample_weight": [weights[rows] for rows in kept]} if weights is not None else {}
-        validation = [(x[rows], targets[rows], *(() if weights is None else (weights[rows],))) for rows in held]
+        options: dict[str, Any] = {} if weights is None else {"sample_weight": [weights[rows] for rows in kept]}
         if self.time_limit is not None:
-            options["max_seconds"] = max(0.05, self.time_limit - (time.perf_counter() - began)) * _share(
-                members, self.n_threads
-            )
+            left = max(0.05, self.time_limit - (time.perf_counter() - began))
+            options["max_seconds"] = left / _rounds(members, self.n_threads)
         self.histories_ = fit_many(
             models,
             self._criterion(),
@@ -114,7 +112,7 @@ class Tabular(BaseEstimator):
             epochs=epochs,
             batch_size=batch,
             schedule=schedules,
-            validation=validation,
+            validation=[(x[rows], targets[rows], taken(weights, rows)) for rows in held],
             callbacks=EarlyStopping(patience=epochs),
             **options,
         )
@@ -128,13 +126,12 @@ class Tabular(BaseEstimator):
                     f"member {number + 1} of {members}: best epoch {best + 1} of {history.epochs}, "
                     f"validation loss {history.validation_loss[best]:.4f}"
                 )
-        out = np.full((count, outputs), np.nan)
-        times = np.zeros(count)
+        sums, times = np.zeros((count, outputs)), np.zeros((count, 1))
         for model, rows in zip(models, self._held_out):
             if rows.any():
-                out[rows] = np.where(times[rows, None] > 0, out[rows], 0) + model.predict(x[rows])
-                times += rows
-        self._out_of_bag = out / np.maximum(times, 1)[:, None]
+                sums[rows] += model.predict(x[rows])
+                times[rows] += 1
+        self._out_of_bag = np.where(times > 0, sums / np.maximum(times, 1), np.nan)
 
     def _within_limit(
         self, x: np.ndarray, targets: np.ndarray, outputs: int, hidden: list[int], epochs: int, members: int, began: float
@@ -148,13 +145,14 @@ class Tabular(BaseEstimator):
         history: History = fit(model, self._criterion(), optimizer, x, targets, epochs=2, max_seconds=self.time_limit, **how)
         each = sum(history.seconds) / max(history.epochs, 1)
         left = 0.85 * self.time_limit - (time.perf_counter() - began)
-        rounds = math.ceil(members / (self.n_threads or cores()))
-        fits = left / max(each * rounds, 1e-9)
-        while members > 1 and fits < LEAST_EPOCHS:
-            members = members // 2
-            rounds = math.ceil(members / (self.n_threads or cores()))
-            fits = left / max(each * rounds, 1e-9)
-        return max(1, min(epochs, int(fits))), members
+
+        def room(members: int) -> float:
+            """For how many epochs there is time."""
+            return left / max(each * _rounds(members, self.n_threads), 1e-9)
+
+        while members > 1 and room(members) < LEAST_EPOCHS:
+            members //= 2
+        return max(1, min(epochs, int(room(members)))), members
 
     def _outputs(self, X: Any) -> list[np.ndarray]:
         """What each member says of the rows of `X`."""
@@ -170,9 +168,9 @@ class Tabular(BaseEstimator):
         return tags
 
 
-def _share(members: int, threads: int | None) -> float:
-    """The part of the time that a member has, where threads take several one after the other."""
-    return 1 / math.ceil(members / (threads or cores()))
+def _rounds(members: int, threads: int | None) -> int:
+    """How many members a thread takes one after the other."""
+    return math.ceil(members / (threads or cores()))
 
 
 def taken(weights: Any, rows: np.ndarray) -> np.ndarray | None:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.extmath import softmax
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
@@ -36,7 +37,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         Neurons of the hidden layers.
     epochs : int, default 64
         Epochs of each network, of which the best is kept.
-    batch_size : int, default 256
+    batch_size : int, default 128
         Rows of a batch.
     learning_rate_init : float, default 0.04
         The learning rate, which has a schedule of four cosines.
@@ -172,10 +173,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return self
 
     def _softmax(self, logits: np.ndarray) -> np.ndarray:
-        z = logits.astype(np.float64) / self._temperature
-        z -= z.max(axis=1, keepdims=True)
-        np.exp(z, out=z)
-        return z / z.sum(axis=1, keepdims=True)
+        return softmax(logits.astype(np.float64) / self._temperature, copy=False)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probabilities of the classes: the mean of those of the networks.
