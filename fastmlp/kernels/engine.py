@@ -125,10 +125,11 @@ def take_steps(table, number, x, y, thread, threads):
                 return
         job.step, job.epoch = plan.first_step + step, plan.first_epoch + epoch
         job.step_rows = least(size, total - batch * size)
+        before = batch * size + plan.ordered * (job.epoch - plan.ordered_from)
         loss = weight = 0.0
         row, left = np.int64(0), job.step_rows
         while True:
-            job.start, job.step_row = batch * size + row, row
+            job.start, job.step_row = before + row, row
             job.rows = least(most, left)
             row, left = row + most, left - most
             for p in range(first, chosen.last if left <= 0 else chosen.step):

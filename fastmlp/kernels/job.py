@@ -68,7 +68,7 @@ class Job:
     scalars   T (steps, scalars of the optimizers), in
     work      T, workspace
     integers  int64, workspace
-    order     int64 (rows), in/out: the rows of an epoch in order
+    order     int64 (rows), in/out: the rows of an epoch in order; or those of several epochs, one behind the other
     labels    int64 (rows), in
     weights   T (rows), in: how much each row counts, where the program weighs
     sums      float64 (epochs touched), in/out: the losses of their rows, summed

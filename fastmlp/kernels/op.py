@@ -106,6 +106,8 @@ RUN = _record(
     "shuffle",
     "seed",
     "gathers",  # 1 where row n of a batch is row order[n] of the data
+    "ordered",  # rows from the order of an epoch to that of the next; 0: all epochs have the same
+    "ordered_from",  # the epoch that `order` begins with
     "kept",  # 1 where every row has a place of its own in the workspace, 0 where every thread has one for the rows at hand
     "apart",  # rows from the place of one thread to that of the next
     "losses",  # offset of the losses of the rows, -1 where there is no loss

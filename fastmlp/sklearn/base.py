@@ -23,6 +23,7 @@ from fastmlp.modules import Module, Sequential
 from fastmlp.parameters import Parameter
 from fastmlp.predictor import Predictor, compiled
 from fastmlp.sklearn.course import Course, HeldOut
+from fastmlp.sklearn.epochs import EpochLoop
 from fastmlp.sklearn.folded import folded
 from fastmlp.sklearn.lbfgs import Lbfgs
 from fastmlp.sklearn.network import ACTIVATIONS, Bound, as_activations, as_dropouts, bias_of, built, linears
@@ -33,7 +34,7 @@ from fastmlp.training.fit import _make_run
 from fastmlp.training.history import History, NonFiniteLossError, carried_by_failures
 from fastmlp.training.inputs import Rows, check_data
 from fastmlp.training.interrupts import interrupts_watched
-from fastmlp.training.loop import Loop, alone
+from fastmlp.training.loop import alone
 from fastmlp.training.run import Rates
 
 __all__ = ["BaseMLP"]
@@ -275,6 +276,7 @@ class BaseMLP(BaseEstimator):
     ) -> None:
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._make_optimizer()
+        self._optimizer.param_groups[0]["alpha"] = float(self.alpha)  # set_params between two calls of partial_fit counts
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         model, optimizer = self.model_, self._optimizer
@@ -316,14 +318,14 @@ class BaseMLP(BaseEstimator):
     def _train(self, data: ShuffledRows, course: Course, epochs: int, validated: bool) -> None:
         """Take the epochs."""
         model, optimizer, history = self.model_, self._optimizer, History()
-        listeners = [course, *as_callbacks(self.callbacks)]
+        listeners = as_callbacks(self.callbacks)
         columns = ("loss", *(("validation_loss",) if validated else ()), "rate", "seconds")
         with carried_by_failures(history), alone(model), interrupts_watched():
             training = Training(model, self._criterion, optimizer, None, history, 0, epochs, columns)
             model.train()
             rates = Rates(optimizer, None, 0, data.batches)
             run = _make_run(model, self._criterion, optimizer, data, 0, rates, self.n_threads)
-            Loop(run, training, None, False, (), listeners, self.n_threads, None, False).train()
+            EpochLoop(run, training, course, listeners, self.n_threads).train()
         self.history_ = history
 
     def _rows(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Rows:

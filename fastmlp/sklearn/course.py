@@ -10,7 +10,6 @@ import numpy as np
 
 from fastmlp.sklearn.optimizers import PenalisedOptimizer
 from fastmlp.sklearn.rows import ShuffledRows
-from fastmlp.training.callbacks import Callback
 from fastmlp.training.history import History
 
 __all__ = ["Course", "HeldOut"]
@@ -23,14 +22,14 @@ class HeldOut:
         self.x, self.y, self.targets, self.weights = x, y, targets, weights
 
 
-class Course(Callback):
-    """The callback of an estimator that is being trained: its attributes are scikit-learn's."""
+class Course:
+    """What an estimator that is being trained hears of its epochs: its attributes are scikit-learn's."""
 
     def __init__(
         self, estimator: Any, optimizer: PenalisedOptimizer, data: ShuffledRows, held_out: HeldOut | None, *, once: bool
     ):
         self.estimator, self.optimizer, self.data, self.held_out, self.once = estimator, optimizer, data, held_out, once
-        self.rows, self.alpha, self.storage = data.rows, float(estimator.alpha), estimator.model_.storage
+        self.rows, self.alpha = data.rows, float(estimator.alpha)
         self.scored = estimator.early_stopping and not once
         self.scorer: Any = None
         if self.scored and estimator.scoring is not None:
@@ -38,13 +37,10 @@ class Course(Callback):
 
             self.scorer = check_scoring(estimator, estimator.scoring)
 
-    def on_epoch_end(self, epoch: int, history: History) -> bool:
-        here = self.estimator
-        penalty = self.optimizer.penalty_of_epoch(self.alpha, self.storage, self.rows)
-        stops = self.note(history.last("loss") * here._loss_share + penalty, history)
-        if not stops and here.n_iter_ < self.data.last_epoch:
-            self.data.go_on()
-        return stops
+    def heard(self, loss: float, squares: float, history: History) -> bool:
+        """Note an epoch by the engine's loss, and by the squares of the weights in its steps; say whether it was the last."""
+        penalty = 0.5 * self.alpha * squares / self.rows
+        return self.note(loss * self.estimator._loss_share + penalty, history)
 
     def note(self, loss: float, history: History | None) -> bool:
         """Note an epoch, and say whether it was the last; without a history its numbers are no numbers."""
@@ -66,7 +62,7 @@ class Course(Callback):
                 return True
             self._say(f"{text} Setting learning rate to {optimizer.learning_rate:f}")
             here._no_improvement_count = 0
-        return self.once
+        return False
 
     def _say(self, text: str) -> None:
         if self.estimator.verbose:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastmlp import checks
+from fastmlp.kernels.blocks.squares import Squares
 from fastmlp.kernels.compiler.expression import muladd
 from fastmlp.kernels.elementary import sqrt
+from fastmlp.kernels.op import Op
 from fastmlp.modules import Linear, Sequential
 from fastmlp.optim import Optimizer
 from fastmlp.optim.rules import number
-from fastmlp.parameters import Storage
 
 __all__ = ["PenalisedAdam", "PenalisedOptimizer", "PenalisedSGD"]
 
@@ -22,12 +23,11 @@ class PenalisedOptimizer(Optimizer):
     """The base: the loss of a batch is its mean plus ``alpha / (2 W) * sum of the squared weights``, W the weights of its rows.
 
     Without weights of rows W is their number, so the last, smaller batch of an epoch has a larger penalty. Intercepts have
-    none. The sum of the penalties of an epoch, of which scikit-learn makes its loss, is kept in the state: an array beside the
-    parameters that each step adds ``share * p^2`` to.
+    none. The penalty is a part of scikit-learn's loss, by which training stops: the engine sums the squares of the weights in
+    each step, before the update.
     """
 
     rules: ClassVar = {"alpha": number}
-    moments: ClassVar[tuple[str, ...]] = ()  # arrays of state beside the penalty's
 
     def __init__(self, params: Iterable[Any], lr: float, **options: Any):
         # Of the batches of the epoch that begins after step `begin`: 1 / W, and rows / W.
@@ -47,33 +47,27 @@ class PenalisedOptimizer(Optimizer):
         """Whether there is a penalty at all."""
         return any(group["alpha"] for group in self.param_groups)
 
-    @property
-    def state(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (*self.moments, "penalty") if self.penalised else self.moments
+    def _updates(self) -> list[Op]:  # type: ignore[override]
+        spans = [(first, last) for _, first, last, group in self._spans() if self.param_groups[group]["alpha"]]
+        return [*super()._updates(), *(Squares(first, last - first) for first, last in spans)]
 
     def begin_epoch(self, sums: np.ndarray, sizes: np.ndarray) -> None:
         """Say what the rows of each batch of the epoch that begins weigh, and how many they are."""
         inverses = np.divide(1.0, sums, out=np.zeros(len(sums)), where=sums != 0)
         self.inverses, self.shares, self.begin = inverses, sizes * inverses, self.steps
 
-    def penalty_of_epoch(self, alpha: float, storage: Storage, rows: int) -> float:
-        """The mean penalty of the rows of an epoch; the sum begins anew."""
-        if not alpha:
-            return 0.0
-        names, arrays = self._arrays[storage]
-        sums = arrays.reshape(len(names), -1)[names.index("penalty")]  # 0 where there is no penalty
-        total = float(sums.sum(dtype=np.float64))
-        sums[...] = 0
-        return 0.5 * alpha * total / rows
+    def squares(self) -> float:
+        """The sum of the squares of what has the penalty, as it is."""
+        penalised = [p for group in self.param_groups if group["alpha"] for p in group["params"]]
+        return sum(float((p.data.astype(np.float64) ** 2).sum()) for p in penalised)
 
     def _penalty(self, group: dict[str, Any], t: np.ndarray) -> tuple[Any, ...]:
-        """The factor of p in its gradient, and the share of p^2 in the sum of the epoch."""
+        """The factor of p in its gradient."""
         if not self.penalised:
             return ()
         if not group["alpha"]:
-            return 0.0, 0.0
-        batch = (t - 1 - self.begin) % len(self.inverses)
-        return group["alpha"] * self.inverses[batch], self.shares[batch]
+            return (0.0,)
+        return (group["alpha"] * self.inverses[(t - 1 - self.begin) % len(self.inverses)],)
 
     @property
     def learning_rate(self) -> float:
@@ -92,7 +86,7 @@ class PenalisedSGD(PenalisedOptimizer):
         "momentum": lambda value, name: checks.as_number(value, name, most=1.0),
         "nesterov": checks.as_flag,
     }
-    moments: ClassVar = ("velocity",)
+    state = ("velocity",)
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float, nesterov: bool, schedule: str, power_t: float):
         self.schedule, self.power_t = schedule, power_t
@@ -131,7 +125,7 @@ class PenalisedAdam(PenalisedOptimizer):
         "beta_2": lambda value, name: checks.as_number(value, name, below=1.0),
         "epsilon": number,
     }
-    moments: ClassVar = ("m", "v")
+    state = ("m", "v")
     schedule = "constant"
 
     def __init__(self, params: Iterable[Any], lr: float, beta_1: float, beta_2: float, epsilon: float):
@@ -167,11 +161,9 @@ def sgd(p, g, velocity, minus_lr, momentum, ahead, now):
     return p + muladd(now, g, ahead * velocity), velocity
 
 
-def sgd_penalised(p, g, velocity, penalty, minus_lr, momentum, ahead, now, decay, share):
+def sgd_penalised(p, g, velocity, minus_lr, momentum, ahead, now, decay):
     """The same with the penalty."""
-    penalty = muladd(share * p, p, penalty)
-    p, velocity = sgd(p, muladd(decay, p, g), velocity, minus_lr, momentum, ahead, now)
-    return p, velocity, penalty
+    return sgd(p, muladd(decay, p, g), velocity, minus_lr, momentum, ahead, now)
 
 
 def adam(p, g, m, v, rate, beta1, new1, beta2, new2, epsilon):
@@ -181,7 +173,6 @@ def adam(p, g, m, v, rate, beta1, new1, beta2, new2, epsilon):
     return muladd(rate, m / (sqrt(v) + epsilon), p), m, v
 
 
-def adam_penalised(p, g, m, v, penalty, rate, beta1, new1, beta2, new2, epsilon, decay, share):
+def adam_penalised(p, g, m, v, rate, beta1, new1, beta2, new2, epsilon, decay):
     """The same with the penalty."""
-    penalty = muladd(share * p, p, penalty)
-    return *adam(p, muladd(decay, p, g), m, v, rate, beta1, new1, beta2, new2, epsilon), penalty
+    return adam(p, muladd(decay, p, g), m, v, rate, beta1, new1, beta2, new2, epsilon)

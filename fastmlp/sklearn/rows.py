@@ -69,6 +69,8 @@ class ShuffledRows(Data):
             last_epoch=last_epoch,
         )
         self.generator, self.optimizer, self.sparse = shuffled, optimizer, X.tocsr() if is_sparse(X) else None
+        #: The epochs that the next window is of, where they need not come one by one.
+        self.at_once = 1
         self.order = np.arange(count)
         self.weights = None if rows.weights is None else np.array(rows.weights)
         self.sizes = np.full(self.batches, batch_size)
@@ -76,27 +78,34 @@ class ShuffledRows(Data):
         if self.weights is None:  # all epochs are alike
             optimizer.begin_epoch(self.sizes, self.sizes)
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a window is of one epoch."""
+        return self.weights is not None or self.sparse is not None
+
     def windows(self, epoch: int, batch: int) -> Generator[Window, None, None]:
         assert isinstance(self.given, Rows)
-        if self.sparse is None:  # one window of all epochs, whose order and weights `go_on` changes in place
-            self.shuffle_rows()
-            yield Window(self.given._replace(weights=self.weights), self.order, 0, self.batches, self.rows, None)
-            return
-        for number in range(epoch, self.last_epoch):
-            self.shuffle_rows()
-            yield from self._dense_windows(number)
-
-    def go_on(self) -> None:
-        """Have the rows of the next epoch be in its order; those of sparse data are when they are made dense."""
-        if self.sparse is None:
-            self.shuffle_rows()
+        while epoch < self.last_epoch:
+            if self.sparse is not None:
+                self.shuffle_rows()
+                yield from self._dense_windows(epoch)
+                epoch += 1
+                continue
+            epochs = min(self.at_once, self.last_epoch - epoch)
+            orders = np.empty((epochs, self.rows), np.int64)
+            for order in orders:
+                self.shuffle_rows()
+                order[:] = self.order
+            rows = self.given._replace(weights=self.weights)
+            yield Window(rows, orders.reshape(-1), 0, self.batches, self.rows, epoch, epochs)
+            epoch += epochs
 
     def shuffle_rows(self) -> None:
         """Put the order of the next epoch, and the weights that go with it, into their arrays."""
         if self.generator is not None:
             places = np.arange(self.rows)
             self.generator.shuffle(places)
-            self.order[:] = self.order[places]
+            self.order = self.order[places]
         if self.weights is None:
             return
         ordered = self.given.weights[self.order].astype(np.float64)  # type: ignore[union-attr, index]

@@ -102,13 +102,18 @@ class CompiledRun(Run):
             labels=y if self._labels else np.zeros(1, np.int64),
             weights=np.zeros(1, dtype) if weights is None else weights,
         )
-        self.job.put(rows=window.trained, batches=window.batches)
+        ordered = window.trained if window.epochs > 1 else 0
+        self.job.put(rows=window.trained, batches=window.batches, ordered=ordered, ordered_from=window.epoch or 0)
 
     def advance(self, last_epoch: int, most: int | None = None) -> None:
         came = time.perf_counter()
         window, data = self.window(), self.data
         waited = time.perf_counter() - came
-        end = (last_epoch - self.epoch) * data.batches if window.epoch is None else window.first + window.batches
+        if window.epoch is None:
+            end = (last_epoch - self.epoch) * data.batches
+        else:
+            epochs = min(last_epoch, window.epoch + window.epochs) - 1 - self.epoch  # behind the one at hand
+            end = epochs * data.batches + window.first + window.batches
         left = end - self.batch if most is None else min(end - self.batch, most)
         steps = min(self._steps, left)
         if self._pace is not None:

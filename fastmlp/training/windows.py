@@ -27,7 +27,10 @@ class Steps(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Rows in memory that some steps of an epoch are taken on, in this order; `trained` of them, from batch `first` on."""
+    """Rows in memory that some steps of an epoch are taken on, in this order; `trained` of them, from batch `first` on.
+
+    Or those of several whole epochs: then `order` has the orders of all, one behind the other.
+    """
 
     rows: Rows
     order: np.ndarray
@@ -35,10 +38,13 @@ class Window(NamedTuple):
     batches: int
     trained: int
     epoch: int | None  # None: of all epochs
+    epochs: int = 1
 
     def holds(self, epoch: int, batch: int) -> bool:
         """Whether a batch is among them."""
-        return self.epoch is None or (epoch == self.epoch and batch < self.first + self.batches)
+        if self.epoch is None:
+            return True
+        return self.epoch <= epoch < self.epoch + self.epochs and batch < self.first + self.batches
 
 
 class Group(NamedTuple):

@@ -117,6 +117,17 @@ def test_partial_fit_gives_scikit_learns_network(seed):
     assert our._optimizer.learning_rate == pytest.approx(their._optimizer.learning_rate)
 
 
+def test_alpha_may_change_between_calls_of_partial_fit():
+    for first, second in ((0.0, 0.3), (0.3, 0.0)):
+        kind, name, options, X, y, _ = drawn(3)
+        pair = []
+        for library in (theirs, ours):
+            estimator = getattr(library, name)(**options | {"solver": "adam", "early_stopping": False, "alpha": first})
+            estimator.partial_fit(X, y).set_params(alpha=second)
+            pair.append(estimator.partial_fit(X, y).partial_fit(X, y))
+        check_same(*pair, (first, second))
+
+
 def test_warm_start_goes_on_as_scikit_learns_does():
     for solver in ("sgd", "adam"):
         _, name, options, X, y, weights = drawn(1)
