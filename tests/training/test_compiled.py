@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from helpers import assert_same_bits, assert_within, eps, jit_only, make_data, make_net, run_python, small
 
 import fastmlp as fm
 from fastmlp.training import compiled
+from fastmlp.training.data import Data
+from fastmlp.training.fit import _make_run
+from fastmlp.training.inputs import check_data
+from fastmlp.training.run import Rates
 
 
 def test_slices_of_a_run_do_not_matter(dtype, monkeypatch):
@@ -67,3 +72,22 @@ print("done")
 def test_threads_that_train_their_first_networks_at_the_same_time():
     """Each asks for the blocks first; none may free the machine code that another one runs."""
     assert run_python(AT_ONCE).strip() == "done"
+
+
+@pytest.mark.once
+def test_threads_go_by_the_work_of_a_step_and_of_the_run(monkeypatch):
+    monkeypatch.setattr("fastmlp.team.cores", lambda: 4)
+
+    def threads(dtype, steps, wanted=None):
+        model = fm.Sequential(
+            fm.Linear(64, 50, dtype=dtype, rng=0), fm.ReLU(), fm.Linear(50, 50, dtype=dtype, rng=0), dtype=dtype
+        )
+        criterion, optimizer = fm.MSELoss(), fm.SGD(model.parameters(), lr=0.1)
+        rows = check_data(model, criterion, np.zeros((200, 64)), np.zeros((200, 50)), None, "", finite=True)
+        data = Data(rows, 200, 200, 1, 200, shuffle=False, seed=0, last_epoch=steps)
+        return _make_run(model, criterion, optimizer, data, 0, Rates(optimizer, None, 0, 1), wanted).threads
+
+    # 6.8 million flops, which in float64 count twice
+    assert [threads(dtype, 100) for dtype in (np.float32, np.float64)] == [1, 3]
+    assert [threads(np.float64, steps) for steps in (1, 2, 3)] == [1, 1, 3]  # 40 million in all
+    assert threads(np.float32, 1, wanted=2) == 2
