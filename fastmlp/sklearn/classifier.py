@@ -24,6 +24,11 @@ __all__ = ["MLPClassifier"]
 SCORES = (HingeLoss, HingeEmbeddingLoss, MultiMarginLoss)
 
 
+def _labels_in(y: np.ndarray) -> np.ndarray:
+    """The classes in `y`, sorted; past checks that it passes, which take a sixth of the time of a small `partial_fit`."""
+    return np.unique(y) if y.ndim == 1 and y.dtype.kind in "biuU" else unique_labels(y)
+
+
 def _gives_probabilities(estimator: Any) -> bool:
     if isinstance(estimator.loss, SCORES):
         raise AttributeError(f"{type(estimator.loss).__name__} gives no probabilities: see decision_function")
@@ -213,7 +218,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
-            classes = unique_labels(y)
+            classes = _labels_in(y)
             if self.warm_start:
                 if set(classes) != set(self.classes_):
                     raise ValueError(
@@ -230,11 +235,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return X, self._binarized(y), by_class
 
     def _binarized(self, y: np.ndarray) -> np.ndarray:
-        return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+        kind = self._label_binarizer.y_type_
+        if y.ndim > 1 or kind not in ("binary", "multiclass"):
+            return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+        # Of labels that have been checked: LabelBinarizer checks them again, in a fifth of the time of a short training.
+        numbers = np.searchsorted(self.classes_, y)
+        return (numbers == 1)[:, None] if kind == "binary" else numbers[:, None] == np.arange(len(self.classes_))
 
     def _validate_held_out(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         X, y = self._checked_pair(X, y, reset=False)
-        classes = unique_labels(y)
+        classes = _labels_in(y)
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(f"validation_data has classes that the training data lacks: {classes}, but not {self.classes_}")
         return X, self._binarized(y)
