@@ -6,8 +6,9 @@ except ImportError:
     raise ImportError('fastmlp.sklearn needs scikit-learn: pip install "fastmlp[sklearn]"') from None
 
 from fastmlp.sklearn.classifier import MLPClassifier
+from fastmlp.sklearn.onnx import register_skl2onnx
 from fastmlp.sklearn.regressor import MLPRegressor
 from fastmlp.sklearn.tabular_classifier import TabularClassifier
 from fastmlp.sklearn.tabular_regressor import TabularRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "register_skl2onnx"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -21,7 +22,8 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fastmlp.sklearn import MLPClassifier, MLPRegressor
+import fastmlp as fm
+from fastmlp.sklearn import MLPClassifier, MLPRegressor, register_skl2onnx
 
 pytestmark = [
     pytest.mark.once,
@@ -118,26 +120,36 @@ def test_threads_predict_with_one_estimator():
 def test_skl2onnx_converts_it():
     skl2onnx = pytest.importorskip("skl2onnx")
     runtime = pytest.importorskip("onnxruntime")
-    from skl2onnx.common.shape_calculator import (
-        calculate_linear_classifier_output_shapes,
-        calculate_linear_regressor_output_shapes,
-    )
-    from skl2onnx.operator_converters.multilayer_perceptron import (
-        convert_sklearn_mlp_classifier,
-        convert_sklearn_mlp_regressor,
-    )
-
-    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
-    shapes = calculate_linear_classifier_output_shapes
-    register = skl2onnx.update_registered_converter
-    register(MLPClassifier, "FastmlpMLPClassifier", shapes, convert_sklearn_mlp_classifier, options=options)
-    register(MLPRegressor, "FastmlpMLPRegressor", calculate_linear_regressor_output_shapes, convert_sklearn_mlp_regressor)
     x = X.astype(np.float32)
+    register_skl2onnx()
+    register_skl2onnx()  # once more does no harm
+
     clf = make_pipeline(StandardScaler(), MLPClassifier(**FEW)).fit(x, Y)
     written = skl2onnx.to_onnx(clf, x[:1], options={"zipmap": False}).SerializeToString()
     labels, proba = runtime.InferenceSession(written).run(None, {"X": x})
     np.testing.assert_array_equal(labels, clf.predict(x))
     np.testing.assert_allclose(proba, clf.predict_proba(x), rtol=1e-4, atol=1e-6)
-    reg = MLPRegressor(**FEW).fit(x, x[:, 0])
+    reg = MLPRegressor(**FEW | {"activation": "tanh", "dropout": 0.1}).fit(x, x[:, 0])
+    reg.coefs_[0] = np.ones_like(reg.coefs_[0])  # what is assigned counts
     (out,) = runtime.InferenceSession(skl2onnx.to_onnx(reg, x[:1]).SerializeToString()).run(None, {"X": x})
     np.testing.assert_allclose(out.ravel(), reg.predict(x), rtol=1e-4, atol=1e-5)
+    two = MLPClassifier(**FEW).fit(x[:100], np.array(["no", "yes"])[Y[:100]])
+    session = runtime.InferenceSession(skl2onnx.to_onnx(two, x[:1], options={"zipmap": False}).SerializeToString())
+    labels, proba = session.run(None, {"X": x})
+    np.testing.assert_array_equal(labels, two.predict(x))
+    np.testing.assert_allclose(proba, two.predict_proba(x), rtol=1e-4, atol=1e-6)
+    for estimator, y, message in (
+        (MLPClassifier(**FEW, activation="gelu"), Y, "converts the activations identity, .*; got 'gelu'"),
+        (MLPClassifier(**FEW, loss=fm.HingeLoss()), Y, "probabilities of log_loss.*HingeLoss"),
+        (MLPClassifier(**FEW, loss=fm.BCEWithLogitsLoss()), Y, "probabilities of log_loss"),
+        (MLPRegressor(**FEW, loss="poisson"), Y, "one number; got loss='poisson' with 1 outputs"),
+        (MLPRegressor(**FEW), np.stack([Y, -Y], axis=1), "with 2 outputs"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            skl2onnx.to_onnx(estimator.fit(x, y), x[:1])
+
+
+def test_without_skl2onnx_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(ImportError, match=r'pip install "fastmlp\[onnx\]"'):
+        register_skl2onnx()
