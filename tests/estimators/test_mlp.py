@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from helpers import jit_only
+from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification, make_regression
 from sklearn.decomposition import PCA
@@ -21,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, RobustScaler, StandardScaler
 
 import fastmlp as fm
+import fastmlp.sklearn
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = [
@@ -336,6 +338,24 @@ def test_bad_input_is_refused():
     clf.set_params(warm_start=True).n_features_in_ = 6
     with pytest.raises(ValueError, match="the network has 4 inputs and 3 outputs, the data 6 and 3"):
         clf.fit(other, labels)
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_few_rows_one_class_and_constant_columns_are_as_in_scikit_learn():
+    constant = np.column_stack([X[:, :2], np.full(len(X), 3.0)])
+    cases = (
+        ("MLPClassifier", X[:50], Y[:50]),  # one class
+        ("MLPClassifier", constant, Y),
+        ("MLPClassifier", X[[0, 60]], [0, 1]),
+        ("MLPRegressor", X[:2], [0.0, 1.0]),
+        ("MLPRegressor", X[:1], [2.0]),
+        ("MLPRegressor", constant, np.full(len(X), 2.0)),
+    )
+    for name, rows, targets in cases:
+        their = getattr(neural_network, name)(**FEW).fit(rows, targets)
+        our = getattr(fastmlp.sklearn, name)(**FEW).fit(rows, targets)
+        np.testing.assert_allclose(our.coefs_[0], their.coefs_[0], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(our.predict(rows), their.predict(rows), rtol=1e-6)
 
 
 @jit_only

@@ -11,19 +11,26 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+import sklearn
+from sklearn import neural_network
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.model_selection import cross_val_score
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp.sklearn import TabularClassifier, TabularRegressor
 
 pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")]
 
-#: scikit-learn's own MLP passes this with solver="lbfgs" alone, which its checks choose for it.
-FOLDS = {"check_sample_weight_equivalence_on_dense_data": "which rows share a batch, and a fold, is drawn by their number"}
+#: scikit-learn's own MLP fails it, too, where it holds rows out: see the test below.
+CHECK = "check_sample_weight_equivalence_on_dense_data"
+FOLDS = {CHECK: "which rows are held out is drawn by their number, so a row of weight 2 is not two rows"}
 
 SMALL = {"n_members": 2, "epochs": 20, "hidden_layer_sizes": (16,)}
 FEW = {"n_members": 5, "epochs": 30, "hidden_layer_sizes": (32, 32), "random_state": 0}
@@ -32,6 +39,37 @@ FEW = {"n_members": 5, "epochs": 30, "hidden_layer_sizes": (32, 32), "random_sta
 @parametrize_with_checks([TabularClassifier(**SMALL), TabularRegressor(**SMALL)], expected_failed_checks=lambda _: FOLDS)
 def test_check_of_scikit_learn(estimator, check):
     check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scikit_learns_mlp_shares_the_failure_where_it_holds_rows_out():
+    check = getattr(estimator_checks, CHECK)
+    for estimator in (neural_network.MLPClassifier(max_iter=20), neural_network.MLPRegressor(max_iter=20)):
+        with pytest.raises(AssertionError):
+            check(type(estimator).__name__, clone(estimator).set_params(early_stopping=True))
+    check("MLPClassifier", neural_network.MLPClassifier(max_iter=20))
+
+
+def test_estimators_of_scikit_learn_take_them():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    clf = TabularClassifier(**FEW | {"epochs": 10})
+    grid = GridSearchCV(clf, {"hidden_layer_sizes": [(16,), (32, 32)]}, cv=2).fit(X, y)
+    assert grid.best_score_ > 0.8
+    calibrated = CalibratedClassifierCV(clf, cv=2).fit(X, y)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
+    proba = cross_val_predict(clf, X, y, cv=3, method="predict_proba")
+    assert log_loss(y, proba) < 0.5
+    keep = ColumnTransformer([("first", "passthrough", list(X.columns[:3]))], verbose_feature_names_out=False)
+    pipeline = make_pipeline(keep, TabularRegressor(**FEW | {"epochs": 10})).set_output(transform="pandas")
+    assert pipeline.fit(X, X.iloc[:, 3]).score(X, X.iloc[:, 3]) > 0.5
+    assert list(pipeline[-1].feature_names_in_) == list(X.columns[:3])
+    with sklearn.config_context(enable_metadata_routing=True):
+        weighted = clone(clf).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        weights = np.where(y == 0, 1e-3, 1.0)
+        routed = cross_validate(weighted, X, y, cv=2, params={"sample_weight": weights}, return_estimator=True)
+        plain = cross_validate(clf, X, y, cv=2, return_estimator=True)
+    means = [result["estimator"][0].predict_proba(X)[:, 0].mean() for result in (routed, plain)]
+    assert means[0] < means[1]
 
 
 def table(rows=240, seed=0):
