@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.compiler.intrinsics import vector
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Op
@@ -50,7 +50,7 @@ def gather_rows(target, at, stride, source, order, width):
 @inner
 def transpose_rows(target, at, source, source_at, rows, width):
     """Copy `rows` adjacent rows of `width` entries to as many features, FEATURE_MAJOR_BYTES apart."""
-    columns = FEATURE_MAJOR_BYTES // target.itemsize
+    columns = FEATURE_MAJOR_BYTES // itemsize_of(target)
     for j in range(width):
         for n in range(rows):
             target[at + j * columns + n] = source[source_at + n * width + j]
@@ -59,7 +59,7 @@ def transpose_rows(target, at, source, source_at, rows, width):
 @inner
 def transpose_features(target, at, source, source_at, rows, width):
     """The reverse of :func:`transpose_rows`."""
-    columns = FEATURE_MAJOR_BYTES // target.itemsize
+    columns = FEATURE_MAJOR_BYTES // itemsize_of(target)
     for j in range(width):
         for n in range(rows):
             target[at + n * width + j] = source[source_at + j * columns + n]
