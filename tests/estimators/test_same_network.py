@@ -119,7 +119,7 @@ def test_partial_fit_gives_scikit_learns_network(seed):
 
 def test_alpha_may_change_between_calls_of_partial_fit():
     for first, second in ((0.0, 0.3), (0.3, 0.0)):
-        kind, name, options, X, y, _ = drawn(3)
+        _, name, options, X, y, _ = drawn(3)
         pair = []
         for library in (theirs, ours):
             estimator = getattr(library, name)(**options | {"solver": "adam", "early_stopping": False, "alpha": first})
