@@ -22,7 +22,7 @@ OTHER_LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 LEVEL_2_BYTES = 2**20
 
 #: What :func:`set_num_threads` has said: one number, or none yet.
-_limit: list[int] = []
+limit: list[int] = []
 
 #: Where Linux tells the cgroups of this process, and where they are mounted.
 PROCESS = "/proc/self"
@@ -70,7 +70,7 @@ def set_num_threads(n: int) -> None:
     1
     >>> fm.set_num_threads(before)
     """
-    _limit[:] = [checks.as_size(n, "the number of threads")]
+    limit[:] = [checks.as_size(n, "the number of threads")]
 
 
 def get_num_threads() -> int:
@@ -123,14 +123,14 @@ def cores() -> int:
     Affinity and environment are read at each call, 3 us; the quota once for each process.
     """
     least = hardware_cores()
-    if _limit:
-        return min(least, *_limit)
+    if limit:
+        return min(least, *limit)
     own = os.environ.get(OUR_LIMIT)
     if own and own.strip():
-        limit = _whole_number(own)
-        if limit is None:
+        most = _whole_number(own)
+        if most is None:
             raise ValueError(f"the environment variable {OUR_LIMIT} must be a whole number of at least 1; got {own!r}")
-        least = min(least, limit)
+        least = min(least, most)
     for name in OTHER_LIMITS:
         text = os.environ.get(name)
         if text is not None:

@@ -15,8 +15,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from fastmlp import cores
 from fastmlp._version import __version__
-from fastmlp.cores import get_num_threads, set_num_threads
 
 __all__ = ["be_known"]
 
@@ -50,15 +50,23 @@ def _register(threadpoolctl: Any) -> None:
         filename_prefixes = FILES
 
         def get_num_threads(self) -> int:
-            return get_num_threads()
+            number = cores.get_num_threads()
+            return number if cores.limit else _Unlimited(number)
 
         def set_num_threads(self, num_threads: int) -> None:
-            set_num_threads(num_threads)
+            if isinstance(num_threads, _Unlimited):
+                cores.limit.clear()
+            else:
+                cores.set_num_threads(num_threads)
 
         def get_version(self) -> str:
             return __version__
 
     threadpoolctl.register(FastmlpController)
+
+
+class _Unlimited(int):
+    """The number of threads where nobody has set one: threadpoolctl gives it back when its limit ends, and then none is left."""
 
 
 class _Watcher:
