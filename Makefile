@@ -15,12 +15,14 @@ ON_ANOTHER := $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
 GENERIC := NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=+sse2,+cx16
 HASWELL := NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 
-# Of the benchmarks: the name under which results of this machine are kept, benchmarks to take (a regular expression, by name and
-# parameters; empty: all), how many times as long is too slow, how many commits of the past.
+# Of the benchmarks: the name under which results of this machine are kept (of a processor whose results are in the repository, its
+# kind), benchmarks to take (a regular expression, by name and parameters; empty: all, of a history the usual ones), how many times as
+# long is too slow, how many commits of the past or which, from which one on, and how many processes of each.
 MACHINE ?= local
 BENCH ?=
 FACTOR ?= 1.1
 COMMITS ?= 15
+SINCE ?=
 ROUNDS ?= 2
 BENCH_RUN := cd asv_benchmarks && ../$(BIN)/python -m
 OF_BENCH = $(if $(BENCH),--bench '$(BENCH)')
@@ -86,8 +88,8 @@ bench-compare: $(VENV)/.bench  ## Measure BASE=<rev> and this commit in turns; f
 	@test -n '$(BASE)' || { echo "make bench-compare BASE=<revision> [HEAD=<revision>] [BENCH=<regex>] [FACTOR=1.1]"; exit 2; }
 	@$(BENCH_RUN) commands.compare '$(BASE)' $(HEAD) --factor '$(FACTOR)' $(OF_BENCH)
 
-bench-history: $(VENV)/.bench  ## Measure COMMITS=15 commits of the past for the dashboard
-	@$(BENCH_RUN) commands.history '$(COMMITS)' '$(MACHINE)' --rounds '$(ROUNDS)' $(OF_BENCH)
+bench-history: $(VENV)/.bench  ## Measure COMMITS=15 commits, or those named, in turns, for the dashboard; SINCE=<rev> from there
+	@$(BENCH_RUN) commands.history '$(MACHINE)' $(COMMITS) $(if $(SINCE),--since '$(SINCE)') --rounds '$(ROUNDS)' $(OF_BENCH)
 
 bench-report: $(VENV)/.bench  ## Samples and GFLOP per second of every commit measured; writes asv_benchmarks/.asv/report/
 	@$(BENCH_RUN) commands.report '$(MACHINE)'

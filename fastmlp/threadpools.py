@@ -66,7 +66,7 @@ def _register(threadpoolctl: Any) -> None:
 
 
 class _Unlimited(int):
-    """The number of threads where nobody has set one: threadpoolctl gives it back when its limit ends, and then none is left."""
+    """The number of threads where nobody has set one: threadpoolctl gives it back when its limit ends, then none is left."""
 
 
 class _Watcher:
