@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.workloads import WORKLOADS
 
-from .paths import ASV, HERE
+from .paths import ASV, HERE, RESULTS
 from .throughput import Throughput, throughputs
 
 __all__ = ["main", "markdown"]
@@ -113,7 +113,9 @@ def main(machine: str) -> int:
     """1 where nothing has been measured."""
     found = list(throughputs(machine))
     if not found:
-        print(f"bench-report: machine {machine!r} has measured no training yet; make bench does", file=sys.stderr)
+        others = " ".join(sorted({path.parent.name for path in RESULTS.glob("*/machine.json")} - {machine}))
+        hint = f", and there are results of MACHINE={others}" if others else ""
+        print(f"bench-report: machine {machine!r} has measured no training yet; make bench does{hint}", file=sys.stderr)
         return 1
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "throughput.md").write_text(markdown(found))
