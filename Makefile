@@ -15,9 +15,9 @@ ON_ANOTHER := $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
 GENERIC := NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=+sse2,+cx16
 HASWELL := NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 
-# Of the benchmarks: the name under which results of this machine are kept (of a processor whose results are in the repository, its
-# kind), benchmarks to take (a regular expression, by name and parameters; empty: all, of a history the usual ones), how many times as
-# long is too slow, how many commits of the past or which, from which one on, and how many processes of each.
+# Of the benchmarks: the name under which results of this machine are kept (the kind of its processor, where they are to be in the
+# repository), benchmarks to take (a regular expression, by name and parameters; empty: all, of a history the usual ones), how many
+# times as long is too slow; of a history how many commits, or which, from which one on, and how many processes of each.
 MACHINE ?= local
 BENCH ?=
 FACTOR ?= 1.1
