@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from asv.util import write_json
 
 from .paths import RESULTS
 
@@ -48,8 +47,10 @@ def settle(stored: dict) -> bool:
 
 
 def store(path: Path, stored: dict) -> None:
-    """Write a file of results, a line for each benchmark."""
-    write_json(str(path), stored, stored.pop("version"), compact=True)
+    """Write a file of results, with a line for each benchmark."""
+    facts = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in stored.items() if name != "results"]
+    rows = [f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in stored["results"].items()]
+    path.write_text(",\n".join(["{\n" + facts[0], *facts[1:], ' "results": {\n' + ",\n".join(rows) + "\n }\n}\n"]))
 
 
 def settle_all(machine: str) -> None:
