@@ -39,14 +39,12 @@ disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes 
 test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, compiled and in plain Python
 	@echo "== machine code of both dtypes, by a process each"
 	@$(BIN)/python -m fastmlp warmup --dtype float32 > /dev/null & $(BIN)/python -m fastmlp warmup --dtype float64 > /dev/null; wait
-	@echo "== tests and doctests, compiled"
+	@echo "== tests, compiled"
 	@$(PYTEST) -rs
-	@$(PYTEST) --doctest-modules --import-mode=prepend fastmlp
-	@echo "== every benchmark, once"
-	@$(MAKE) --no-print-directory bench-smoke
-	@echo "== tests of the package, in plain Python; beside it, kernels compiled for Haswell, then for any x86-64"
+	@echo "== tests of the package, in plain Python; beside it, kernels compiled for Haswell, then for any x86-64, doctests, benchmarks"
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(AGAIN) $(NO_KERNELS:%=--ignore=%) > $(VENV)/plain.txt 2>&1 & plain=$$!; \
-	others=0; [ "$$(uname -m)" != x86_64 ] || { $(HASWELL) $(ON_ANOTHER) && $(GENERIC) $(ON_ANOTHER); } || others=1; \
+	others=0; { [ "$$(uname -m)" != x86_64 ] || { $(HASWELL) $(ON_ANOTHER) && $(GENERIC) $(ON_ANOTHER); }; } && \
+	$(PYTEST) --doctest-modules --import-mode=prepend fastmlp && $(MAKE) --no-print-directory bench-smoke || others=1; \
 	wait $$plain; plain=$$?; cat $(VENV)/plain.txt; [ $$plain$$others = 00 ]
 
 test-torch: $(VENV)/.torch  ## Compare with PyTorch itself, which is installed; fails where it cannot be
