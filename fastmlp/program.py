@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp import beside
 from fastmlp.cores import level_2_bytes
 from fastmlp.kernels.blocks.gradients import CHUNK
 from fastmlp.kernels.blocks.jacobian import Jacobian
@@ -404,6 +405,7 @@ class Program:
 
     def _written(self) -> np.ndarray:
         """The table, with the addresses of the blocks; not yet those of arrays."""
+        beside.ask((op.block for op in self.ops), self.dtype)
         for op, fields in zip(self.ops, self.records):
             fields.block = op.block.address(self.dtype)
         parts = [

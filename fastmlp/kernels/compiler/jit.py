@@ -30,6 +30,7 @@ from fastmlp.kernels.compiler.say import say
 
 __all__ = [
     "COMPILING",
+    "BusyError",
     "Entry",
     "announce_nothing",
     "announced",
@@ -37,7 +38,9 @@ __all__ = [
     "history",
     "inner",
     "instead",
+    "is_cached",
     "kernel",
+    "never_wait",
     "say",
 ]
 
@@ -115,6 +118,14 @@ def _plain(function):
         return numba.njit(**FLAGS, cache=cache_is_writable)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def is_cached(dispatcher: Callable, signature: tuple) -> bool:
+    """Whether nothing is to be compiled for this signature of an entry point, or nothing that could be kept."""
+    cache = getattr(dispatcher, "_cache", None)
+    if not COMPILING or not cache_is_writable or not isinstance(cache, KernelCache):
+        return True
+    return signature in dispatcher.overloads or cache.has(signature)  # type: ignore[attr-defined]
 
 
 def _noted(dispatcher, release=lambda: None):
@@ -210,11 +221,16 @@ def _lean_block(function, signature, name, depends):
         file.release()
 
 
+class BusyError(Exception):
+    """Another process is compiling this."""
+
+
 class _Announcer:
     """Says on standard error, once a process, that a long compilation has begun, or that another process is at it."""
 
     functions: ClassVar[weakref.WeakSet[Callable]] = weakref.WeakSet()
     said: ClassVar[bool] = False
+    waits: ClassVar[bool] = True
 
     @classmethod
     def _say(cls, function, text):
@@ -226,6 +242,8 @@ class _Announcer:
 
     @classmethod
     def waiting(cls, function):
+        if not cls.waits:
+            raise BusyError
         cls._say(function, "waiting for another process that is compiling kernels")
 
     @classmethod
@@ -246,3 +264,8 @@ def announced(dispatcher: F) -> F:
 def announce_nothing() -> None:
     """Have this process compile in silence: whoever calls this says what it does."""
     _Announcer.said = True
+
+
+def never_wait() -> None:
+    """Have this process raise a BusyError where another one is compiling what it is to compile."""
+    _Announcer.waits = False

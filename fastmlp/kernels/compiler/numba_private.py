@@ -8,7 +8,7 @@ CPU time instead of 8.8, and what comes out is no slower: passes over each funct
 on narrow layers 1.4 times as slow, Numba's cheap passes before the full ones (they serve the pruning of reference counts)
 gained nothing.
 
-Before LLVM gets anything, Numba's own row of passes in Python takes twice as long as LLVM. Kernels need 12 of its 25, need no
+Before LLVM gets anything, Numba's own row of passes in Python takes twice as long as LLVM. Kernels need 12 of its 27, need no
 analysis of the function behind each pass, and count no references, since nothing in them allocates: on a Zen 4 that was 3.1 s
 for the first `fit` of the disc network instead of 4.1 (1.1 s of either in LLVM), and 0.03 us less for each array of a call.
 

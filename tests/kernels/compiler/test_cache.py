@@ -427,7 +427,7 @@ def test_eight_processes_that_start_cold_share_the_work(tmp_path):
     for dtype in (0, 1):
         assert len({parameters for parameters, *_ in results[dtype::2]}) == 1
         compiled = [name for _, *names in results[dtype::2] for name in names]
-        assert compiled.count("engine.run") == 1
-        assert compiled.count("linear") == 1
+        assert "linear" in compiled  # or it was a helper (fastmlp.beside), as for most of the rest
         assert len(set(compiled)) == len(compiled), "something was compiled twice"
+    assert len(list(tmp_path.rglob("engine.run-*.nbc"))) == 2
     assert not list(tmp_path.rglob("*.nbc.*"))
