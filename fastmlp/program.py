@@ -114,7 +114,7 @@ class Program:
         With ops `between`, all gradients of a step are added up in `grads` before any is applied, over one micro-batch of
         `batch` rows after the other where a step has several; then come these ops, and `updates` of spans of parameters.
         """
-        layers = fused(layers)
+        layers = fused(layers, batch)
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
         for op in layers:
             op.has_parameters &= any(groups.get(place) is not None for place in op.places())
@@ -149,7 +149,7 @@ class Program:
     @classmethod
     def both_ways(cls, layers: Iterable[Op], dtype: np.dtype, *, batch: int) -> Program:
         """Pass 0 goes forward from x to y; pass 1 from the delta y back to the delta x, and adds to the gradients."""
-        layers = fused(layers)
+        layers = fused(layers, batch)
         memory = Memory(dtype, batch, 1, backward=True)
         ops = [Input(layers[0].width_in), *layers, Output(layers[-1].width_out)]
         program = cls(ops, dtype, memory, input_delta=True)
@@ -165,9 +165,7 @@ class Program:
     def of_row(cls, layers: Iterable[Op], dtype: np.dtype) -> Program:
         """A phase that takes one row through the layers in evaluation mode, by somebody who brings it and takes the output."""
         given = list(layers)
-        layers = fused(chain.from_iterable(op.evaluated() for op in given))
-        for op in layers:
-            op.block = op.row_block or op.block
+        layers = fused(chain.from_iterable(op.evaluated() for op in given), 1)
         memory = Memory(dtype, 1, 1, backward=False)
         program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory)
         program._phase(ROWS, program._forward(FORWARD, layers))
@@ -467,12 +465,14 @@ class Program:
         return "\n".join(lines)
 
 
-def fused(ops: Iterable[Op]) -> list[Op]:
-    """The ops, those left out that the one before has absorbed."""
+def fused(ops: Iterable[Op], batch: int | None = None) -> list[Op]:
+    """The ops, those left out that the one before has absorbed; for a batch of one row, with the blocks they have for one."""
     result: list[Op] = []
     for op in ops:
         if not (result and result[-1].absorb(op)):
             result.append(op)
+    for op in result if batch == 1 else ():
+        op.block = op.row_block or op.block
     return result
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.block import call
-from fastmlp.kernels.compiler.intrinsics import flush_subnormals, least, restore_rounding, vector
+from fastmlp.kernels.compiler.intrinsics import flush_subnormals, itemsize_of, least, restore_rounding, vector
 from fastmlp.kernels.compiler.jit import announced, inner, kernel
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import begin
@@ -44,8 +44,9 @@ def share(size, unit, pool, thread, threads):
 @inner
 def carry(job, phase, start, stop):
     """Take rows ``start .. stop`` of the batch through all calls of a phase, a block at a time."""
-    lanes = REGISTER_BYTES // job.work.itemsize
-    for row in range(start, stop, phase.block):
+    lanes = REGISTER_BYTES // itemsize_of(job.work)
+    row = start
+    while row < stop:  # not range: the length of one with any step is a division
         rows = least(phase.block, stop - row)
         at = row if job.run.kept else job.thread * job.run.apart
         first, last = phase.first, phase.last
@@ -54,6 +55,7 @@ def carry(job, phase, start, stop):
         for c in range(first, last):
             chosen = job.calls[c]
             call(job.ops[chosen.op], chosen.task, job, row, rows, at)
+        row += rows
 
 
 @inner

@@ -260,7 +260,7 @@ class Op:
     """An entry of a program before any memory is laid out for it: a block, widths, and what the laying out has to know."""
 
     block: Block
-    #: Where predictions of one row have a block of their own; of the same record.
+    #: Where a batch of one row has a block of its own; of the same record.
     row_block: Block | None = None
     name = ""
     #: What its way back reads: the input and the output, as they were on the way forward.

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block, call
-from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
+from fastmlp.kernels.blocks.linear_fields import (
+    FIELDS,
+    bias_of,
+    floor_of,
+    relu_backward,
+    transpose_weight,
+    weight_of,
+    zeros_of,
+)
+from fastmlp.kernels.blocks.linear_row import linear_row
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, whole_lines
@@ -24,7 +34,6 @@ from fastmlp.kernels.op import (
 )
 from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
-from fastmlp.kernels.products.row import row_above
 from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["Linear", "linear_backward_input", "linear_backward_params", "linear_forward"]
@@ -34,32 +43,6 @@ GRADIENT_BYTES = 16384
 
 #: Rows along the vectors pay where the multiply-adds, times this, are still fewer than with the features along them.
 FEATURE_MAJOR_PAYS_FROM = 1.15
-
-
-@inner
-def weight_of(op, job):
-    """The weight, (I, padded O)."""
-    return matrix(job.params, op.weight, op.width_in, op.y_stride)
-
-
-@inner
-def bias_of(op, job):
-    """The bias, (1, padded O), or zeros."""
-    if op.has_bias:
-        return matrix(job.params, op.bias, 1, op.y_stride)
-    return matrix(job.work, job.run.zero, 1, op.y_stride)
-
-
-@inner
-def zeros_of(op, job):
-    """A row of zeros, (1, widest)."""
-    return matrix(job.work, job.run.zero, 1, job.run.zero_stride)
-
-
-@inner
-def floor_of(op, job):
-    """What the outputs are not to fall below."""
-    return job.work.dtype.type(0) if op.fused_relu else job.work.dtype.type(-np.inf)
 
 
 @inner
@@ -86,21 +69,13 @@ def linear_forward_feature_major(op, job, rows, at):
     Only for passes forward that keep nothing: a weight's gradient wants the deltas of a row side by side, and by count of
     instructions transposing them would cost what is gained.
     """
-    columns = FEATURE_MAJOR_BYTES // job.work.itemsize
+    columns = FEATURE_MAJOR_BYTES // itemsize_of(job.work)
     x = matrix(job.work, op.x + at * op.x_stride, op.width_in, columns)
     y = matrix(job.work, op.y + at * op.y_stride, op.width_out, columns)
     bias = bias_of(op, job)
     weight = weight_of(op, job)
     floor = floor_of(op, job)
     matmul_above(y, bias, ADJACENT, SAME, weight, ADJACENT, op.y_stride, x, rows, op.width_in, floor)
-
-
-@inner
-def relu_backward(dy, y):
-    """``dy where y > 0, else 0``, in place: the slope of the fused ReLU."""
-    zero = y.dtype.type(0)
-    for i in range(y.size):
-        dy[i] = dy[i] if y[i] > zero else zero
 
 
 @inner
@@ -111,10 +86,10 @@ def linear_backward_input_at_once(op, job, dx, dy):
     chain of multiply-adds.
     """
     rows, w = dy.shape[0], job.work
-    lanes = REGISTER_BYTES // w.itemsize
+    lanes = REGISTER_BYTES // itemsize_of(w)
     zero = w.dtype.type(0)
-    for row in range(0, rows, FEATURE_MAJOR_BYTES // w.itemsize):
-        here = least(FEATURE_MAJOR_BYTES // w.itemsize, rows - row)
+    for row in range(0, rows, FEATURE_MAJOR_BYTES // itemsize_of(w)):
+        here = least(FEATURE_MAJOR_BYTES // itemsize_of(w), rows - row)
         padded = (here + lanes - 1) // lanes * lanes
         place = job.run.scratch + job.thread * job.run.scratch_size
         dy_t = matrix(w, place, op.width_out, padded)
@@ -147,14 +122,6 @@ def linear_backward_input(op, job, rows, at):
             matmul(dx, zeros_of(op, job), SAME, dy, op.y_stride, ADJACENT, transposed, op.width_in, op.width_out)
         else:
             linear_backward_input_at_once(op, job, dx, dy)
-
-
-@inner
-def transpose_weight(op, job, first, last):
-    """Copy rows ``first .. last`` of the weight to the transposed copy, which :func:`linear_backward_input` reads."""
-    last = least(last, op.width_in)
-    transposed = matrix(job.work, op.weight_t, op.width_out, op.x_stride)
-    transpose(transposed, weight_of(op, job), zeros_of(op, job), first, last, op.width_out)
 
 
 @inner
@@ -194,7 +161,8 @@ def linear_update(op, job, first, last):
     """
     stride = op.y_stride
     scratch_at = job.run.scratch + job.thread * job.run.scratch_size
-    for row in range(first, last, op.gradient_rows):
+    row = first
+    while row < last:
         rows = least(op.gradient_rows, last - row)
         linear_backward_params(op, job, matrix(job.work, scratch_at, rows, stride), scratch_at, row)
         weights = least(rows, op.width_in - row) if op.bias_optimizer != op.optimizer else rows
@@ -204,6 +172,7 @@ def linear_update(op, job, first, last):
             call(job.ops[op.bias_optimizer], UPDATE, job, op.bias, stride, at)
         if op.dx >= 0:
             transpose_weight(op, job, row, row + rows)
+        row += rows
     if first == 0 and last > 0 and op.bias_apart:
         gradient = matrix(job.work, scratch_at, 1, stride)
         bias_backward(op, job, gradient, zeros_of(op, job))
@@ -223,31 +192,6 @@ def linear_accumulate(op, job, first, rows):
         dbias = matrix(job.grads, op.bias, 1, op.y_stride)
         bias_backward(op, job, dbias, dbias)
         clear_padding(dbias, op.width_out)
-
-
-FIELDS: dict[str, type] = {
-    "weight": np.int64,  # offset in the parameters
-    "bias": np.int64,
-    "has_bias": np.int64,
-    "weight_t": np.int64,  # the transposed copy; -1 where there is none
-    "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
-    "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in the L1 cache
-    "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
-    "fused_relu": np.int64,
-    "optimizer": np.int64,  # its op, for the weight and for the bias
-    "bias_optimizer": np.int64,
-}
-
-
-@block("linear_row", **FIELDS)
-def _linear_row(task, op, job, row, rows, at):
-    """One row forward. By itself, and without views of arrays: the other block takes 20 ns to get to a tile, this one 4."""
-    weight, y, x, w = op.weight, op.y, op.x, job.work
-    stride, columns, depth, floor = op.y_stride, op.width_out, op.width_in, floor_of(op, job)
-    if op.has_bias:
-        row_above(w, y, job.params, op.bias, w, x, job.params, weight, stride, columns, depth, floor)
-    else:
-        row_above(w, y, w, job.run.zero, w, x, job.params, weight, stride, columns, depth, floor)
 
 
 @block("linear", **FIELDS)
@@ -270,7 +214,7 @@ class Linear(Op):
     """``y = x @ weight + bias``: `weight` and `bias` are where these begin in the parameters, `bias` -1 where there is none."""
 
     block: Block = _linear
-    row_block = _linear_row
+    row_block = linear_row
     name = "linear"
     reads_x_backward = True
     has_parameters = True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.compiler.intrinsics import vector
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Op
@@ -27,9 +29,10 @@ def copy(target, source):
 def copy_rows(target, at, stride, source, source_at, source_stride, rows, width):
     """Copy `rows` rows of `width` entries between two flat arrays; each begins somewhere and has a stride."""
     if width < NARROW:
+        goal, origin = matrix(target, at, rows, stride), matrix(source, source_at, rows, source_stride)
         for j in range(width):
             for n in range(rows):
-                target[at + n * stride + j] = source[source_at + n * source_stride + j]
+                goal[n, j] = origin[n, j]
     else:
         for n in range(rows):
             copy(vector(target, at + n * stride, width), vector(source, source_at + n * source_stride, width))
@@ -39,9 +42,11 @@ def copy_rows(target, at, stride, source, source_at, source_stride, rows, width)
 def gather_rows(target, at, stride, source, order, width):
     """Copy the rows of a C-contiguous `source` that `order` names, `width` entries each, to rows of `target`."""
     if width < NARROW:
+        # No index can be negative, as far as Numba sees: it would look for such, and 100 rows of 2 took 170 ns instead of 75.
+        goal = matrix(target, at, order.size, stride)
         for j in range(width):
             for n in range(order.size):
-                target[at + n * stride + j] = source[order[n] * width + j]
+                goal[n, j] = source[np.uintp(order[n] * width + j)]
     else:
         for n in range(order.size):
             copy(vector(target, at + n * stride, width), vector(source, order[n] * width, width))
@@ -50,7 +55,7 @@ def gather_rows(target, at, stride, source, order, width):
 @inner
 def transpose_rows(target, at, source, source_at, rows, width):
     """Copy `rows` adjacent rows of `width` entries to as many features, FEATURE_MAJOR_BYTES apart."""
-    columns = FEATURE_MAJOR_BYTES // target.itemsize
+    columns = FEATURE_MAJOR_BYTES // itemsize_of(target)
     for j in range(width):
         for n in range(rows):
             target[at + j * columns + n] = source[source_at + n * width + j]
@@ -59,7 +64,7 @@ def transpose_rows(target, at, source, source_at, rows, width):
 @inner
 def transpose_features(target, at, source, source_at, rows, width):
     """The reverse of :func:`transpose_rows`."""
-    columns = FEATURE_MAJOR_BYTES // target.itemsize
+    columns = FEATURE_MAJOR_BYTES // itemsize_of(target)
     for j in range(width):
         for n in range(rows):
             target[at + n * width + j] = source[source_at + j * columns + n]

@@ -10,7 +10,7 @@ from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.cross_entropy import LOSS_ROWS, limit_losses
 from fastmlp.kernels.blocks.elementwise_loss import clear_rows, scale_losses, take_targets
 from fastmlp.kernels.blocks.reduction import LOSS_FIELDS, Loss, row_label, scale_of, weigh, weigh_labels
-from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.elementary import exp, log
 from fastmlp.kernels.layout import LINE_BYTES
@@ -32,7 +32,7 @@ def soft_cross_entropy_forward(losses, deltas, logits, targets, classes, columns
     # LOSS_ROWS rows at a time are turned, as in cross_entropy_forward. The logarithm of a probability is the logit less the
     # largest one, less log(total): to add the two first would lose the second where logits are large. Where t is 0 nothing is
     # added, be the logarithm infinite.
-    lanes = LINE_BYTES // losses.itemsize
+    lanes = LINE_BYTES // itemsize_of(losses)
     largest, total, mass, dot = columns[2 * O], columns[2 * O + 1], columns[2 * O + 2], columns[2 * O + 3]
     zero = losses.dtype.type(0)
     for first in range(0, logits.shape[0], LOSS_ROWS):

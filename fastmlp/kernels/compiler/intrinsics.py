@@ -12,7 +12,7 @@ from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.numba_private import borrowed_array
 from fastmlp.kernels.compiler.processor import FLUSHES
 
-__all__ = ["flush_subnormals", "least", "matrix", "muladd", "restore_rounding", "splat", "untyped", "vector"]
+__all__ = ["flush_subnormals", "itemsize_of", "least", "matrix", "muladd", "restore_rounding", "splat", "untyped", "vector"]
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
@@ -64,6 +64,20 @@ def _least(typingctx, a, b):
 def least(a, b):
     """The smaller one of two whole numbers: Numba's ``min`` is a function of its own, 20 ms to compile for each block."""
     return min(a, b)
+
+
+@intrinsic
+def _itemsize_of(typingctx, array):
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.int64, context.get_abi_sizeof(context.get_data_type(array.dtype)))
+
+    return types.int64(array), codegen
+
+
+@instead(_itemsize_of)
+def itemsize_of(array):
+    """Bytes of an entry, a constant: Numba reads ``array.itemsize`` from the array, so what is divided by it is at run time."""
+    return array.itemsize
 
 
 def _borrow(context, builder, array_type, flat_type, flat, offset, shape):

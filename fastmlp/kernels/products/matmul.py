@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.compiler.intrinsics import least
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, least
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
@@ -41,7 +41,7 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     """
     rows, c_row = c.shape
     b_row = b.shape[1]
-    lanes = REGISTER_BYTES // c.itemsize
+    lanes = REGISTER_BYTES // itemsize_of(c)
     vectors = (columns + lanes - 1) // lanes
     done = 0
     while done < vectors:

@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import splat
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, splat
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 
@@ -68,7 +68,7 @@ def clear_unwritten(c, columns):
     There is something where rows have an odd line more, or where a line is several vectors. Scratch memory that serves
     several layers would carry the gradient of one into the padding of another.
     """
-    lanes = REGISTER_BYTES // c.itemsize
+    lanes = REGISTER_BYTES // itemsize_of(c)
     written = (columns + lanes - 1) // lanes * lanes
     if written < c.shape[1]:  # mostly not: a call for nothing took 2 % of a step of one row
         clear_padding(c, written)

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import least
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, least
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.layout import LINE_BYTES
 
@@ -117,7 +117,7 @@ def transpose(target, source, zero, first, last, columns):
     zero    (1, at least a line)  in, zeros
     first   a multiple of a line
     """
-    lanes = LINE_BYTES // target.itemsize
+    lanes = LINE_BYTES // itemsize_of(target)
     for i in range(first, last, lanes):
         for j in range(0, columns, lanes):
             transpose_square(target, j * target.shape[1] + i, source, i * source.shape[1] + j, zero, least(lanes, last - i))

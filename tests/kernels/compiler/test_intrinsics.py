@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from helpers import assert_same_bits, jit
 
-from fastmlp.kernels.compiler.intrinsics import matrix, muladd, vector
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, matrix, muladd, vector
 
 
 @jit
@@ -43,3 +43,15 @@ def test_matrix_and_vector_are_views(dtype):
     assert first == 2 * before[5]
     before[5:17] *= 2
     assert_same_bits(flat, before)
+
+
+@jit
+def sizes(flat, out):
+    out[0] = itemsize_of(flat)
+    out[1] = itemsize_of(matrix(flat, 0, 2, 3))
+
+
+def test_itemsize_of_is_that_of_the_dtype(dtype):
+    out = np.zeros(2, np.int64)
+    sizes(np.zeros(6, dtype), out)
+    assert out.tolist() == [dtype.itemsize] * 2

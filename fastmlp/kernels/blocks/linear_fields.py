@@ -1,0 +1,66 @@
+"""What the blocks of the linear layer have in common: the fields of their ops, and what these stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp.kernels.compiler.intrinsics import least, matrix
+from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.products.transpose import transpose
+
+__all__ = ["FIELDS", "bias_of", "floor_of", "relu_backward", "transpose_weight", "weight_of", "zeros_of"]
+
+FIELDS: dict[str, type] = {
+    "weight": np.int64,  # offset in the parameters
+    "bias": np.int64,
+    "has_bias": np.int64,
+    "weight_t": np.int64,  # the transposed copy; -1 where there is none
+    "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
+    "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in the L1 cache
+    "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
+    "fused_relu": np.int64,
+    "optimizer": np.int64,  # its op, for the weight and for the bias
+    "bias_optimizer": np.int64,
+}
+
+
+@inner
+def weight_of(op, job):
+    """The weight, (I, padded O)."""
+    return matrix(job.params, op.weight, op.width_in, op.y_stride)
+
+
+@inner
+def bias_of(op, job):
+    """The bias, (1, padded O), or zeros."""
+    if op.has_bias:
+        return matrix(job.params, op.bias, 1, op.y_stride)
+    return matrix(job.work, job.run.zero, 1, op.y_stride)
+
+
+@inner
+def zeros_of(op, job):
+    """A row of zeros, (1, widest)."""
+    return matrix(job.work, job.run.zero, 1, job.run.zero_stride)
+
+
+@inner
+def floor_of(op, job):
+    """What the outputs are not to fall below."""
+    return job.work.dtype.type(0) if op.fused_relu else job.work.dtype.type(-np.inf)
+
+
+@inner
+def relu_backward(dy, y):
+    """``dy where y > 0, else 0``, in place: the slope of the fused ReLU."""
+    zero = y.dtype.type(0)
+    for i in range(y.size):
+        dy[i] = dy[i] if y[i] > zero else zero
+
+
+@inner
+def transpose_weight(op, job, first, last):
+    """Copy rows ``first .. last`` of the weight to the transposed copy, which :func:`linear_backward_input` reads."""
+    last = least(last, op.width_in)
+    transposed = matrix(job.work, op.weight_t, op.width_out, op.x_stride)
+    transpose(transposed, weight_of(op, job), zeros_of(op, job), first, last, op.width_out)
