@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import jit_only, run_python
+from helpers import jit_only
 
-import fastmlp
+import fastmlp as fm
 from fastmlp import beside
 from fastmlp.kernels.block import Block
 from fastmlp.kernels.blocks.linear import _linear
@@ -58,24 +58,24 @@ def started(monkeypatch, tmp_path):
     return processes
 
 
-def test_a_process_is_told_the_blocks_from_the_last_to_the_first(started):
+def test_a_process_is_told_the_blocks_of_a_program(started):
     beside.begin(F32)
     beside.begin(F32)
     (process,) = started
     assert process.command[:3] == [sys.executable, "-S", "-c"]
-    assert process.command[4:6] == ["float32", str(Path(fastmlp.__file__).parents[1])]
+    assert process.command[4:6] == ["float32", str(Path(fm.__file__).parent)]
     pipe = process.stdin
     beside.ask([_input, _linear, _linear], F32)
     assert pipe.closed
-    assert pipe.written == "fastmlp.kernels.blocks.linear:_linear\nfastmlp.kernels.blocks.moves:_input\n"
+    assert pipe.written == "fastmlp.kernels.blocks.moves:_input\nfastmlp.kernels.blocks.linear:_linear\n"
     beside.ask([_input], F32)
     assert len(started) == 1, "one for each dtype"
 
 
-def test_a_program_starts_it_too(started):
-    beside.ask([_input], F32)
-    assert len(started) == 1
-    assert not beside._waiting
+def test_a_forward_pass_starts_it_too(started):
+    fm.Sequential(fm.Linear(1, 1))(np.ones((1, 1)))
+    (process,) = started
+    assert "fastmlp.kernels.blocks.moves:_input" in process.stdin.written
 
 
 def test_one_process_at_a_time_uses_a_cache(started):
@@ -106,6 +106,7 @@ def test_there_is_none_where_it_would_not_pay_or_not_be_python(started, monkeypa
         monkeypatch.setattr(sys, what[4:], value, raising=False)
     else:
         monkeypatch.setattr(beside, what, value)
+    beside.begin(F32)
     beside.ask([_input], F32)
     assert not started
 
@@ -115,6 +116,7 @@ def test_a_system_without_processes_is_no_error(started, monkeypatch):
         raise OSError("no more processes")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
+    beside.begin(F32)
     beside.ask([_input], F32)
     lock = folder_lock("beside")
     assert lock is not None
@@ -147,13 +149,16 @@ def test_paths_lead_to_their_blocks():
 
 @jit_only
 def test_the_process_compiles_what_it_is_told():
-    """It loads here what is in the cache."""
-    code = """
-import io, os, sys
-from fastmlp import beside
+    """It loads here what is in the cache, and imports no more than it needs."""
+    show = """
+import os
 from fastmlp.kernels.compiler import jit
-sys.stdin = io.StringIO("fastmlp.kernels.blocks.moves:_input\\n")
-os._exit = lambda code: print(code, *(entry.name for entry in jit.history))
-beside.serve("float32")
+os._exit = lambda code: print(code, *(entry.name for entry in jit.history), "fastmlp.modules" in sys.modules)
+serve(dtype)
 """
-    assert run_python(code).split() == ["0", "engine.run", "input"]
+    command = [sys.executable, "-S", "-c", beside.PROGRAM.replace("serve(dtype)\n", show), "float32"]
+    command += [str(Path(fm.__file__).parent), *sys.path]
+    told = "fastmlp.kernels.blocks.moves:_input\n"
+    said = subprocess.run(command, input=told, capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.split() == ["0", "engine.run", "input", "False"]
+    assert not said.stderr
