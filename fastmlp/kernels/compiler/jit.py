@@ -24,7 +24,6 @@ from fastmlp.kernels.compiler.numba_private import (
     lend_part,
     object_code,
     on_compile,
-    prepare_to_load,
 )
 from fastmlp.kernels.compiler.say import say
 
@@ -201,7 +200,6 @@ def _plain_block(function, signature):
 
 def _lean_block(function, signature, name, depends):
     """A block from the cache, or compiled as a whole, and whether it was compiled."""
-    prepare_to_load()
     if depends == "" and not function.__module__.startswith(__name__.partition(".")[0] + "."):
         depends = None
     file = CacheFile(name, (signature, depends))
@@ -210,7 +208,7 @@ def _lean_block(function, signature, name, depends):
         if found is not None:
             names, _, code = found.partition(b"\0")
             symbol, *needed = names.decode().split(" ")
-            if all(map(is_known, needed)):  # else compiling makes them known: linear algebra, say
+            if all(map(is_known, needed)):  # else compiling may make them known
                 return MachineCode(symbol, code), False
         library, symbol = compile_and_keep(numba.njit(**FLAGS, **BLOCK)(function), signature)
         code, needed, lasting = object_code(library)
