@@ -15,12 +15,14 @@ ON_ANOTHER := $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
 GENERIC := NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=+sse2,+cx16
 HASWELL := NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2,+lzcnt,+f16c,+movbe,+cx16
 
-# Of the benchmarks: the name under which results of this machine are kept, benchmarks to take (a regular expression, by name and
-# parameters; empty: all), how many times as long is too slow, how many commits of the past.
+# Of the benchmarks: the name under which results of this machine are kept (the kind of its processor, where they are to be in the
+# repository), benchmarks to take (a regular expression, by name and parameters; empty: all, of a history the usual ones), how many
+# times as long is too slow; of a history how many commits, or which, from which one on, and how many processes of each.
 MACHINE ?= local
 BENCH ?=
 FACTOR ?= 1.1
 COMMITS ?= 15
+SINCE ?=
 ROUNDS ?= 2
 BENCH_RUN := cd asv_benchmarks && ../$(BIN)/python -m
 OF_BENCH = $(if $(BENCH),--bench '$(BENCH)')
@@ -37,14 +39,12 @@ disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes 
 test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, compiled and in plain Python
 	@echo "== machine code of both dtypes, by a process each"
 	@$(BIN)/python -m fastmlp warmup --dtype float32 > /dev/null & $(BIN)/python -m fastmlp warmup --dtype float64 > /dev/null; wait
-	@echo "== tests and doctests, compiled"
+	@echo "== tests, compiled"
 	@$(PYTEST) -rs
-	@$(PYTEST) --doctest-modules --import-mode=prepend fastmlp
-	@echo "== every benchmark, once"
-	@$(MAKE) --no-print-directory bench-smoke
-	@echo "== tests of the package, in plain Python; beside it, kernels compiled for Haswell, then for any x86-64"
+	@echo "== tests of the package, in plain Python; beside it, kernels compiled for Haswell, then for any x86-64, doctests, benchmarks"
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(AGAIN) $(NO_KERNELS:%=--ignore=%) > $(VENV)/plain.txt 2>&1 & plain=$$!; \
-	others=0; [ "$$(uname -m)" != x86_64 ] || { $(HASWELL) $(ON_ANOTHER) && $(GENERIC) $(ON_ANOTHER); } || others=1; \
+	others=0; { [ "$$(uname -m)" != x86_64 ] || { $(HASWELL) $(ON_ANOTHER) && $(GENERIC) $(ON_ANOTHER); }; } && \
+	$(PYTEST) --doctest-modules --import-mode=prepend fastmlp && $(MAKE) --no-print-directory bench-smoke || others=1; \
 	wait $$plain; plain=$$?; cat $(VENV)/plain.txt; [ $$plain$$others = 00 ]
 
 test-torch: $(VENV)/.torch  ## Compare with PyTorch itself, which is installed; fails where it cannot be
@@ -86,8 +86,8 @@ bench-compare: $(VENV)/.bench  ## Measure BASE=<rev> and this commit in turns; f
 	@test -n '$(BASE)' || { echo "make bench-compare BASE=<revision> [HEAD=<revision>] [BENCH=<regex>] [FACTOR=1.1]"; exit 2; }
 	@$(BENCH_RUN) commands.compare '$(BASE)' $(HEAD) --factor '$(FACTOR)' $(OF_BENCH)
 
-bench-history: $(VENV)/.bench  ## Measure COMMITS=15 commits of the past for the dashboard
-	@$(BENCH_RUN) commands.history '$(COMMITS)' '$(MACHINE)' --rounds '$(ROUNDS)' $(OF_BENCH)
+bench-history: $(VENV)/.bench  ## Measure COMMITS=15 commits, or those named, in turns, for the dashboard; SINCE=<rev> from there
+	@$(BENCH_RUN) commands.history '$(MACHINE)' $(COMMITS) $(if $(SINCE),--since '$(SINCE)') --rounds '$(ROUNDS)' $(OF_BENCH)
 
 bench-report: $(VENV)/.bench  ## Samples and GFLOP per second of every commit measured; writes asv_benchmarks/.asv/report/
 	@$(BENCH_RUN) commands.report '$(MACHINE)'

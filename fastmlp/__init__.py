@@ -2,6 +2,7 @@
 
 from fastmlp import datasets, init, math
 from fastmlp._version import __version__
+from fastmlp.cores import get_num_threads, set_num_threads
 from fastmlp.criterion import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -96,6 +97,7 @@ from fastmlp.optim.schedules import (
 from fastmlp.parameters import Buffer, Parameter
 from fastmlp.predictor import Predictor, compiled, predictor_at, to_c
 from fastmlp.saving import LoadError, load_arrays
+from fastmlp.threadpools import be_known
 from fastmlp.training import (
     Callback,
     Checkpoint,
@@ -117,6 +119,9 @@ from fastmlp.training import (
     objective,
     save,
 )
+
+be_known()  # to threadpoolctl, once that is imported
+del be_known
 
 __all__ = [
     "CELU",
@@ -223,6 +228,7 @@ __all__ = [
     "fit",
     "fit_lbfgs",
     "fit_many",
+    "get_num_threads",
     "gradcheck",
     "init",
     "jacobian",
@@ -233,5 +239,6 @@ __all__ = [
     "objective",
     "predictor_at",
     "save",
+    "set_num_threads",
     "to_c",
 ]

@@ -1,4 +1,4 @@
-"""How many cores this process may use (affinity, cgroup quota, limits in the environment), and the cache of one."""
+"""How many cores this process may use (affinity, cgroup quota, limits by call and by environment), and the cache of one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-__all__ = ["OUR_LIMIT", "cores", "hardware_cores", "level_2_bytes"]
+from fastmlp import checks
+
+__all__ = ["OUR_LIMIT", "cores", "get_num_threads", "hardware_cores", "level_2_bytes", "set_num_threads"]
 
 #: The variable that limits the threads of fastmlp alone.
 OUR_LIMIT = "FASTMLP_NUM_THREADS"
@@ -19,15 +21,87 @@ OTHER_LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 #: The size of a second-level cache, where the system doesn't say: between that of desktops and of servers.
 LEVEL_2_BYTES = 2**20
 
+#: What :func:`set_num_threads` has said: one number, or none yet.
+limit: list[int] = []
+
 #: Where Linux tells the cgroups of this process, and where they are mounted.
 PROCESS = "/proc/self"
+
+
+def set_num_threads(n: int) -> None:
+    """Let a call take at most `n` threads where it is not told how many: the limit of ``threads=None`` and ``n_threads=None``.
+
+    It holds for the whole process, from the next call on, on whatever thread that is: of :func:`fastmlp.fit`,
+    :func:`fastmlp.evaluate`, ``predict``, :func:`fastmlp.jacobian`, :func:`fastmlp.fit_many` (networks at the same time) and
+    of the estimators. An explicit ``threads=`` is more particular, and wins. Results do not depend on the number of threads.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. Of more than there are cores, the cores are taken: more threads would only wait for each other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not a whole number from 1 to 2**62.
+
+    See Also
+    --------
+    get_num_threads : the number that is taken at most.
+
+    Notes
+    -----
+    Until the first call the environment says the limit: the least of ``FASTMLP_NUM_THREADS``, ``NUMBA_NUM_THREADS``,
+    ``OMP_NUM_THREADS`` and ``LOKY_MAX_CPU_COUNT``. From then on the variables count no more, so `n` may be above them.
+
+    A run of ``fit`` that is under way follows the limit down within some hundredths of a second, and up to the number of
+    threads that it began with. A forked child has the limit of its parent. Other new processes (``spawn``, the workers of
+    joblib) have that of their environment; joblib's share the cores between them by ``OMP_NUM_THREADS``.
+
+    Where threadpoolctl is installed (3.2 or newer), ``threadpool_limits`` sets this limit with those of other libraries, or
+    alone with ``user_api="fastmlp"``, and ``threadpool_info`` shows it.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> before = fm.get_num_threads()
+    >>> fm.set_num_threads(1)  # 8 of these programs run side by side
+    >>> fm.get_num_threads()
+    1
+    >>> fm.set_num_threads(before)
+    """
+    limit[:] = [checks.as_size(n, "the number of threads")]
+
+
+def get_num_threads() -> int:
+    """How many threads a call takes at most, where ``threads=`` does not say: the cores there are, or the limit below that.
+
+    Returns
+    -------
+    int
+        At least 1. The least of the cores that the system gives this process (affinity, quota of its cgroup) and what
+        :func:`set_num_threads` has said, or, before that, the environment.
+
+    Raises
+    ------
+    ValueError
+        If ``FASTMLP_NUM_THREADS`` is to say it, and is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.get_num_threads() >= 1
+    True
+    """
+    return cores()
 
 
 def cores() -> int:
     """The cores that this process may use.
 
-    The least of :func:`hardware_cores` and the limits in the environment: ``FASTMLP_NUM_THREADS``, ``NUMBA_NUM_THREADS``,
-    ``OMP_NUM_THREADS`` (the first number of a list such as ``4,2``), and ``LOKY_MAX_CPU_COUNT``.
+    The least of :func:`hardware_cores` and what :func:`set_num_threads` has said, or else the limits in the environment:
+    ``FASTMLP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, ``OMP_NUM_THREADS`` (the first number of a list such as ``4,2``), and
+    ``LOKY_MAX_CPU_COUNT``.
 
     Returns
     -------
@@ -43,17 +117,20 @@ def cores() -> int:
     Notes
     -----
     No variable raises the number, ``FASTMLP_NUM_THREADS`` neither: the least counts, so that a limit set around a program
-    cannot be lifted further in. More threads are to be had by the argument ``threads=``, which no variable limits.
+    cannot be lifted by a variable further in. More threads are to be had by :func:`set_num_threads`, and by the argument
+    ``threads=``, which no limit concerns.
 
     Affinity and environment are read at each call, 3 us; the quota once for each process.
     """
     least = hardware_cores()
+    if limit:
+        return min(least, *limit)
     own = os.environ.get(OUR_LIMIT)
     if own and own.strip():
-        limit = _whole_number(own)
-        if limit is None:
+        most = _whole_number(own)
+        if most is None:
             raise ValueError(f"the environment variable {OUR_LIMIT} must be a whole number of at least 1; got {own!r}")
-        least = min(least, limit)
+        least = min(least, most)
     for name in OTHER_LIMITS:
         text = os.environ.get(name)
         if text is not None:

@@ -22,7 +22,8 @@ def jacobian(model: Module, X: Any, *, threads: int | None = None) -> np.ndarray
     X : array_like, (N, I)
         Anything NumPy converts to real numbers.
     threads : int, optional
-        How many threads share the rows; by default as many as the work is worth. The results do not depend on it.
+        How many threads share the rows; by default as many as the work is worth, at most :func:`fastmlp.get_num_threads`.
+        The results do not depend on it.
 
     Returns
     -------

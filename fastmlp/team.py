@@ -35,10 +35,10 @@ def team_size(wanted: int | None, work: int, work_per_thread: int, shares: int =
     Parameters
     ----------
     wanted : int or None
-        What the user asked for. No variable in the environment limits it, but more than ``MOST_PER_CORE`` (4) threads for each
-        core are not started: a number is capped, not refused, since the results do not depend on it, and since a script from
-        a large machine should run on a small one. None for the default: one thread for each `work_per_thread`, at most
-        :func:`cores`.
+        What the user asked for. Neither ``set_num_threads`` nor the environment limits it, but more than ``MOST_PER_CORE`` (4)
+        threads for each core are not started: a number is capped, not refused, since the results do not depend on it, and
+        since a script from a large machine should run on a small one. None for the default: one thread for each
+        `work_per_thread`, at most :func:`cores`.
     work : int
         All there is to do, in flops.
     work_per_thread : int

@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -228,6 +231,43 @@ def in_threads(work, threads):
         helper.join(60)
         assert not helper.is_alive()
     assert not failed, failed
+
+
+class ThreadTimes:
+    """What the system says of how long each thread of this process has run."""
+
+    TASKS = Path("/proc/self/task")
+    there = (TASKS / str(threading.get_native_id()) / "schedstat").exists()
+
+    def __init__(self):
+        self._before = self._seconds()
+        deadline = time.perf_counter() + 20
+        while self.busy(0.0) and time.perf_counter() < deadline:  # threads of a BLAS spin for a while before they sleep
+            time.sleep(0.01)
+
+    def _seconds(self):
+        seconds = {}
+        for task in self.TASKS.iterdir():
+            with suppress(OSError):  # it has just ended
+                seconds[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+        return seconds
+
+    def busy(self, part=0.1):
+        """Other threads that have run for such a part of this one's time, and 0.2 ms: one that waits for work spins for 0.1."""
+        before, self._before = self._before, self._seconds()
+        ran = {task: seconds - before.get(task, 0.0) for task, seconds in self._before.items()}
+        least = max(0.0002, part * ran.pop(threading.get_native_id()))
+        return sum(seconds > least for seconds in ran.values())
+
+    def most(self, call, expected):
+        """The most that take part in a call; again until as many do as are expected, since cores may be busy elsewhere."""
+        seen = -1
+        for _ in range(50):
+            call()
+            seen = max(seen, self.busy())
+            if seen >= expected:
+                break
+        return seen
 
 
 def run_job(job, x, y, *, number=0, threads=1):

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
+import numpy as np
 import pytest
+from helpers import ThreadTimes, make_data, make_net
 
+import fastmlp as fm
 from fastmlp import cores as cores_file
 from fastmlp.cores import cores, hardware_cores
 from fastmlp.team import team_size
+from fastmlp.training import pace
 
 LIMITS = ("FASTMLP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
@@ -19,6 +24,7 @@ def eight_cores(monkeypatch):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(cores_file, "_quota", lambda _: None)
+    monkeypatch.setattr(cores_file, "limit", [])
     for name in LIMITS:
         monkeypatch.delenv(name, raising=False)
 
@@ -74,6 +80,91 @@ def test_cores_reject_nonsense_in_our_variable_when_it_is_first_needed(monkeypat
             team_size(None, 10**9, 100)
         assert team_size(None, 0, 100) == 1  # one thread whatever it says
         assert team_size(2, 10**9, 100) == 2
+
+
+def test_set_num_threads_is_the_limit_instead_of_the_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", "3")
+    assert fm.get_num_threads() == cores() == 2
+    for n, expected in ((1, 1), (5, 5), (8, 8), (9, 8), (2**62, 8), (np.int8(4), 4)):
+        fm.set_num_threads(n)
+        assert fm.get_num_threads() == cores() == team_size(None, 10**9, 100) == expected
+        assert team_size(6, 10**9, 100) == 6, "who says how many has them"
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", "nonsense")
+    assert fm.get_num_threads() == 4, "nobody asks the environment any more"
+    monkeypatch.setattr(cores_file, "_quota", lambda _: 2)
+    assert fm.get_num_threads() == 2
+    monkeypatch.setattr(cores_file, "_quota", lambda _: None)
+    assert fm.get_num_threads() == 4
+
+
+def test_set_num_threads_rejects_what_is_no_number_and_leaves_the_limit():
+    fm.set_num_threads(3)
+    for wrong in (0, -1, 2**62 + 1):
+        with pytest.raises(ValueError, match=r"^the number of threads must be at (least 1|most 2\*\*62); got -?\d+$"):
+            fm.set_num_threads(wrong)
+    for wrong in (None, True, 1.5, 2.0, "2", [2]):
+        with pytest.raises(TypeError, match=r"^the number of threads must be a whole number; got "):
+            fm.set_num_threads(wrong)
+    assert fm.get_num_threads() == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forked children here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_set_num_threads_holds_on_other_threads_and_in_a_forked_child():
+    fm.set_num_threads(3)
+    child = os.fork()
+    if child == 0:
+        os._exit(fm.get_num_threads())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    other = threading.Thread(target=fm.set_num_threads, args=(5,))
+    other.start()
+    other.join()
+    assert fm.get_num_threads() == 5
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not ThreadTimes.there, reason="the system does not say how long a thread has run")
+def test_calls_have_no_more_threads_than_the_limit(monkeypatch):
+    """By what the system says: no other thread runs under a limit of 1, as many as are asked for do beyond it."""
+    monkeypatch.setattr(pace.Pace, "next", lambda run: (max(run.levels), None))  # whatever else the machine does
+    X, y = make_data(512, 64, 10)
+    rows, labels = np.tile(X, (20, 1)), np.tile(y, 20)
+    model, criterion = make_net([64, 256, 256, 10], "relu"), fm.CrossEntropyLoss()
+    optimizer = fm.SGD(model.parameters(), lr=0.01)
+    many = [make_net([64, 64, 10], rng=i) for i in range(6)]
+    optimizers = [fm.SGD(one.parameters(), lr=0.01) for one in many]
+    calls = {
+        "fit": lambda **how: fm.fit(model, criterion, optimizer, X, y, epochs=3, batch_size=256, **how),
+        "fit_many": lambda **how: fm.fit_many(many, criterion, optimizers, X, y, epochs=10, batch_size=128, **how),
+        "predict": lambda **how: model.predict(rows, **how),
+        "evaluate": lambda **how: fm.evaluate(model, criterion, rows, labels, **how),
+        "jacobian": lambda **how: fm.jacobian(model, rows[:2000], **how),
+    }
+    for name, call in calls.items():
+        call()  # compiled
+        for limit, how, expected in ((3, {}, 2), (1, {"threads": 2}, 1), (1, {}, 0)):
+            fm.set_num_threads(limit)
+            assert ThreadTimes().most(lambda: call(**how), expected) == expected, (name, limit, how)  # noqa: B023
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not ThreadTimes.there, reason="the system does not say how long a thread has run")
+def test_a_run_follows_the_limit(monkeypatch):
+    monkeypatch.setattr(pace.Pace, "next", lambda run: (max(run.levels), None))  # whatever else the machine does
+    X, y = make_data(2000, 64, 10)
+    model = make_net([64, 256, 256, 10], "relu")
+    times, seen = ThreadTimes(), []
+
+    def note(epoch, history):
+        seen.append(times.busy())
+        fm.set_num_threads(1 if 20 <= epoch < 30 else 5)
+
+    fm.set_num_threads(2)
+    options = {"epochs": 50, "batch_size": 250, "callbacks": note}
+    fm.fit(model, fm.CrossEntropyLoss(), fm.SGD(model.parameters(), lr=0.01), X, y, **options)
+    assert max(seen[:20]) == max(seen[30:]) == 1, "down at once, and up to the two threads that it began with"
+    assert max(seen[21:30]) == 0, seen
 
 
 # What follows reads folders that are laid out as Linux does.

@@ -14,6 +14,9 @@ from .setting import DTYPES, Timed, engine_of, pin
 #: Rows x inputs x outputs, as the workloads have them, and the calls that make one gigaflop.
 SHAPES = {"100x25x25": 8000, "128x64x256": 240, "128x784x512": 10, "256x1024x1024": 2}
 
+#: Of a batch of one row, and the calls that take about a millisecond.
+ONE_ROW = {"1x25x25": 8000, "1x512x512": 100}
+
 
 def arrays(shape: str, dtype: str):
     """The layer of a shape as a model of its own, an input and a gradient of the output."""
@@ -51,7 +54,7 @@ def update(shape: str, dtype: str):
     ).job()
     scalars = np.zeros((1, job.run.scalars), dtype)
     optimizer._fill_scalars(scalars, np.array([1]), None)
-    times = SHAPES[shape]
+    times = SHAPES.get(shape) or ONE_ROW[shape]
     job.set(params=model.storage.data, grads=model.storage.grad, state=np.zeros(0, dtype), order=np.arange(len(x)))
     job.set(scalars=np.repeat(scalars, times, axis=0).reshape(-1))
     job.run.params = model.storage.data.size
@@ -117,6 +120,22 @@ class Update(Timed):
         self.run, self.times = update(shape, dtype), SHAPES[shape]
 
     def time_one_gigaflop(self, shape, dtype):
+        self.run(self.times)
+
+
+class OneRow(Timed):
+    """The tasks of the block for a batch of one row."""
+
+    params = (["FORWARD", "BACKWARD", "ACCUMULATE", "UPDATE"], list(ONE_ROW), ["float32"])
+    param_names = ("task", "rows x inputs x outputs", "dtype")
+    covers = ("blocks.linear_row",)
+
+    def setup(self, name, shape, dtype):
+        pin(1)
+        self.run = update(shape, dtype) if name == "UPDATE" else alone(name, shape, dtype)
+        self.times = ONE_ROW[shape]
+
+    def time_calls(self, name, shape, dtype):
         self.run(self.times)
 
 

@@ -7,20 +7,12 @@ git, a process of its own and a kernel cache of its own. See verdict.py for when
 from __future__ import annotations
 
 import argparse
-import compileall
-import io
-import json
-import os
-import re
 import statistics
-import subprocess
 import sys
-import tarfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from .paths import ASV, HERE
+from .side import BenchmarkError, Commit, Side, chosen_of, git
 from .verdict import is_slower, is_suspect, ratio
 
 __all__ = ["main"]
@@ -30,87 +22,6 @@ TURNS, SLOW_TURNS = 9, 3
 
 #: Fresh pairs of processes for what looks slower in the first.
 PAIRS = 5
-
-#: Later Pythons want to be told that an archive is one of files only.
-SAFELY = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-
-
-class BenchmarkError(Exception):
-    """A benchmark could not be run at a commit."""
-
-    def __init__(self, side: Side, text: str):
-        super().__init__(text)
-        self.side = side
-
-
-def git(*arguments: str) -> bytes:
-    """What git answers."""
-    return subprocess.run(["git", *arguments], cwd=HERE.parent, check=True, stdout=subprocess.PIPE).stdout
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit, by its full hash."""
-
-    hash: str
-
-    @classmethod
-    def of(cls, revision: str) -> Commit:
-        try:
-            return cls(git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip())
-        except subprocess.CalledProcessError:
-            print(f"bench-compare: git knows no commit {revision!r}", file=sys.stderr)
-            sys.exit(2)
-
-    @property
-    def title(self) -> str:
-        return git("log", "-1", "--format=%h %s", self.hash).decode().strip()
-
-    def sources(self) -> Path:
-        """A folder with the package as it is at this commit."""
-        folder = ASV / "compare" / self.hash
-        if not folder.exists():
-            unfinished = folder.with_suffix(f".{os.getpid()}")
-            with tarfile.open(fileobj=io.BytesIO(git("archive", self.hash, "--", "fastmlp"))) as archive:
-                archive.extractall(unfinished, **SAFELY)
-            compileall.compile_dir(unfinished, quiet=2)  # as installing does: an import doesn't parse the sources
-            unfinished.replace(folder)
-        return folder
-
-
-class Side:
-    """A worker process that measures one commit."""
-
-    def __init__(self, commit: Commit):
-        folder = str(commit.sources())
-        environment = os.environ | {"PYTHONPATH": folder, "ASV_COMMIT": commit.hash, "PYTHONHASHSEED": "0"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "commands.worker"],
-            cwd=HERE,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Side:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def ask(self, *request):
-        """The answer to a request of worker.py."""
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit("bench-compare: a worker has died; what it said is above")
-        answer = json.loads(line)
-        if "failure" in answer:
-            raise BenchmarkError(self, answer["failure"])
-        return answer["answer"]
 
 
 @dataclass
@@ -164,13 +75,11 @@ def written(value: float, unit: str) -> str:
 
 def cases(side: Side, pattern: str) -> list[Case]:
     """The benchmarks whose name, parameters included, holds `pattern`."""
-    found = []
-    for benchmark in side.ask("list"):
-        for place, values in enumerate(benchmark["combinations"]):
-            label = benchmark["name"] + values
-            if re.search(pattern, label):
-                found.append(Case(benchmark["name"], place, label, benchmark["unit"], benchmark["quick"]))
-    return found
+    return [
+        Case(benchmark["name"], place, label, benchmark["unit"], benchmark["quick"])
+        for benchmark in side.ask("list")
+        for place, label in chosen_of(benchmark, pattern)
+    ]
 
 
 def measure_again(suspects: list[Case], base: Commit, head: Commit) -> None:

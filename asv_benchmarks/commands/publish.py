@@ -13,7 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .paths import ASV, HERE, HTML
+from asv.benchmarks import Benchmarks
+from asv.config import Config
+from asv.environment import get_environments
+from asv.repo import get_repo
+from asv.results import iter_results
+
+from .paths import ASV, HERE, HTML, RESULTS
 
 __all__ = ["main", "with_local_scripts"]
 
@@ -68,13 +74,40 @@ def with_local_scripts(page: str) -> tuple[str, list[str]]:
     return LOADED.sub(local, page), used
 
 
+def list_benchmarks() -> None:
+    """Write the list that asv reads the results by: the benchmarks of the working tree that have results."""
+    configuration = Config.load("asv.conf.json")
+    configuration.dvcs = "none"
+    environments = list(get_environments(configuration, ["existing:same"]))
+    found = Benchmarks.discover(configuration, get_repo(configuration), environments, [])
+    measured = {pair for results in iter_results(str(RESULTS)) for pair in results.benchmark_version.items()}
+    Benchmarks(configuration, [one for name, one in found.items() if (name, one["version"]) in measured]).save()
+
+
+#: What is changed in asv's page and script so that commits are drawn at even distances at first: of hundreds some have been
+#: measured, most of them near each other.
+EVENLY = {
+    "index.html": ('<a id="even-spacing" class="btn', '<a id="even-spacing" class="active btn'),
+    "graphdisplay.js": ("var even_spacing = false;", "var even_spacing = true;"),
+}
+
+
+def evenly_spaced(name: str, text: str) -> str:
+    """The text of one of asv's files, changed as ``EVENLY`` says."""
+    before, after = EVENLY[name]
+    if text.count(before) != 1:
+        raise SystemExit(f"dashboard: asv's {name} has no {before!r}")
+    return text.replace(before, after)
+
+
 def main() -> None:
     """Publish, and say how to look."""
+    list_benchmarks()
     subprocess.run([sys.executable, "-m", "asv", "publish", "--no-pull"], cwd=HERE, check=True)
     source, target, index = vendored(), HTML / "vendor", HTML / "index.html"
     for name in json.loads((HTML / "index.json").read_text())["benchmarks"]:
         summary = HTML / "graphs" / "summary" / f"{name}.json"
-        if not summary.exists():  # not measured yet: asv's grid would ask for it in vain
+        if not summary.exists():  # measured at other commits only: asv's grid would ask for it in vain
             summary.parent.mkdir(parents=True, exist_ok=True)
             summary.write_text("[]")
     page, used = with_local_scripts(index.read_text())
@@ -83,6 +116,9 @@ def main() -> None:
         shutil.copy(HERE / "dashboard" / place if place == "stand_ins.js" else source / place, target)
     shutil.copy(HERE / "dashboard" / "more.css", target)
     index.write_text(page.replace("</head>", '  <link rel="stylesheet" href="vendor/more.css">\n  </head>'))
+    for name in EVENLY:
+        file = HTML / name
+        file.write_text(evenly_spaced(name, file.read_text()))
     print(f"\nThe dashboard is in {HTML.relative_to(HERE.parent)}. To look at it:\n")
     print(f"  python3 -m http.server --bind 127.0.0.1 --directory {HTML.relative_to(HERE.parent)} 8000\n")
     print("and open http://127.0.0.1:8000 in a browser.")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from benchmarks.workloads import WORKLOADS
 
-from .paths import ASV, HERE
+from .paths import ASV, HERE, RESULTS
 from .throughput import Throughput, throughputs
 
 __all__ = ["main", "markdown"]
 
 FOLDER = ASV / "report"
 COLUMNS = 2
+MISSING = "not measured"
 COLOURS = {1: "tab:blue", 2: "tab:orange"}  # by threads
 
 HEAD = """\
@@ -46,13 +47,15 @@ def _table(rows: list[Throughput]) -> list[str]:
     table = ["| commit | " + " | ".join(f"samples/s ({n}) | GFLOP/s ({n}) | of the peak ({n})" for n in threads) + " |"]
     table.append("| --- |" + " ---: |" * (3 * len(threads)))
     for (commit, title), cells in lines.items():
-        text = " | ".join(cells.get(n, "– | – | –") for n in threads)
+        text = " | ".join(cells.get(n, f"{MISSING} | {MISSING} | {MISSING}") for n in threads)
         table.append(f"| {commit} {title.replace('|', ' ')} | {text} |")
     return table
 
 
-def percent(part: float) -> str:
+def percent(part: float | None) -> str:
     """A part of the whole, to a digit more where it is small."""
+    if part is None:
+        return MISSING
     return f"{part:.1%}" if part < 0.095 else f"{part:.0%}"
 
 
@@ -99,7 +102,9 @@ def _draw(panel, line: list[Throughput], commits: list[str], above: bool) -> Non
     places, last, colour = [commits.index(one.commit) for one in line], line[-1], COLOURS[line[0].threads]
     label = f"{last.threads} thread{'s' * (last.threads > 1)}"
     panel.plot(places, [one.gigaflops for one in line], ".-", color=colour, label=label, linewidth=1)
-    text, offset = f"{last.gigaflops:.3g} ({percent(last.of_peak)})", (6, 4 if above else -4)
+    text, offset = f"{last.gigaflops:.3g}", (6, 4 if above else -4)
+    if last.of_peak is not None:
+        text += f" ({percent(last.of_peak)})"
     style = {"textcoords": "offset points", "va": "bottom" if above else "top", "fontsize": 8, "color": colour}
     panel.annotate(text, (places[-1], last.gigaflops), offset, **style)
 
@@ -108,7 +113,9 @@ def main(machine: str) -> int:
     """1 where nothing has been measured."""
     found = list(throughputs(machine))
     if not found:
-        print(f"bench-report: machine {machine!r} has measured no training yet; make bench does", file=sys.stderr)
+        others = " ".join(sorted({path.parent.name for path in RESULTS.glob("*/machine.json")} - {machine}))
+        hint = f", and there are results of MACHINE={others}" if others else ""
+        print(f"bench-report: machine {machine!r} has measured no training yet; make bench does{hint}", file=sys.stderr)
         return 1
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "throughput.md").write_text(markdown(found))

@@ -29,7 +29,7 @@ class Throughput:
     threads: int
     samples: float  # per second
     gigaflops: float  # per second
-    of_peak: float  # of as many cores
+    of_peak: float | None  # of as many cores; None where the peak has not been measured
 
 
 def values(results: Results, name: str) -> dict[tuple[str, ...], float]:
@@ -61,8 +61,9 @@ def throughputs(machine: str) -> Iterator[Throughput]:
             workload = WORKLOADS[name]
             step = seconds / workload.steps
             rate = workload.flops / step / 1e9
+            peak = peaks.get(threads)
             yield Throughput(
-                commit, title, name, int(threads), workload.batch / step, rate, rate / peaks.get(threads, math.nan)
+                commit, title, name, int(threads), workload.batch / step, rate, None if peak is None else rate / peak
             )
 
 

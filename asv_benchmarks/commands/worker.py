@@ -1,4 +1,4 @@
-"""One commit's side of a comparison: a process that measures what it is told, one line of JSON a request.
+"""One commit's side of a comparison, or of a history: a process that measures what it is told, one line of JSON a request.
 
 ``["list"]`` answers every benchmark with its parameters, ``["prepare", name, place]`` whether it can be run here, and
 ``["turn", name, place]`` what it measures: seconds, bytes or a count. asv_runner finds and runs the benchmarks.
@@ -32,7 +32,8 @@ def listed() -> list[dict]:
     for benchmark in disc_benchmarks("benchmarks"):
         names = [f"({', '.join(map(str, values))})" if values else "" for values in itertools.product(*benchmark._params)]
         quick = benchmark.type == "time" and not benchmark.func.__name__.startswith("timeraw")
-        found.append({"name": benchmark.name, "unit": benchmark.unit, "quick": quick, "combinations": names})
+        facts = {"name": benchmark.name, "unit": benchmark.unit, "params": benchmark.params, "version": benchmark.version}
+        found.append({**facts, "quick": quick, "combinations": names})
     return found
 
 

@@ -242,7 +242,8 @@ class Sequential(Module):
         out : ndarray, (N, O), optional
             Where to write; C-contiguous, of the network's dtype. It may overlap `X`.
         threads : int, optional
-            How many threads share the rows; by default as many as the work is worth. The results do not depend on it.
+            How many threads share the rows; by default as many as the work is worth, at most :func:`fastmlp.get_num_threads`.
+        The results do not depend on it.
 
         Returns
         -------

@@ -131,7 +131,7 @@ def fit(
     max_seconds : float, optional
         Ends training after so many seconds, at the end of an epoch; compiling does not count.
     threads : int, optional
-        How many threads to train on; by default as many as the work of a step is worth.
+        How many threads to train on; by default as many as the work of a step is worth, at most :func:`get_num_threads`.
     progress : bool, "log" or ("log", seconds), optional
         True: a bar on standard error; by default on a terminal and in a notebook only. Needs tqdm, the extra ``progress``.
         "log": a plain line for each epoch, or with at least so many seconds between two.

@@ -64,7 +64,8 @@ def fit_many(
     rng : None, int, Generator, or a list
         For the shuffles: a number for each network is drawn from it, or a list has one for each. None as in `fit`.
     threads : int, optional
-        How many networks are trained at the same time; by default as many as joblib has been told, else as there are cores.
+        How many networks are trained at the same time; by default as many as joblib has been told, else
+        :func:`get_num_threads`.
     backend : {"threads", "joblib"}, optional
         Where they are trained: by threads of this process; or by joblib, in other processes, or on other machines. By default
         by joblib within a ``joblib.parallel_config`` whose backend is not one of threads ("loky", "dask" and so on).

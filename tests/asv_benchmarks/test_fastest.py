@@ -6,21 +6,22 @@ import pytest
 from asv.results import Results
 from commands import fastest
 
-COLUMNS = ["result", "params", "stats_q_25", "samples"]
+COLUMNS = ["result", "params", "version", "stats_q_25", "samples"]
 
 
-def test_result_becomes_the_time_that_a_tenth_stay_below():
-    slow_machine = [1.0] * 4 + [1.5] * 20  # others slowed most of it down
-    stored = {"result_columns": COLUMNS, "results": {"a": [[1.5, None], [["1", "2"]], [1.4, None], [slow_machine, None]]}}
+def test_result_becomes_the_time_that_a_tenth_stay_below_and_nothing_else_is_kept():
+    slow_machine = [1.00004] * 4 + [1.5] * 20  # others slowed most of it down
+    stored = {"result_columns": COLUMNS, "results": {"a": [[1.5, None], [["1", "2"]], "1", [1.4, None], [slow_machine, None]]}}
     assert fastest.settle(stored)
-    assert stored["results"]["a"][0] == [1.0, None]
-    assert stored["results"]["a"][2] == [1.4, None]
+    assert stored["results"] == {"a": [[1.0, None], [["1", "2"]], "1"]}
+    assert stored["result_columns"] == ["result", "params", "version"]
     assert not fastest.settle(stored), "again changes nothing"
 
 
 def test_what_has_no_samples_stays():
-    stored = {"result_columns": COLUMNS, "results": {"memory": [[7], []], "skipped": [None, [], None, None]}}
-    assert not fastest.settle(stored)
+    stored = {"result_columns": COLUMNS, "results": {"memory": [[7], [], "1"], "failed": [None, [], "2"]}}
+    assert fastest.settle(stored)
+    assert stored["results"] == {"memory": [[7], [], "1"], "failed": [None, [], "2"]}
 
 
 def test_asv_reads_what_has_been_settled(tmp_path, monkeypatch):
@@ -38,5 +39,19 @@ def test_asv_reads_what_has_been_settled(tmp_path, monkeypatch):
     fastest.settle_all("m")
     results = Results.load(str(path), machine_name="m")
     assert results.get_result_value("a", []) == [pytest.approx(1.2)]
-    assert results.get_result_samples("a", []) == [samples]
+    assert results.benchmark_version == {"a": "1"}
     assert machine.read_text() == "{}"
+
+
+@pytest.mark.once
+def test_results_in_the_repository_are_settled_and_small():
+    folders = [path.parent for path in fastest.RESULTS.glob("*/machine.json") if path.parent.name != "local"]
+    assert folders
+    for folder in folders:
+        files = [path for path in folder.iterdir() if path.name != "machine.json"]
+        assert len(files) >= 8
+        assert sum(path.stat().st_size for path in files) < 12_000 * len(files)
+        for path in files:
+            stored = json.loads(path.read_text())
+            assert not fastest.settle(stored), path.name
+            assert stored["params"]["machine"] == folder.name

@@ -21,6 +21,7 @@ def test_machine_is_described(known, capsys):
     assert {"os", "arch", "cpu", "num_cpu", "ram"} <= known["m"].keys()
     assert int(known["m"]["num_cpu"]) >= 1
     assert "machine 'm'" in capsys.readouterr().out
+    assert json.loads((machine.RESULTS / "m" / "machine.json").read_text()) == known["m"] | {"version": 1}
 
 
 @pytest.mark.parametrize(("changed", "refused"), [({}, False), ({"cpu": "another"}, True), ({"ram": "1"}, False)])

@@ -6,7 +6,7 @@ from pathlib import Path
 import asv
 import pytest
 from commands.paths import HERE
-from commands.publish import with_local_scripts
+from commands.publish import EVENLY, evenly_spaced, with_local_scripts
 
 INDEX = Path(asv.__file__).parent / "www" / "index.html"
 
@@ -28,3 +28,12 @@ def test_asvs_own_scripts_stay():
 def test_an_unknown_script_is_refused():
     with pytest.raises(SystemExit, match=r"https://example\.org/new\.js"):
         with_local_scripts('<script src="https://example.org/new.js"></script>')
+
+
+def test_commits_are_drawn_at_even_distances():
+    for name, (before, after) in EVENLY.items():
+        text = evenly_spaced(name, (INDEX.parent / name).read_text())
+        assert after in text
+        assert before not in text
+        with pytest.raises(SystemExit, match=f"asv's {name} has no"):
+            evenly_spaced(name, text)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import subprocess
 from types import SimpleNamespace
@@ -58,8 +59,18 @@ def test_markdown_has_a_table_for_each_workload(measured):
     assert all(line.count("|") == 5 for line in text.splitlines() if line.startswith("|"))
 
 
+def test_what_has_not_been_measured_is_said_in_every_column(measured):
+    here, there = dataclasses.replace(measured[0], of_peak=None), dataclasses.replace(measured[0], commit="x", threads=2)
+    rows = [line for line in report.markdown([here, there]).splitlines() if line.startswith(("| x", f"| {here.commit}"))]
+    cells = [row.strip("| ").split(" | ")[1:] for row in rows]
+    assert cells == [
+        ["not measured", "not measured", "not measured", "500,000", "4", "4.0%"],
+        ["500,000", "4", "not measured", "not measured", "not measured", "not measured"],
+    ]
+
+
 def test_figure_is_written(measured, tmp_path):
-    report.figure(measured, tmp_path / "figure.png")
+    report.figure([dataclasses.replace(measured[0], of_peak=None), measured[1]], tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 

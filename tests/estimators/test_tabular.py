@@ -8,17 +8,20 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import ThreadTimes
 
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_iris
+from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastmlp.sklearn import TabularClassifier, TabularRegressor
+import fastmlp as fm
+from fastmlp import cores
+from fastmlp.sklearn import MLPClassifier, TabularClassifier, TabularRegressor
 
 pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")]
 
@@ -187,6 +190,24 @@ def test_results_depend_on_random_state_alone():
     np.testing.assert_array_equal(twin.predict_proba(X), first.predict_proba(X))
     other = clone(first).set_params(random_state=1).fit(X, y)
     assert not np.array_equal(other.predict_proba(X), first.predict_proba(X))
+
+
+@pytest.mark.skipif(not ThreadTimes.there, reason="the system does not say how long a thread has run")
+def test_without_n_threads_the_limit_holds(monkeypatch):
+    monkeypatch.setattr(cores, "hardware_cores", lambda: 3)
+    monkeypatch.setattr(cores, "limit", [])
+    X, y = load_digits(return_X_y=True)
+    tables, network = TabularClassifier(**FEW), MLPClassifier(hidden_layer_sizes=(256, 256), max_iter=1, early_stopping=False)
+    tables.fit(X[:300], y[:300])
+    X = np.tile(X, (20, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one epoch is not enough
+        for call in (lambda: tables.fit(X[:300], y[:300]), lambda: network.fit(X[:1000], y[:1000]), lambda: network.predict(X)):
+            for limit, threads, expected in ((2, None, 1), (1, 2, 1), (1, None, 0)):
+                fm.set_num_threads(limit)
+                for estimator in (tables, network):
+                    estimator.set_params(n_threads=threads)
+                assert ThreadTimes().most(call, expected) == expected, (limit, threads)
 
 
 def test_several_targets_and_weights():

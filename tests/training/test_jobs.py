@@ -97,6 +97,20 @@ def test_processes_give_what_threads_give(capsys):
     assert failure.index == 1
 
 
+def test_processes_have_the_limit_of_their_environment():
+    """joblib shares the cores between its workers by OMP_NUM_THREADS; a limit of the program that asked is that program's."""
+    before = fm.get_num_threads()
+    fm.set_num_threads(1)
+    try:
+        with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=before):
+            assert joblib.Parallel()(joblib.delayed(fm.get_num_threads)() for _ in range(2)) == [before] * 2
+        with joblib.parallel_config("multiprocessing", n_jobs=2):
+            assert joblib.Parallel()(joblib.delayed(fm.get_num_threads)() for _ in range(2)) == [1] * 2, "forked"
+    finally:
+        fm.set_num_threads(before)
+        joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
+
+
 @pytest.mark.usefixtures("two_processes")
 def test_processes_share_large_data():
     """Which joblib maps: to a network it is in memory, and its rows are shuffled as a whole."""
