@@ -18,7 +18,7 @@ from fastmlp import beside
 from fastmlp.kernels.block import Block
 from fastmlp.kernels.blocks.linear import _linear
 from fastmlp.kernels.blocks.moves import _input
-from fastmlp.kernels.compiler.cache import folder_lock
+from fastmlp.kernels.compiler.lock import Lock
 from fastmlp.warmup import _ops
 
 pytestmark = pytest.mark.once
@@ -53,7 +53,12 @@ def started(monkeypatch, tmp_path):
     monkeypatch.setattr(beside, "_waiting", {})
     monkeypatch.setattr(beside, "cores", lambda: 2)
     monkeypatch.setattr(beside, "engine_is_cached", lambda dtype: False)
-    monkeypatch.setattr("fastmlp.kernels.compiler.cache.cache_folder", str(tmp_path))
+
+    def folder_lock(name):
+        lock = Lock(tmp_path / name)
+        return lock if lock.acquire_now() else None
+
+    monkeypatch.setattr(beside, "folder_lock", folder_lock)
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: processes.append(Process(*args)) or processes[-1])
     return processes
 
@@ -84,7 +89,7 @@ def test_one_process_at_a_time_uses_a_cache(started):
     assert len(started) == 1
     beside.ask([], F32)
     end = time.monotonic() + 10
-    while (lock := folder_lock("beside")) is None and time.monotonic() < end:
+    while (lock := beside.folder_lock("beside")) is None and time.monotonic() < end:
         time.sleep(0.001)
     assert lock is not None, "it is let go when the process has ended"
     lock.release()
@@ -118,7 +123,7 @@ def test_a_system_without_processes_is_no_error(started, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", refuse)
     beside.begin(F32)
     beside.ask([_input], F32)
-    lock = folder_lock("beside")
+    lock = beside.folder_lock("beside")
     assert lock is not None
     lock.release()
 

@@ -384,6 +384,13 @@ def test_prune_takes_part_in_races(tmp_path):
     cache.prune(tmp_path / "gone" / "f")
 
 
+def test_a_folder_has_locks_that_nobody_waits_for(folder):
+    one = cache.folder_lock("one")
+    assert one is not None
+    assert cache.folder_lock("one") is None
+    one.release()
+
+
 @jit_only
 def test_code_that_is_read_counts_as_used(folder):
     kernel(twice)(1.0)
