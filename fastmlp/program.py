@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp import beside
 from fastmlp.cores import level_2_bytes
 from fastmlp.kernels.blocks.gradients import CHUNK
 from fastmlp.kernels.blocks.jacobian import Jacobian
@@ -234,6 +235,8 @@ class Program:
         """
         given = list(layers)
         layers = fused(chain.from_iterable(op.evaluated() for op in given))
+        for op in layers:
+            op.block = op.derivative_block or op.block
         memory = Memory(dtype, batch, 1, backward=True, gradients=False)
         program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory, input_delta=True)
         program._plan["kept"] = 0
@@ -402,7 +405,8 @@ class Program:
 
     def _written(self) -> np.ndarray:
         """The table, with the addresses of the blocks; not yet those of arrays."""
-        for op, fields in zip(self.ops, self.records):
+        beside.ask((op.block for op in self.ops), self.dtype)  # it takes them from the first one on
+        for op, fields in zip(self.ops[::-1], self.records[::-1]):
             fields.block = op.block.address(self.dtype)
         parts = [
             chain.from_iterable(self.passes),

@@ -16,7 +16,7 @@ from fastmlp.checks.scalars import LARGEST_COUNT
 from fastmlp.cores import cores, hardware_cores
 from fastmlp.workers import Worker, waiting
 
-__all__ = ["cores", "run_together", "team_size"]
+__all__ = ["can_start_threads", "cores", "run_together", "team_size"]
 
 #: More threads than this for each core are never started. Threads that wait for each other on a core they share only lose time,
 #: so even 2 are no help; 4 leave room for a wrong count of the cores, and for tests of many threads on a small machine.
@@ -74,7 +74,7 @@ def _fair_share() -> int:
     return max(1, most - sum(others), most // (len(others) + 1))
 
 
-def _can_start_threads() -> bool:
+def can_start_threads() -> bool:
     """Whether a new thread would be one of the operating system's, and run.
 
     ``monkey.patch_all()`` of gevent, and eventlet's ``monkey_patch()``, put green threads in the place of threads. They take
@@ -207,7 +207,7 @@ def run_together(
 
 def _run_team(call: Callable[[int, int], object], threads: int, call_off: Callable[[], object], all_needed: bool) -> None:
     """As :func:`run_together`, on the cores of this team alone."""
-    if threads > 1 and not _can_start_threads():
+    if threads > 1 and not can_start_threads():
         threads = 1
     helpers: list[_Helper] = []
     failures: list[BaseException] = []

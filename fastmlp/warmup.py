@@ -29,9 +29,9 @@ __all__ = ["warm_up"]
 def warm_up(dtype: np.dtype) -> Iterator[None]:
     """Compile, or load from the cache, what one dtype needs; pauses after each block, for the caller to say what it was."""
     for op in _ops(dtype):
-        op.block.address(dtype)
-        if op.row_block is not None:
-            op.row_block.address(dtype)
+        for block in (op.block, op.row_block, op.derivative_block):
+            if block is not None:
+                block.address(dtype)
         yield
     # What Python calls is compiled when it is called: on next to nothing.
     X, model = np.ones((2, 2), dtype), Sequential(Linear(2, 2), dtype=dtype)

@@ -42,6 +42,12 @@ class Block:
         self.function, self.name, self.record, self.passes = function, name, record, passes
         self._compiled: dict[np.dtype, MachineCode] = {}
 
+    @property
+    def path(self) -> str | None:
+        """Where another process finds this block, "module:name"; None for the block of a formula."""
+        function = self.function
+        return None if self.passes or "<" in function.__qualname__ else f"{function.__module__}:{function.__qualname__}"
+
     def address(self, dtype: np.dtype) -> int:
         """The address for parameters of this dtype; compiled, or loaded from the cache, at the first question."""
         if not COMPILING:

@@ -264,6 +264,8 @@ class Op:
     block: Block
     #: Where a batch of one row has a block of its own; of the same record.
     row_block: Block | None = None
+    #: Where programs that take derivatives, and form no gradients, have a block of their own; of the same record.
+    derivative_block: Block | None = None
     name = ""
     #: What its way back reads: the input and the output, as they were on the way forward.
     reads_x_backward = False

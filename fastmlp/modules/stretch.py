@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fastmlp import beside
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
 from fastmlp.kernels.op import Op
@@ -178,6 +179,7 @@ class Stretch:
         jobs.append(job)
 
     def _with_parameters(self, program: Program, rows: int) -> Job:
+        beside.begin(program.dtype)
         job = program.job()
         job.batch = rows
         job.set(params=self.storage.data, grads=self.storage.grad)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import checks
+from fastmlp import beside, checks
 from fastmlp.criterion import Criterion
 from fastmlp.kernels.op import UNIT
 from fastmlp.kernels.scan import all_finite
@@ -227,6 +227,7 @@ def fit(
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not optimizer):
         raise TypeError("schedule must be an LRScheduler of the optimizer that is passed")
     optimizer._groups_now()
+    beside.begin(model.storage.data.dtype)
     if not all_finite(model.storage.data):
         raise ValueError(f"{_first_wrong(model)} holds NaN or infinity before training: reset_parameters() draws it anew")
     rows, classes = as_rows_or_pieces(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -155,6 +154,8 @@ def _joined(carry: Rows, group: Group) -> Rows:
 
 def ahead(items: Iterator[T]) -> Generator[T, None, None]:
     """The same items, each of which a thread makes while the one before is in use."""
+    from concurrent.futures import ThreadPoolExecutor  # 3 ms, and most runs have their data in memory
+
     nothing = object()
     with ThreadPoolExecutor(1, thread_name_prefix="fastmlp-reader") as pool:
         coming = pool.submit(next, items, nothing)  # type: ignore[arg-type]

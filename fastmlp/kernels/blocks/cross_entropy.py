@@ -45,7 +45,8 @@ def cross_entropy_forward(losses, saved, logits, labels, columns, O):
         total[i] = zero
     for j in range(1, O):
         for i in range(width):
-            largest[i] = max(largest[i], columns[j, i])
+            here, before = columns[j, i], largest[i]
+            largest[i] = here if here > before else before  # as max, which Numba would compile by itself, 0.05 s
     for j in range(O):
         for i in range(width):
             columns[j, i] = exp(columns[j, i] - largest[i])

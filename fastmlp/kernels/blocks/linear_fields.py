@@ -6,6 +6,8 @@ import numpy as np
 
 from fastmlp.kernels.compiler.intrinsics import least, matrix
 from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.compiler.lines import lines_pass
+from fastmlp.kernels.elementary import select
 from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["FIELDS", "bias_of", "floor_of", "relu_backward", "transpose_weight", "weight_of", "zeros_of"]
@@ -14,7 +16,7 @@ FIELDS: dict[str, type] = {
     "weight": np.int64,  # offset in the parameters
     "bias": np.int64,
     "has_bias": np.int64,
-    "weight_t": np.int64,  # the transposed copy; -1 where there is none
+    "weight_t": np.int64,  # the transposed copy
     "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
     "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in the L1 cache
     "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
@@ -22,6 +24,8 @@ FIELDS: dict[str, type] = {
     "optimizer": np.int64,  # its op, for the weight and for the bias
     "bias_optimizer": np.int64,
 }
+
+_where_positive = lines_pass(lambda dy, y: select(y > 0, dy, 0), inputs=2)
 
 
 @inner
@@ -52,10 +56,8 @@ def floor_of(op, job):
 
 @inner
 def relu_backward(dy, y):
-    """``dy where y > 0, else 0``, in place: the slope of the fused ReLU."""
-    zero = y.dtype.type(0)
-    for i in range(y.size):
-        dy[i] = dy[i] if y[i] > zero else zero
+    """``dy where y > 0, else 0``, in place: the slope of the fused ReLU. Whole lines."""
+    _where_positive(dy.size, dy, 0, y, 0, dy, 0, dy, 0)
 
 
 @inner

@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,7 +28,7 @@ from fastmlp.kernels.compiler.numba_private import DispatcherCache
 from fastmlp.kernels.compiler.processor import FEATURES, PROCESSOR, TRIPLE
 from fastmlp.kernels.compiler.say import say
 
-__all__ = ["CacheFile", "KernelCache", "cache_folder", "cache_is_writable", "prune"]
+__all__ = ["CacheFile", "KernelCache", "cache_folder", "cache_is_writable", "folder_lock", "prune"]
 
 #: A folder of another version is removed when nothing in it has been read or written for so long.
 KEEP_DAYS = 30
@@ -51,16 +51,28 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
+def _sources(folder: str) -> Iterator[str]:
+    """The files of Python in a folder and in those below."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                yield entry.path
+            elif entry.is_dir():
+                yield from _sources(entry.path)
+
+
 def _fingerprint() -> str:
     """A hash of all sources that are compiled, the compiler's versions and its settings; empty without sources.
 
-    1 ms: 0.3 to find 40 files, 0.3 to read them.
+    160 files: 0.3 ms to find them, 2 to read them; with pathlib it was 18 as Python starts.
     """
     digest = hashlib.sha256()
-    package = Path(__file__).parents[2]
-    sources = sorted(source for folder in COMPILED_FROM for source in (package / folder).rglob("*.py"))
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sources = sorted(source for folder in COMPILED_FROM for source in _sources(os.path.join(package, folder)))
     for source in sources:
-        digest.update(source.relative_to(package).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
+        with open(source, "rb", buffering=0) as file:
+            name = source[len(package) + 1 :].replace(os.sep, "/")
+            digest.update(name.encode() + b"\0" + file.read() + b"\0")
     config = numba.config
     settings = config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK, config.DEBUGINFO_DEFAULT
     for fact in (numba.__version__, llvmlite.__version__, np.__version__, sys.version, settings):
@@ -111,6 +123,12 @@ def prune(folder: Path, days: float = KEEP_DAYS) -> None:
                         shutil.rmtree(other, ignore_errors=True)
 
 
+def folder_lock(name: str) -> Lock | None:
+    """A lock of the folder, held, or None where somebody else holds it."""
+    lock = Lock(Path(cache_folder) / f"{name}.lock")
+    return lock if lock.acquire_now() else None
+
+
 class CacheFile:
     """One piece of machine code on the disk: its file, the lock beside it, and a check sum that tells damage.
 
@@ -130,6 +148,10 @@ class CacheFile:
         digest = hashlib.sha256(repr((name, key, TRIPLE, PROCESSOR, FEATURES)).encode()).hexdigest()
         self._path = Path(cache_folder) / f"{re.sub('[^A-Za-z0-9_.]', '_', name)}-{digest[:16]}.nbc"
         self._lock: Lock | None = None
+
+    def exists(self) -> bool:
+        """Whether something has been written, whatever it is."""
+        return bool(self._folder) and self._path.exists()
 
     def read(self) -> bytes | None:
         """What has been written; None where there is nothing, or where it is damaged, cut off or somebody else's."""
@@ -197,6 +219,10 @@ class KernelCache(DispatcherCache):
 
     def _write(self, signature, code: bytes) -> None:
         CacheFile(self._name, signature).write(code)
+
+    def has(self, signature) -> bool:
+        """Whether there is machine code for a signature."""
+        return CacheFile(self._name, signature).exists()
 
     def release(self) -> None:
         """Let go of the lock, if it is held."""

@@ -24,12 +24,12 @@ from fastmlp.kernels.compiler.numba_private import (
     lend_part,
     object_code,
     on_compile,
-    prepare_to_load,
 )
 from fastmlp.kernels.compiler.say import say
 
 __all__ = [
     "COMPILING",
+    "BusyError",
     "Entry",
     "announce_nothing",
     "announced",
@@ -37,7 +37,9 @@ __all__ = [
     "history",
     "inner",
     "instead",
+    "is_cached",
     "kernel",
+    "never_wait",
     "say",
 ]
 
@@ -117,6 +119,14 @@ def _plain(function):
         numba.config.CACHE_DIR = before
 
 
+def is_cached(dispatcher: Callable, signature: tuple) -> bool:
+    """Whether nothing is to be compiled for this signature of an entry point, or nothing that could be kept."""
+    cache = getattr(dispatcher, "_cache", None)
+    if not COMPILING or not cache_is_writable or not isinstance(cache, KernelCache):
+        return True
+    return signature in dispatcher.overloads or cache.has(signature)  # type: ignore[attr-defined]
+
+
 def _noted(dispatcher, release=lambda: None):
     """The dispatcher, which from now on writes into `history`, and calls `release` after each compilation, come what may."""
     name = f"{dispatcher.__module__.rpartition('.')[2]}.{dispatcher.__name__}"
@@ -190,7 +200,6 @@ def _plain_block(function, signature):
 
 def _lean_block(function, signature, name, depends):
     """A block from the cache, or compiled as a whole, and whether it was compiled."""
-    prepare_to_load()
     if depends == "" and not function.__module__.startswith(__name__.partition(".")[0] + "."):
         depends = None
     file = CacheFile(name, (signature, depends))
@@ -199,7 +208,7 @@ def _lean_block(function, signature, name, depends):
         if found is not None:
             names, _, code = found.partition(b"\0")
             symbol, *needed = names.decode().split(" ")
-            if all(map(is_known, needed)):  # else compiling makes them known: linear algebra, say
+            if all(map(is_known, needed)):  # else compiling may make them known
                 return MachineCode(symbol, code), False
         library, symbol = compile_and_keep(numba.njit(**FLAGS, **BLOCK)(function), signature)
         code, needed, lasting = object_code(library)
@@ -210,11 +219,16 @@ def _lean_block(function, signature, name, depends):
         file.release()
 
 
+class BusyError(Exception):
+    """Another process is compiling this."""
+
+
 class _Announcer:
     """Says on standard error, once a process, that a long compilation has begun, or that another process is at it."""
 
     functions: ClassVar[weakref.WeakSet[Callable]] = weakref.WeakSet()
     said: ClassVar[bool] = False
+    waits: ClassVar[bool] = True
 
     @classmethod
     def _say(cls, function, text):
@@ -226,6 +240,8 @@ class _Announcer:
 
     @classmethod
     def waiting(cls, function):
+        if not cls.waits:
+            raise BusyError
         cls._say(function, "waiting for another process that is compiling kernels")
 
     @classmethod
@@ -246,3 +262,8 @@ def announced(dispatcher: F) -> F:
 def announce_nothing() -> None:
     """Have this process compile in silence: whoever calls this says what it does."""
     _Announcer.said = True
+
+
+def never_wait() -> None:
+    """Have this process raise a BusyError where another one is compiling what it is to compile."""
+    _Announcer.waits = False

@@ -67,6 +67,19 @@ class Lock:
                 time.sleep(POLL_SECONDS)
         return end is not None
 
+    def acquire_now(self) -> bool:
+        """Take the lock, if it can be had at once."""
+        try:
+            self._file = self._open()
+            if _try(self._file):
+                return True
+        except OSError:  # no such folder, or no locks here
+            pass
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        return False
+
     def _open(self) -> IO:
         try:
             return self._path.open("ab")

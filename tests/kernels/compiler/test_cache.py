@@ -384,6 +384,13 @@ def test_prune_takes_part_in_races(tmp_path):
     cache.prune(tmp_path / "gone" / "f")
 
 
+def test_a_folder_has_locks_that_nobody_waits_for(folder):
+    one = cache.folder_lock("one")
+    assert one is not None
+    assert cache.folder_lock("one") is None
+    one.release()
+
+
 @jit_only
 def test_code_that_is_read_counts_as_used(folder):
     kernel(twice)(1.0)
@@ -427,7 +434,7 @@ def test_eight_processes_that_start_cold_share_the_work(tmp_path):
     for dtype in (0, 1):
         assert len({parameters for parameters, *_ in results[dtype::2]}) == 1
         compiled = [name for _, *names in results[dtype::2] for name in names]
-        assert compiled.count("engine.run") == 1
-        assert compiled.count("linear") == 1
+        assert "linear" in compiled  # or it was a helper (fastmlp.beside), as for most of the rest
         assert len(set(compiled)) == len(compiled), "something was compiled twice"
+    assert len(list(tmp_path.rglob("engine.run-*.nbc"))) == 2
     assert not list(tmp_path.rglob("*.nbc.*"))

@@ -46,6 +46,16 @@ def test_lock_is_free_again_after_release(path):
         one.release()
 
 
+def test_lock_that_somebody_holds_is_not_waited_for(path):
+    one, other = Lock(path), Lock(path)
+    assert one.acquire_now()
+    assert not other.acquire_now()
+    one.release()
+    assert other.acquire_now()
+    other.release()
+    assert not Lock(path / "nowhere").acquire_now()
+
+
 def test_lock_keeps_others_waiting(path):
     one, other, waited = Lock(path), Lock(path), []
     assert not one.acquire()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import weakref
 
 import numpy as np
@@ -131,7 +132,24 @@ def test_block_with_an_address_of_this_process_is_not_kept(folder):
 
 
 @jit_only
-def test_block_may_need_symbols_of_the_runtime_library_and_is_compiled_where_one_is_missing(folder, monkeypatch):
+def test_block_may_need_symbols_and_is_compiled_where_one_is_missing(folder, monkeypatch):
+    def needs(x, n):
+        for i in range(n):
+            x[i] = math.sinh(x[i])
+
+    for known in (True, True, False):
+        if not known:
+            monkeypatch.setattr(jit, "is_known", lambda symbol: symbol != "sinh")
+        x = np.ones(5)
+        assert call(compile_block(needs, SIGNATURE, "test.block", "v1"), x) == 0
+        np.testing.assert_allclose(x, math.sinh(1), rtol=1e-14)
+    assert [entry.compiled for entry in jit.history] == [True, False, True]
+
+
+@jit_only
+def test_block_that_allocates_is_refused():
+    """Nobody would give the memory back."""
+
     def allocates(x, n):
         sums = np.empty(n)
         for i in range(n):
@@ -139,13 +157,8 @@ def test_block_may_need_symbols_of_the_runtime_library_and_is_compiled_where_one
         for i in range(n):
             x[i] = sums[i]
 
-    for known in (True, True, False):
-        if not known:
-            monkeypatch.setattr(jit, "is_known", lambda symbol: not symbol.startswith("NRT"))
-        x = np.ones(5)
-        assert call(compile_block(allocates, SIGNATURE, "test.block", "v1"), x) == 0
-        np.testing.assert_array_equal(x, [1, 2, 3, 4, 5])
-    assert [entry.compiled for entry in jit.history] == [True, False, True]
+    with pytest.raises(RuntimeError, match="allocates memory"):
+        compile_block(allocates, SIGNATURE, "test.block", None)
 
 
 @jit_only
@@ -166,6 +179,21 @@ def test_block_that_another_process_compiles_is_waited_for(folder, monkeypatch):
     call(compile_block(block, SIGNATURE, "test.block", "v1"), x)
     np.testing.assert_array_equal(x, 2 * np.arange(5.0) + 1)
     assert [entry.compiled for entry in jit.history] == [True, False]
+
+
+@jit_only
+def test_block_that_another_process_compiles_may_be_left_to_it(folder, monkeypatch):
+    compile_block(block, SIGNATURE, "test.block", "v1")
+    (file,) = folder.glob("*.nbc")
+    file.unlink()
+    other = Lock(file.with_suffix(".lock"))
+    assert other.acquire_now()
+    monkeypatch.setattr(jit._Announcer, "waits", False)
+    with pytest.raises(jit.BusyError):
+        compile_block(block, SIGNATURE, "test.block", "v1")
+    other.release()
+    compile_block(block, SIGNATURE, "test.block", "v1")
+    assert [entry.compiled for entry in jit.history] == [True, True]
 
 
 @jit_only

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from helpers import jit, jit_only, run_python
@@ -12,7 +13,7 @@ from numba.core.caching import NullCache
 
 import fastmlp
 from fastmlp.kernels.compiler import cache, numba_private
-from fastmlp.kernels.compiler.jit import inner, kernel
+from fastmlp.kernels.compiler.jit import BLOCK, FLAGS, inner, kernel
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.scan import first_outside
 from fastmlp.kernels.shuffle import epoch_order
@@ -195,3 +196,34 @@ for module, name in needed + replaced:
     setattr(module, name, value)
 """
     run_python(code)
+
+
+@jit_only
+def test_linear_algebra_comes_when_it_is_used():
+    pytest.importorskip("scipy")
+    code = """
+import sys
+import numba, numpy as np
+from fastmlp.kernels.compiler.jit import compile_block
+def nothing(n): pass
+compile_block(nothing, numba.types.void(numba.types.int64), "nothing")
+assert "numba.np.arraymath" in sys.modules and "scipy.linalg" not in sys.modules
+from numba.np import arraymath, linalg
+assert arraymath.ensure_blas is linalg.ensure_blas
+print(numba.njit(lambda a, b: np.dot(a, b))(np.ones(3), np.ones(3)), "scipy.linalg" in sys.modules)
+"""
+    assert run_python(code).split() == ["3.0", "True"]
+
+
+@jit_only
+def test_kernels_count_no_references():
+    """A function that returns a view would count one for it."""
+
+    def views(x):
+        return x[1:][1:]
+
+    signature = numba.types.Array(numba.types.float64, 1, "C")
+    library, _ = numba_private.compile_and_keep(numba.njit(**FLAGS, **BLOCK)(views), (signature,))
+    assert "NRT_" not in str(library._final_module)
+    library, _ = numba_private.compile_and_keep(numba.njit(views), (signature,))
+    assert "NRT_" in library.get_llvm_str()
