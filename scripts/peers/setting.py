@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 __all__ = ["Setting", "note"]
 
@@ -20,6 +22,9 @@ class Setting:
     cold: int  # runs with an empty kernel cache
     cores: int
     peak: float  # GFLOP/s of fused multiply-adds on all cores at once
+    rows: Sequence[int] = ()  # of the sweep
+    widths: Sequence[int] = ()
+    picture: Path | None = None  # where to draw it
 
     def among_ourselves(self) -> Setting:
         """Many short turns, for contenders that leave no threads spinning."""

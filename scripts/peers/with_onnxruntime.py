@@ -40,9 +40,9 @@ def graph(problem: Problem) -> bytes:
     return model.SerializeToString()
 
 
-def predictors(problem: Problem, x: np.ndarray) -> list[Predictor]:
-    """A session with the threads it takes by itself, and one with one thread."""
-    return [_predictor(graph(problem), x, threads) for threads in (0, 1)]
+def predictors(problem: Problem, x: np.ndarray, threads: list[int]) -> list[Predictor]:
+    """A session for each number of threads; 0 are those that it takes by itself, each on a core of its own."""
+    return [_predictor(graph(problem), x, count) for count in threads]
 
 
 def _predictor(model: bytes, x: np.ndarray, threads: int) -> Predictor:

@@ -35,6 +35,13 @@ def setting(compare_peers, **changes):
     return compare_peers.Setting(**{**usual, "peak": 100.0, **changes})
 
 
+@pytest.fixture
+def sweep(compare_peers):
+    from peers import sweep
+
+    return sweep
+
+
 def run(*options):
     command = [sys.executable, SCRIPTS / "compare_peers.py", *QUICK, *options]
     done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8", timeout=250)
@@ -65,9 +72,14 @@ def installed(compare_peers):
 
 
 def test_compare_peers_measures_everybody(compare_peers):
-    printed = run("--only", "functions", "matrix", "threads", "predict", "many", "train", "--workloads", "disc-b100")
+    sections = ["functions", "matrix", "threads", "sweep", "predict", "many", "train"]
+    swept = ["--rows", "64", "1", "--widths", "8"]
+    printed = run("--only", *sections, "--workloads", "disc-b100", *swept)
     found, peers = tables(printed), installed(compare_peers)
-    assert list(found) == ["Training", "Many networks", "Prediction", "Threads", "Matrix kernel", "Elementary functions"]
+    assert list(found) == [
+        *("Training", "Many networks", "Prediction", "Prediction by rows and width"),
+        *("Threads", "Matrix kernel", "Elementary functions"),
+    ]
     for peer in compare_peers.PEERS:
         if peer in peers:
             assert f"{peer} {importlib.metadata.version(peer)}" in printed
@@ -84,6 +96,13 @@ def test_compare_peers_measures_everybody(compare_peers):
     predicted = found["Prediction"][1:]
     assert [row[:2] for row in predicted] == [["2-25-25-25-2", "1"], ["2-25-25-25-2", "32"], ["2-25-25-25-2", "100,000"]]
     assert all(number(cell) > 0 for row in predicted for cell in row[2:] if cell != "–")
+
+    header, *swept = found["Prediction by rows and width"]
+    assert header == ["rows", "width 8"]
+    assert [size for size, _ in swept] == ["1", "64"]
+    for _, cell in swept:
+        assert number(cell) > 0
+        assert bool(set(peers) - {"scikit-learn"}) == ("," in cell)
 
     many = ["one after the other", *["JAX vmap"] * ("jax" in peers)]
     header, (name, epochs, ours, *others) = found["Many networks"]
@@ -125,6 +144,11 @@ def test_compare_peers_measures_fresh_processes():
         (["--seconds", "nan"], "argument --seconds: must be a number of seconds from 0.001 to 60; got 'nan'"),
         (["--pause", "a"], "argument --pause: must be a number of seconds from 0.001 to 60; got 'a'"),
         (["--round", "3"], "unrecognized arguments: --round 3"),
+        (["--rows", "0"], "argument --rows: must be a whole number from 1 to 10000000; got '0'"),
+        (["--widths", "8", "1e3"], "argument --widths: must be a whole number from 1 to 10000; got '1e3'"),
+        (["--picture", "sweep.jpg"], "argument --picture: must end in .png, .pdf or .svg; got 'sweep.jpg'"),
+        (["--picture", "no/such/sweep.png"], "argument --picture: there is no folder "),
+        (["--only", "predict", "--picture", "sweep.png"], "--picture draws the section sweep, which --only leaves out"),
     ],
 )
 def test_compare_peers_rejects_bad_options(compare_peers, capsys, options, message):
@@ -374,3 +398,74 @@ def test_burn_computes_every_chain_it_counts(compare_peers):
     called = sum("call" in line and "@llvm.fmuladd" in line for line in code.splitlines())
     assert called >= machine.CHAINS
     assert called % machine.CHAINS == 0  # LLVM unrolls the loop
+
+
+def test_picture_needs_matplotlib(compare_peers, capsys, monkeypatch):
+    monkeypatch.setattr(compare_peers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        compare_peers.main(["--picture", "sweep.png"])
+    assert capsys.readouterr().err == 'compare_peers: --picture needs matplotlib; pip install "fastmlp[plot]" brings it\n'
+
+
+def test_sweep_names_the_fastest_peer_and_leaves_out_what_takes_too_long(compare_peers, sweep, monkeypatch):
+    from peers.predictor import Predictor
+
+    def predictors(problem, x, setting):
+        right = problem.scores(x)
+        assert "scikit-learn" not in setting.peers
+        return [Predictor(name, lambda: right) for name in ("fastmlp", "fastmlp, out=", "slow", "quick")]
+
+    times = {"fastmlp": 3.0, "slow": 12.0, "quick": 6.0}
+    monkeypatch.setattr(sweep, "predictors", predictors)
+    monkeypatch.setattr(sweep, "take_turns", lambda turns, _: {turn.name: times[turn.name] for turn in turns})
+    monkeypatch.setattr(sweep, "MOST_FLOPS", 2 * 64 * (16 * 64 + 64 * 64 + 64 * 8))
+    asked = setting(compare_peers, peers=["scikit-learn"], rows=[1, 64, 65], widths=[8, 64])
+    head, *rows = sweep.rows(asked)
+    assert head == ["rows", "width 8", "width 64"]
+    cell = "3.00 (0.50, quick)"
+    assert rows == [["1", cell, cell], ["64", cell, cell], ["65", cell, "–"]]
+    monkeypatch.delitem(times, "slow")
+    monkeypatch.delitem(times, "quick")
+    monkeypatch.setattr(sweep, "predictors", lambda *options: predictors(*options)[:1])
+    assert list(sweep.rows(asked))[1] == ["1", "3.00", "3.00"]
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_picture_shows_every_cell(compare_peers, sweep, tmp_path, ending):
+    pytest.importorskip("matplotlib")
+    from peers.picture import draw_sweep
+
+    found = {
+        (1, 8): sweep.Cell(1.2, 7.2, "onnxruntime"),
+        (1000, 8): sweep.Cell(3456.7, 1000.0, "torch"),
+        (1, 64): sweep.Cell(2.0),
+    }
+    path = tmp_path / f"sweep.{ending}"
+    draw_sweep(path, found)
+    assert path.stat().st_size > 5000
+    again = tmp_path / f"again.{ending}"
+    draw_sweep(again, dict(reversed(found.items())))
+    if ending == "png":
+        assert again.read_bytes() == path.read_bytes(), "the order in which cells were measured does not matter"
+    if ending == "svg":
+        text = path.read_text(encoding="utf-8")
+        for shown in ("0.17", "3.46", "1.2 µs · onnxruntime", "3.5 ms · torch", "2.0 µs", "1,000", "hatched"):
+            assert f"<!-- {shown}" in text or shown in text, shown
+
+
+def test_colours_of_the_picture_are_symmetrical_and_text_can_be_read(compare_peers):
+    pytest.importorskip("matplotlib")
+    from peers import picture
+
+    def luminance(colour):
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
+        return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+    shades = [picture.COLOURS(place) for place in np.linspace(0, 1, 101)]
+    for below, above in zip(shades[:45], reversed(shades[56:])):
+        assert below[2] > above[2], "blue on one side"
+        assert below[0] < above[0], "red on the other"
+    for shade in shades:
+        ink = 1.0 if picture._is_dark(shade) else luminance((0x22 / 255,) * 3)
+        high, low = sorted((ink, luminance(shade)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) > 3, shade  # WCAG 2 for large text
