@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ from fastmlp.kernels.op import (
 )
 from fastmlp.kernels.threads import CONTROL_SIZE
 
-__all__ = ["BLOCK_ROWS", "Program"]
+__all__ = ["BLOCK_ROWS", "COLUMN_ROWS", "Program"]
 
 #: Rows that a thread carries through the layers at a time: these, or more while a block touches no more than BLOCK_BYTES. A
 #: step of the disc network on 100 rows takes 23.7 us with 16, 21.5 with 32, 19.9 with 64, 19.0 with all at once; wide layers
@@ -65,7 +65,10 @@ APART = 2 * BLOCK_ROWS
 
 #: One in so many units of work is nobody's until somebody is done with its own. A prediction has nothing else: a thread that is
 #: late or slow takes fewer rows.
-POOL, ALL_POOL = 4, 1
+POOL, ALL_POOL, NO_POOL = 4, 1, 2**62
+
+#: So few rows leave a thread less than two tiles of eight: then threads share the columns of each product instead.
+COLUMN_ROWS = 15
 
 #: Fields of a phase by name; a call is an op and a task.
 Phase = dict[str, int]
@@ -75,9 +78,9 @@ Call = tuple[int, int]
 class Program:
     """Ops in a row, each reading the output of the one before, and the passes that an engine goes through them.
 
-    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`of_row`, :meth:`jacobian`,
-    :meth:`differentiating`, :meth:`of_loss` and :meth:`of_updates`. Each lays out memory for `batch` rows; :meth:`job` makes
-    the table, which still lacks the arrays of the caller.
+    The constructors are :meth:`training`, :meth:`both_ways`, :meth:`predicting`, :meth:`by_columns`, :meth:`of_row`,
+    :meth:`jacobian`, :meth:`differentiating`, :meth:`of_loss` and :meth:`of_updates`. Each lays out memory for `batch` rows;
+    :meth:`job` makes the table, which still lacks the arrays of the caller.
     """
 
     def __init__(self, ops: Sequence[Op], dtype: np.dtype, memory: Memory, *, input_delta: bool = False):
@@ -194,6 +197,31 @@ class Program:
         other = program._forward(FORWARD_FEATURE_MAJOR) if narrow else []
         costs_of = {"row_cost": row_cost, "lane_cost": lane_cost} if narrow else {}
         program._phase(ROWS, program._forward(FORWARD), other, pool=ALL_POOL, block=block, unit=block, **costs_of)
+        program._pass()
+        return program
+
+    @classmethod
+    def by_columns(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int) -> Program:
+        """One pass forward of a few rows, at most COLUMN_ROWS: threads share the columns of each product, and meet behind it.
+
+        Each reads a part of the weights, which stays in its own second-level cache. What is no product is done by whoever
+        comes first.
+        """
+        given = list(layers)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
+        memory = Memory(dtype, COLUMN_ROWS, threads, backward=False)
+        ops = [Input(given[0].width_in), *layers, Output(given[-1].width_out)]
+        for op in layers:
+            op.block = op.columns_block or op.block
+        program = cls(ops, dtype, memory)
+        program._plan["kept"] = 1  # the rows have one place in the workspace, whoever takes them
+        for shared, calls in groupby(program._forward(FORWARD), lambda call: ops[call[0]].columns_block is not None):
+            if shared:
+                for call in calls:
+                    program.records[call[0]].units = ops[call[0]].width_out
+                    program._phase(UNITS, [call], pool=NO_POOL)
+            else:
+                program._phase(ROWS, list(calls), pool=ALL_POOL, block=COLUMN_ROWS, unit=COLUMN_ROWS)
         program._pass()
         return program
 

@@ -1,6 +1,6 @@
 """How often any network of this process has changed its parts or parameters: what was derived from them is then looked up anew.
 
-One number for all networks, since a look at it is all that a prediction of one row, 2 us in all, has time for.
+One number for all networks, since a look at it is all that a prediction of one row, 1.2 us in all, has time for.
 """
 
 from __future__ import annotations

@@ -11,16 +11,21 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from fastmlp import checks
 from fastmlp.checks.scalars import LARGEST_COUNT
 from fastmlp.cores import cores, hardware_cores
-from fastmlp.workers import Worker, waiting
+from fastmlp.workers import Worker, put_back, waiting
 
-__all__ = ["can_start_threads", "cores", "run_together", "team_size"]
+__all__ = ["can_start_threads", "cores", "cores_lately", "run_beside", "run_together", "team_size", "wake"]
 
 #: More threads than this for each core are never started. Threads that wait for each other on a core they share only lose time,
 #: so even 2 are no help; 4 leave room for a wrong count of the cores, and for tests of many threads on a small machine.
 MOST_PER_CORE = 4
+
+#: For so many seconds :func:`cores_lately` believes what it has read.
+LATELY = 0.02
 
 #: The number of threads of each team at work in this process.
 _teams: dict[object, int] = {}
@@ -203,6 +208,56 @@ def run_together(
             _run_team(call, threads, call_off, all_needed)
     finally:
         _teams.pop(team, None)  # it is gone in a child that was forked meanwhile
+
+
+_read = [0, 0.0]
+
+
+def cores_lately(now: float) -> int:
+    """:func:`cores`, which takes 3 us, as they were a moment before `now`, which ``time.perf_counter`` has told."""
+    if now > _read[1]:
+        _read[:] = cores(), now + LATELY
+    return int(_read[0])
+
+
+def run_beside(call: Callable[[np.ndarray], object], most: int) -> bool:
+    """Let threads that spin take part in compiled code, without Python: ``call(boxes)``, the addresses of at most `most` boxes.
+
+    Returns False where none spins, or another team is at work, and what `call` returns, else. It has to leave no work behind in
+    the boxes (:mod:`fastmlp.kernels.together`).
+    """
+    helpers: list[Worker] = []
+    if _teams:
+        return False
+    team = object()
+    try:
+        while len(helpers) < most and (worker := waiting()) is not None:
+            helpers.append(worker)
+            if not worker.looks:
+                put_back(helpers.pop())
+                break
+        if not helpers:
+            return False
+        _teams[team] = len(helpers) + 1
+        return bool(call(helpers[0].boxes if len(helpers) == 1 else np.concatenate([helper.boxes for helper in helpers])))
+    finally:
+        _teams.pop(team, None)
+        for helper in helpers:
+            put_back(helper)
+
+
+def wake(threads: int) -> None:
+    """Have so many threads spin for a moment, beside this one."""
+    if not can_start_threads():
+        return
+    send_apart = _apart(threads + 1)
+    for i in range(1, threads + 1):
+        worker = waiting() or Worker()
+        try:
+            worker.wake()
+        except (RuntimeError, MemoryError):  # the system starts no more
+            return
+        send_apart(i, worker.ident)
 
 
 def _run_team(call: Callable[[int, int], object], threads: int, call_off: Callable[[], object], all_needed: bool) -> None:

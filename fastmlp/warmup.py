@@ -14,10 +14,12 @@ from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
+from fastmlp.kernels.compiler.jit import COMPILING
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import first_beyond
 from fastmlp.kernels.shuffle import epoch_order
-from fastmlp.kernels.threads import stand_by
+from fastmlp.kernels.threads import BOX_SIZE, stand_by
+from fastmlp.kernels.together import shared_call
 from fastmlp.modules import Embedding, Identity, Linear, Residual, Sequential
 from fastmlp.optim import SGD
 from fastmlp.predictor import compiled
@@ -29,7 +31,7 @@ __all__ = ["warm_up"]
 def warm_up(dtype: np.dtype) -> Iterator[None]:
     """Compile, or load from the cache, what one dtype needs; pauses after each block, for the caller to say what it was."""
     for op in _ops(dtype):
-        for block in (op.block, op.row_block, op.derivative_block):
+        for block in (op.block, op.row_block, op.columns_block, op.derivative_block):
             if block is not None:
                 block.address(dtype)
         yield
@@ -38,10 +40,13 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
     fit(model, CrossEntropyLoss(), SGD(model.parameters()), X, [0, 1], epochs=1, threads=1, progress=False)
     yield
     model.predict(X, threads=1)
+    model.predict(X[:1])
     compiled(model).predict(X)
     first_beyond(X.reshape(-1), 0.0, 1.0, False)  # targets of some losses, and weights of rows
     epoch_order(np.arange(2), 0, 0)  # what fit does after a loss that is not finite
-    stand_by(np.zeros(1, np.int64), 0, 0)  # what threads do between two calls
+    stand_by(np.zeros(BOX_SIZE, np.int64), 0, 0)  # what threads do between two calls
+    if COMPILING:
+        shared_call(dtype)  # and what they do for predictions in a row
     yield
 
 

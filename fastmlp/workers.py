@@ -11,13 +11,16 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from fastmlp.kernels.threads import stand_by
+from fastmlp.kernels.threads import BOX_GIVEN, BOX_SIZE, BOX_STATE, LOOKING, stand_by
 
-__all__ = ["Worker", "waiting"]
+__all__ = ["Worker", "put_back", "waiting"]
 
 #: How long they wait: spinning, so many looks of 10-50 ns each, then asleep, so many seconds. Who comes within 0.1 ms of the
 #: call before finds them awake; to start a thread takes 100-200 us.
 LOOKS, IDLE_SECONDS = 4000, 5.0
+
+#: So many looks has who has been woken by a call that then did without it: as long as the next few of up to 0.2 ms take.
+LOOKS_WHEN_WOKEN = 40_000
 
 #: Those that wait; who takes one takes it out.
 _idle: list[Worker] = []
@@ -34,14 +37,31 @@ class Worker:
 
     def __init__(self) -> None:
         self.ident = 0
+        self._patience = LOOKS
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._given = np.zeros(1, np.int64)  # pieces, so far
-        stand_by(self._given, 0, 0)  # compiles here: a program that ends meanwhile would wait for a thread that compiles
+        self._box = np.zeros(BOX_SIZE, np.int64)
+        self._words = memoryview(self._box)  # type: ignore[arg-type]
+        #: The address of the box, for compiled code that has work for it.
+        self.boxes = np.array([self._box.ctypes.data], np.int64)
+        stand_by(self._box, 0, 0)  # compiles here: a program that ends meanwhile would wait for a thread that compiles
 
     def give(self, work: Callable[[], None] | None) -> None:
         """Have it do this next, or leave; it must not be among those that wait."""
         self._work.put(work)
-        self._given[0] += 1
+        self._words[BOX_GIVEN] += 1
+
+    def wake(self) -> None:
+        """Have it spin for a while, in case that compiled code has work for it."""
+        self._patience = LOOKS_WHEN_WOKEN
+        if self.ident:
+            self.give(_nothing)
+        else:
+            self.start(_nothing)
+
+    @property
+    def looks(self) -> bool:
+        """Whether it spins, so that compiled code may post work to it."""
+        return self._words[BOX_STATE] == LOOKING
 
     def start(self, work: Callable[[], None]) -> None:
         """Begin, with this; an error where the system starts no more threads."""
@@ -55,16 +75,27 @@ class Worker:
             work = None  # it may be the last that knows large arrays
             if _leaving:
                 return
-            seen = self._given.item()
+            seen = self._words[BOX_GIVEN]
             _idle.append(self)
-            stand_by(self._given, seen, LOOKS)
-            try:
-                work = self._work.get(timeout=IDLE_SECONDS)
-            except Empty:
-                with suppress(ValueError):
-                    _idle.remove(self)
-                    return
-                work = self._work.get()  # somebody has just taken it
+            looks, self._patience = self._patience, LOOKS
+            stand_by(self._box, seen, looks)
+            waits = True
+            while waits:
+                try:
+                    work, waits = self._work.get(timeout=IDLE_SECONDS), False
+                except Empty:
+                    with suppress(ValueError):
+                        _idle.remove(self)
+                        return  # else somebody has just taken it, and gives it something or puts it back
+
+
+def _nothing() -> None:
+    """Work that is none."""
+
+
+def put_back(worker: Worker) -> None:
+    """Let others have one that has got nothing to do from Python."""
+    _idle.append(worker)
 
 
 def waiting() -> Worker | None:

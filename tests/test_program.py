@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
-from helpers import kept_job, lanes, run_job, small
+from helpers import assert_same_bits, kept_job, lanes, make_net, normal, run_job, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ from fastmlp.kernels.op import (
     UNITS,
     UPDATE,
 )
-from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, POOL, WIDE_BLOCK_ROWS, Program, fused
+from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, COLUMN_ROWS, POOL, WIDE_BLOCK_ROWS, Program, fused
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -342,6 +342,23 @@ def test_a_prediction_takes_rows_as_they_come():
     assert 0 < phase["lane_cost"] < phase["row_cost"] * 64
     assert phase["block"] == phase["unit"] <= BLOCK_ROWS
     assert calls_of(narrow, phase, other=True) == [(op.name, FORWARD_FEATURE_MAJOR) for op in narrow.ops]
+
+
+def test_a_prediction_by_columns_meets_behind_each_product(dtype, rng):
+    program = Program.by_columns([tanh(64), *linears(64, 40, 3, dtype=dtype)], dtype, threads=2)
+    assert str(program).splitlines() == ["rows: F input, F tanh", "units: F linear", "units: F linear", "rows: F output"]
+    assert [phase["pool"] for phase in program.phases] == [1, 2**62, 2**62, 1]
+    assert [record.units for record in of(program, "linear")] == [40, 3], "columns, of which a thread takes 16 or more"
+    for widths in ([7, 49, 33, 3], [3, 1], [2, 100, 17]):
+        model = make_net(widths, dtype=dtype)
+        for rows in (1, 2, COLUMN_ROWS):
+            x, out = normal(rng, (rows, widths[0]), dtype), np.empty((rows, widths[-1]), dtype)
+            for threads in (1, 2, 3):
+                job = Program.by_columns(model._route_now().ops(widths[0]), dtype, threads=threads).job()
+                job.set(params=model.storage.data)
+                out[...] = 0
+                run_job(job, x, out, threads=threads)
+                assert_same_bits(out, model.predict(x))
 
 
 def test_a_way_back_has_no_rows_along_the_vectors():

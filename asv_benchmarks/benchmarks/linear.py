@@ -163,3 +163,32 @@ class FeatureMajor(Timed):
 
     def time_one_gigaflop(self, shape, dtype):
         self.run(self.times)
+
+
+@cache
+def by_columns(shape: str, dtype: str):
+    """A function that predicts a few rows by columns, as one thread that nobody helps."""
+    engine, (model, x, dy) = engine_of(), arrays(shape, dtype)
+    if not hasattr(engine.Program, "by_columns"):
+        raise NotImplementedError("no prediction by columns at this commit")
+    job = engine.Program.by_columns(model[0]._ops(x.shape[1]), np.dtype(dtype), threads=1).job()
+    job.set(params=model.storage.data)
+    y = np.empty_like(dy)
+    return lambda: engine.run(job.handle, 0, x, y, 0, 1)
+
+
+class Columns(Timed):
+    """500 predictions of a few rows, by columns."""
+
+    params = (["1x512x512", "8x512x512"], ["float32"])
+    param_names = ("rows x inputs x outputs", "dtype")
+    covers = ("blocks.linear_columns",)
+
+    def setup(self, shape, dtype):
+        pin(1)
+        self.run = by_columns(shape, dtype)
+        self.run()
+
+    def time_calls(self, shape, dtype):
+        for _ in range(500):
+            self.run()

@@ -47,15 +47,15 @@ class Barrier(Timed):
 
 
 class StandBy(Timed):
-    """100,000 looks of a thread that waits for the next call, at a number that stays what it is."""
+    """100,000 looks of a thread that waits for the next call, at a box in which nothing is put."""
 
     covers = ("threads.stand_by",)
 
     def setup(self):
         pin(1)
-        self.stand_by = kernel("threads.stand_by", "flag", "seen", "looks")
-        self.flag = np.zeros(1, np.int64)
-        self.stand_by(self.flag, 0, 1)
+        self.stand_by = kernel("threads.stand_by", "box", "seen", "looks")
+        self.box = np.zeros(64, np.int64)
+        self.stand_by(self.box, 0, 1)
 
     def time_100000_looks(self):
-        self.stand_by(self.flag, 0, 100_000)
+        self.stand_by(self.box, 0, 100_000)

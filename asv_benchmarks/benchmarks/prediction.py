@@ -46,3 +46,21 @@ class PredictOnTwoThreads(Timed):
 
     def time_predict_many_rows(self, network):
         self.predict()
+
+
+class PredictInARow(Timed):
+    """A hundred predictions of a few rows, one after the other, with the help of a thread that spins between them."""
+
+    params = ([1, 8, 32],)
+    param_names = ("rows",)
+    covers = ("together.predict_beside",)
+    repeat = Timed.repeat_together
+
+    def setup(self, rows):
+        pin(2)
+        self.predict = predictor(MNIST_512, rows, 2)
+        self.time_predict(rows)
+
+    def time_predict(self, rows):
+        for _ in range(100):
+            self.predict()

@@ -1,7 +1,7 @@
 """A job: the arrays and records that one call of the engine works on, handed to blocks as one pointer.
 
 Python keeps the arrays (:class:`Job`), and hands the engine one table of integers that begins with their addresses; every array
-that Python hands to a kernel costs 70 ns, and the prediction of a row takes 2 us in all. The table is memory that Python has
+that Python hands to a kernel costs 70 ns, and the prediction of two rows takes 2 us in all. The table is memory that Python has
 written, so LLVM knows nothing about the pointers it loads from there: nowhere is an integer made a pointer to data.
 
 In the engine a job is a pointer to a struct on the stack of its thread. ``job.work`` loads an array from there, without a count
@@ -89,6 +89,7 @@ class Job:
     totals: np.ndarray
     control: np.ndarray
     batch = 0  # rows that there is room for
+    chunk = 0  # rows that a thread of a prediction takes at a time
     program: Any  # whose table this is
     counted: Sequence[tuple[int, Any, str]] = ()  # places of the table, for numbers that objects have under a name
 

@@ -264,6 +264,8 @@ class Op:
     block: Block
     #: Where a batch of one row has a block of its own; of the same record.
     row_block: Block | None = None
+    #: What does some columns of a few rows, in FORWARD; None where the op is no product.
+    columns_block: Block | None = None
     #: Where programs that take derivatives, and form no gradients, have a block of their own; of the same record.
     derivative_block: Block | None = None
     name = ""

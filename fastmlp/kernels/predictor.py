@@ -5,8 +5,8 @@ A header is a few 64-bit integers, which describe a network to these functions, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -16,22 +16,24 @@ from numba.extending import intrinsic
 from fastmlp.kernels.block import call
 from fastmlp.kernels.blocks.moves import copy, copy_rows
 from fastmlp.kernels.compiler.intrinsics import flush_subnormals, least, restore_rounding, vector
-from fastmlp.kernels.compiler.jit import compile_block, inner, instead, kernel
+from fastmlp.kernels.compiler.jit import COMPILING, compile_block, inner, instead, kernel
 from fastmlp.kernels.compiler.machine import MachineCode
-from fastmlp.kernels.compiler.numba_private import compiler_lock
+from fastmlp.kernels.compiler.numba_private import compiler_lock, straight
 from fastmlp.kernels.engine import carry
-from fastmlp.kernels.plan import aim_y, finish, number_at, plan_at, start, word
+from fastmlp.kernels.plan import Plan, aim_y, finish, number_at, plan_at, start, word
 
 __all__ = [
     "FUNCTIONS",
     "HEADER",
     "HEADER_PLACE",
     "KERNELS",
+    "Header",
     "address",
     "arguments",
     "call_forward",
     "differentiate_rows",
     "predict_rows",
+    "row_caller",
 ]
 
 INT = ir.IntType(64)
@@ -227,6 +229,11 @@ def call_forward(header, x, out, rows):
     _forward_of(header, x, out, rows)
 
 
+def row_caller(handle: Any, x: np.ndarray, out: np.ndarray) -> Callable[[Any, np.ndarray, np.ndarray, int], None]:
+    """:func:`call_forward` for arrays of exactly these types, which it does not look at: 0.28 us."""
+    return straight(call_forward, handle, x, out, 1)
+
+
 class Function(NamedTuple):
     """What a caller can ask for: a function's place in the header, the pointers that it takes, and what it is asked."""
 
@@ -262,3 +269,25 @@ def address(kernel: str, dtype: np.dtype) -> int:
             signature = types.void(*arguments(name, from_dtype(dtype)))
             _compiled[kernel, dtype] = compile_block(KERNELS[kernel], signature, f"predictor-{kernel}")
         return _compiled[kernel, dtype].address
+
+
+class Header:
+    """The words of a header, at one address for good, and what functions take: these, or in plain Python what they mean."""
+
+    def __init__(self) -> None:
+        self.words = np.zeros(len(HEADER), np.int64)
+        self.handle: Any = self.words
+        #: All plans that it has ever pointed to: a call that is under way may read them.
+        self.plans: list[Plan] = []
+
+    def write(self, dtype: np.dtype, sizes: Mapping[str, int], plans: Mapping[str, Plan], kernels: Iterable[str]) -> None:
+        """Describe a network: its widths, its plans by their names, and the kernels that may be called with them."""
+        words: dict[str, Any] = {**sizes, "itemsize": dtype.itemsize}
+        self.plans += plans.values()
+        if COMPILING:
+            words |= {name: address(name, dtype) for name in kernels}
+            words |= {name: plan.address for name, plan in plans.items()}
+        else:
+            self.handle = [(words | dict(plans)).get(name, 0) for name in HEADER]
+        for name, value in words.items():
+            self.words[HEADER_PLACE[name]] = value

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -18,11 +19,40 @@ from numba.extending import intrinsic
 from fastmlp.kernels.compiler.jit import inner, instead, kernel
 from fastmlp.kernels.compiler.processor import TRIPLE
 
-__all__ = ["ABORT", "ARRIVED", "CONTROL_SIZE", "TAKEN", "barrier", "next_task", "stand_by"]
+__all__ = [
+    "ABORT",
+    "ARRIVED",
+    "AWAY",
+    "BOX_ADDRESS",
+    "BOX_GIVEN",
+    "BOX_JOB",
+    "BOX_SIZE",
+    "BOX_STATE",
+    "BOX_THREAD",
+    "BOX_THREADS",
+    "CONTROL_SIZE",
+    "LOOKING",
+    "POSTED",
+    "TAKEN",
+    "WORKING",
+    "barrier",
+    "next_task",
+    "pause",
+    "stand_by",
+    "yield_thread",
+]
 
 # Places in the shared `control` array (int64), a line apart.
 ARRIVED, ABORT, TAKEN = 0, 8, 16
 CONTROL_SIZE = 24
+
+#: Places in the box (int64) of a thread that waits for work: pieces that Python has given it so far; its state; and of work
+#: from compiled code the address of a function, the job, and which thread of how many is to do it.
+BOX_GIVEN, BOX_STATE, BOX_ADDRESS, BOX_JOB, BOX_THREAD, BOX_THREADS = 0, 8, 16, 17, 18, 19
+BOX_SIZE = 24
+
+#: States of a thread that waits (:mod:`.together`).
+AWAY, LOOKING, POSTED, WORKING = (np.int64(state) for state in range(4))
 
 #: Looks at the counter before the processor is offered to another thread: a few microseconds, longer than an even step's
 #: threads wait for each other, short enough that four times as many threads as cores still make progress.
@@ -125,12 +155,65 @@ def barrier(control, meeting, threads):
     return True
 
 
+@intrinsic
+def _swap(typingctx, array, index, old, new):
+    def codegen(context, builder, signature, args):
+        place = _pointer(context, builder, signature, args)
+        return builder.extract_value(builder.cmpxchg(place, args[2], args[3], "seq_cst", "seq_cst"), 1)
+
+    return types.boolean(array, types.intp, types.int64, types.int64), codegen
+
+
+@instead(_swap)
+def swap(array, index, old, new):
+    """Put a number in the place of another one, unless some other thread has changed that; whether it was done."""
+    with LOCK:
+        if array[index] != old:
+            return False
+        array[index] = new
+    return True
+
+
+@intrinsic
+def _work(typingctx, box):
+    def codegen(context, builder, signature, args):
+        start = context.make_array(signature.args[0])(context, builder, args[0]).data
+
+        def word(place, kind):
+            return builder.load(builder.gep(start, [INT(place)], source_etype=INT), typ=kind)
+
+        kinds = types.voidptr, types.int64, types.int64
+        function_type = context.call_conv.get_function_type(types.none, kinds)
+        function = builder.inttoptr(word(BOX_ADDRESS, INT), function_type.as_pointer())
+        values = word(BOX_JOB, ir.PointerType()), word(BOX_THREAD, INT), word(BOX_THREADS, INT)
+        context.call_conv.call_function(builder, function, types.none, kinds, values)
+        return context.get_dummy_value()
+
+    return types.void(box), codegen
+
+
+@instead(_work)
+def work(box):
+    """Do what lies in a box: of compiled code alone."""
+    raise NotImplementedError
+
+
 @kernel
-def stand_by(flag, seen, looks):
-    """Look at a number until it is another one than `seen`, so many times at most."""
-    for _ in range(looks):
-        if atomic_load(flag, 0) != seen:
+def stand_by(box, seen, looks):
+    """Look at a box until Python has given something more than `seen` pieces, so many times at most after the last work.
+
+    What compiled code posts meanwhile is done here.
+    """
+    swap(box, BOX_STATE, AWAY, LOOKING)
+    left = looks
+    while True:
+        if atomic_load(box, BOX_STATE) == POSTED and swap(box, BOX_STATE, POSTED, WORKING):
+            work(box)
+            swap(box, BOX_STATE, WORKING, LOOKING)
+            left = looks
+        if (left <= 0 or atomic_load(box, BOX_GIVEN) != seen) and swap(box, BOX_STATE, LOOKING, AWAY):
             return
+        left -= 1
         pause()
 
 

@@ -383,6 +383,8 @@ class Module:
             route = here["_route"] = Route(self, storage)
             if here.pop("_trace", None) is not None:
                 here["_outdated"] = True
+        if route is not None:
+            route.version, route.whole = version, None
         here["_stored"], here["_version"] = own, version
         here["_spans"] = None if any(part._is_open() for part in self.modules()) else spans_of(own)
         return route

@@ -99,6 +99,9 @@ class Route:
         self._stretches: dict[tuple[int, int, np.dtype], Stretch] = {}
         #: The stretch of the last call, where everything is one.
         self.last: Stretch | None = None
+        #: That stretch once a network has predicted by it, and the version of the structure at which it may do so unasked.
+        self.whole: Stretch | None = None
+        self.version = -1
         #: Whether everything is one compiled call.
         self.compiled = len(self._parts) == 1 and isinstance(self._parts[0], list)
 

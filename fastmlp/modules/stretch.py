@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from fastmlp import beside
+from fastmlp.kernels.compiler.jit import COMPILING
 from fastmlp.kernels.engine import run
 from fastmlp.kernels.job import Job
-from fastmlp.kernels.op import Op
+from fastmlp.kernels.op import UNIT, Op
+from fastmlp.kernels.plan import Plan
+from fastmlp.kernels.predictor import Header, row_caller
 from fastmlp.kernels.products.tile import TILE_ROWS
 from fastmlp.kernels.threads import ABORT
+from fastmlp.kernels.together import shared_call
 from fastmlp.parameters import Storage
-from fastmlp.program import BLOCK_ROWS, Program
-from fastmlp.team import run_together, team_size
+from fastmlp.program import BLOCK_ROWS, COLUMN_ROWS, Program
+from fastmlp.team import cores_lately, run_beside, run_together, team_size, wake
 
 __all__ = ["Kept", "Stretch"]
 
@@ -27,9 +33,20 @@ KEPT = 8
 #: us, 48 rows 581 and 410; 2-25-25-25-2: 10,000 rows 295 and 295, 20,000 rows 585 and 398.
 FLOPS_PER_THREAD = 20_000_000
 
-#: The same for a call so many seconds after the one before: the threads of that one still spin. 784-512-512-10: 16 rows 191 and
-#: 151 us, 32 rows 395 and 291; 2-25-25-25-2: 2,000 rows 61 and 151, 5,000 rows 148 and 97.
-SOON, FLOPS_PER_THREAD_SOON = 1e-4, 7_000_000
+#: The same for a thread that spins, because a call before was a moment ago. 2-25-25-25-2, alone and with it: 200 rows 7.7 and
+#: 8.0 us, 300 rows 10.7 and 9.5, 1,000 rows 30.8 and 20.0; 16-256-256-8: 4 rows 7.9 and 8.2 us, 8 rows 12.0 and 10.4.
+FLOPS_PER_THREAD_AWAKE = 400_000
+
+#: So many calls of that much work in a row, each so many seconds after the one before, wake threads for those that follow: a
+#: thread that has nothing to do spins about as long (:data:`fastmlp.workers.LOOKS`).
+SOON, IN_A_ROW = 1e-4, 2
+
+#: Threads that have been woken are there after so many seconds, or not at all.
+AWAKE_AFTER = 1e-3
+
+#: A thread whose core another program takes away keeps the caller waiting, for milliseconds at times. After a call that has
+#: taken so many times as long as alone, and so many seconds, calls go alone for so many times what was lost, and a millisecond.
+LATE, SECONDS_LATE, WITHOUT = 1.25, 1e-5, 20
 
 #: Into how many shares for each thread many rows are cut; no share is smaller than a block, but where there are few rows.
 SHARES = 8
@@ -81,13 +98,23 @@ class Stretch:
         described = ops(width)
         self.width_out = described[-1].width_out if described else width
         self.flops_per_row = sum(op.flops for op in described)
+        #: Into how many parts the columns of the widest product can be cut.
+        self._columns = max([1, *(op.width_out // int(UNIT) for op in described if op.columns_block is not None)])
         self.empty = not described
         self.spare: list[Job] = []  # for passes that keep
-        self._alone: list[Job] = []  # for predictions on one thread
+        self._row: tuple[Callable[..., None], Any] | None = None  # what takes one row, and what that reads
+        self._alone: list[Job] = []  # for predictions of more rows on one thread
         self._together: dict[int, list[Job]] = {}  # on several, by their number
         self._jacobians: dict[int, list[Job]] = {}  # by the number of threads, too
-        self._rows_for_two = 2 * FLOPS_PER_THREAD_SOON // max(1, self.flops_per_row)
+        self._beside: dict[tuple[int, bool], list[Job]] = {}  # by the number of threads, and whether they share columns
+        self._call_beside: Callable[..., int] | None = None
+        rows = 2 * FLOPS_PER_THREAD_AWAKE // max(1, self.flops_per_row)
+        self._rows_for_two = rows if rows > 1 else 0  # one row takes as long as two: the weights are read for it
         self._ended = 0.0  # when the last prediction of so many rows did
+        self._in_a_row = 0  # how many came soon after each other
+        self._without = 0.0  # until when threads that spin are not asked
+        self._alone_takes: dict[int, float] = {}  # seconds for a row, the least so far, by how many bits the number of rows has
+        self._woken = 0.0  # when some were woken
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Kept]:
         """The output for `x`, (N, I), C-contiguous, and what :meth:`Kept.backward` needs."""
@@ -111,20 +138,77 @@ class Stretch:
         """Write the output for `x` into `out`; both are C-contiguous."""
         if self.check is not None:
             self.check(x)
-        rows = x.shape[0]
-        if rows > self._rows_for_two if threads is None else threads != 1:
-            soon = time.perf_counter() - self._ended < SOON
-            worth = FLOPS_PER_THREAD_SOON if soon else FLOPS_PER_THREAD
-            team = team_size(threads, rows * self.flops_per_row, worth, -(-rows // TILE_ROWS))
+        if len(x) > self._rows_for_two if threads is None else threads != 1:
+            self._predict_shared(x, out, threads)
+        else:
+            self._predict_alone(x, out)
+
+    def _predict_shared(self, x: np.ndarray, out: np.ndarray, threads: int | None) -> None:
+        """With as many threads as are worth it."""
+        rows, began = len(x), time.perf_counter()
+        flops, soon = max(rows, 2) * self.flops_per_row, began - self._ended < SOON
+        self._in_a_row = self._in_a_row + 1 if soon else 0
+        tiles = -(-rows // TILE_ROWS)
+        parts = self._columns if rows <= COLUMN_ROWS else tiles
+        if threads is None:
+            wanted = min(cores_lately(began), flops // FLOPS_PER_THREAD_AWAKE, parts)
+        else:
+            wanted = team_size(threads, flops, FLOPS_PER_THREAD, parts)
+        done = False
+        if COMPILING and wanted > 1 and began > self._without:
+            done = run_beside(lambda boxes: self._predict_beside(x, out, boxes), wanted - 1)
+        if not done:
+            team = team_size(threads, flops, FLOPS_PER_THREAD, tiles)
             if team > 1:
                 self._predict_together(x, out, team, shared=threads is None)
             else:
                 self._predict_alone(x, out)
-            self._ended = time.perf_counter()
-        else:
-            self._predict_alone(x, out)
+                took = (time.perf_counter() - began) / rows
+                self._alone_takes[rows.bit_length()] = min(took, self._alone_takes.get(rows.bit_length(), took))
+                if COMPILING and wanted > 1 and self._in_a_row >= IN_A_ROW and began > max(self._without, self._woken):
+                    self._call_beside = self._call_beside or shared_call(self.dtype)  # compiled before there is work for it
+                    self._woken = began + AWAKE_AFTER
+                    wake(wanted - 1)
+        self._ended = time.perf_counter()
+
+    def _predict_beside(self, x: np.ndarray, out: np.ndarray, boxes: np.ndarray) -> int:
+        """With threads that spin: share columns of a few rows, or take rows, some at a time."""
+        rows, threads = len(x), len(boxes) + 1
+        by_columns = rows <= COLUMN_ROWS
+        jobs = self._beside.setdefault((threads, by_columns), [])
+        try:
+            job = jobs.pop()
+        except IndexError:
+            make = Program.by_columns if by_columns else Program.predicting
+            job = self._with_parameters(make(self._ops(self.width_in), self.dtype, threads=threads), 0)
+        if not by_columns:
+            _cut(job, rows, threads)
+        if self._call_beside is None:
+            self._call_beside = shared_call(self.dtype)
+        began = time.perf_counter()
+        done = self._call_beside(job.handle, x, out, boxes, int(by_columns))
+        ended = time.perf_counter()
+        jobs.append(job)
+        lost = ended - began - LATE * rows * self._alone_takes.get(rows.bit_length(), math.inf)
+        if lost > SECONDS_LATE:
+            self._without = ended + 1e-3 + WITHOUT * lost
+        return done
+
+    def _prepare_row(self, x: np.ndarray, out: np.ndarray) -> tuple[Callable[..., None], Any]:
+        """Have one row taken as in compiled code: by the blocks for that, with its workspace on the stack of the call."""
+        program = Program.of_row(self._ops(self.width_in), self.dtype)
+        job = program.job()  # without the engine, which a second process would compile
+        job.set(params=self.storage.data)
+        plan, self._header = Plan(job, program.constants, program.ends), Header()
+        self._header.write(self.dtype, {"inputs": self.width_in, "outputs": self.width_out}, {"row": plan}, ["forward"])
+        self._row = row_caller(self._header.handle, x, out), self._header.handle
+        return self._row
 
     def _predict_alone(self, x: np.ndarray, out: np.ndarray) -> None:
+        if len(x) == 1:
+            take, header = self._row or self._prepare_row(x, out)
+            take(header, x, out, 1)
+            return
         try:
             job = self._alone.pop()
         except IndexError:
@@ -166,10 +250,7 @@ class Stretch:
             job = jobs.pop()
         except IndexError:
             job = self._predicting(threads)
-        chunk = -(-rows // (SHARES * threads * BLOCK_ROWS)) * BLOCK_ROWS
-        if chunk * threads > rows:
-            chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS
-        job.phases[-1].unit = chunk
+        _cut(job, rows, threads)
         job.control[:] = 0
 
         def take_part(thread: int, _: int) -> None:
@@ -184,3 +265,12 @@ class Stretch:
         job.batch = rows
         job.set(params=self.storage.data, grads=self.storage.grad)
         return job
+
+
+def _cut(job: Job, rows: int, threads: int) -> None:
+    """Say how many rows a thread takes at a time."""
+    chunk = -(-rows // (SHARES * threads * BLOCK_ROWS)) * BLOCK_ROWS
+    if chunk * threads > rows:
+        chunk = -(-rows // (threads * TILE_ROWS)) * TILE_ROWS
+    if job.chunk != chunk:  # to write it takes 2 us
+        job.phases[-1].unit = job.chunk = chunk

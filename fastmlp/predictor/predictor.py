@@ -14,8 +14,6 @@ import numpy as np
 from fastmlp import checks, structure
 from fastmlp.kernels import predictor as functions
 from fastmlp.kernels.compiler.jit import COMPILING
-from fastmlp.kernels.plan import Plan
-from fastmlp.kernels.predictor import HEADER, HEADER_PLACE
 from fastmlp.modules import Module
 from fastmlp.modules.route import Route
 from fastmlp.predictor.arrays import ARRAYS, WRITTEN
@@ -92,12 +90,8 @@ class Predictor:
         self._dtype = np.dtype(np.float32)
         self._route: Route | None = None
         self._version = -1
-        #: What the header has pointed to: a call that is under way may read it.
-        self._kept: list[Plan] = []
-        self._header = np.zeros(len(HEADER), np.int64)
-        self._address: int = self._header.ctypes.data
-        #: What the functions take: the header, or in plain Python what stands in it.
-        self._handle: Any = self._header
+        self._header = functions.Header()
+        self._address: int = self._header.words.ctypes.data
         self._look_again()
         self.alive[self._address] = self
 
@@ -125,7 +119,7 @@ class Predictor:
     def header(self) -> np.ndarray:
         if self._version != structure.version():
             self._look_again()
-        view = self._header[:]
+        view = self._header.words[:]
         view.flags.writeable = False
         return view
 
@@ -247,13 +241,13 @@ class Predictor:
             self._check_input(arrays[0].reshape(-1, self.inputs))
         rows = shape[0] if shape else 1
         if name == "forward":
-            functions.call_forward(self._handle, arrays[0], arrays[1], rows)
+            functions.call_forward(self._header.handle, arrays[0], arrays[1], rows)
         elif COMPILING:
             _c_functions(name)(self._address, *[array.ctypes.data for array in arrays], rows)
         else:
             _, kernel, _, which = functions.FUNCTIONS[name]
             with np.errstate(all="ignore"):
-                functions.KERNELS[kernel](self._handle, *arrays, rows, *which)
+                functions.KERNELS[kernel](self._header.handle, *arrays, rows, *which)
 
     def _shape_of_rows(self, x: Any) -> tuple[int, ...]:
         """(N,) for rows, () for one row."""
@@ -306,15 +300,7 @@ class Predictor:
         self._sizes, self._dtype = is_now, dtype
         self._numba_type_ = TYPES[dtype]  # what Numba's dispatcher looks at before it asks Python
         self._check_input: Callable[..., None] | None = route.check_input
-        self._kept += plans.values()
-        words: dict[str, int] = is_now | {"itemsize": dtype.itemsize}
-        if COMPILING:
-            words |= {name: functions.address(name, dtype) for name in functions.KERNELS}
-            words |= {name: plan.address for name, plan in plans.items()}
-        else:
-            self._handle = [(words | plans).get(name, 0) for name in HEADER]
-        for name, word in words.items():
-            self._header[HEADER_PLACE[name]] = word
+        self._header.write(dtype, is_now, plans, functions.KERNELS)
         self._route = route
 
     def __reduce__(self) -> tuple:

@@ -40,7 +40,7 @@ def test_calls_leave_their_plans_alone(dtype):
         dtype=dtype,
     )
     p, x = fm.compiled(model), normal(np.random.default_rng(0), (30, 3), dtype)
-    before = [(plan.words.copy(), plan.job.work.copy(), plan.job.table.copy()) for plan in p._kept]
+    before = [(plan.words.copy(), plan.job.work.copy(), plan.job.table.copy()) for plan in p._header.plans]
     for rows in (x, x[0]):
         out, jac = np.empty((*rows.shape[:-1], 2), dtype), np.empty((*rows.shape[:-1], 2, 3), dtype)
         for _ in range(2):
@@ -48,7 +48,7 @@ def test_calls_leave_their_plans_alone(dtype):
             p.vjp(rows, out, rows.copy())
             p.jvp(rows, rows.copy(), out)
             assert_same_bits(p.predict(x), model.predict(x))
-    for plan, arrays in zip(p._kept, before):
+    for plan, arrays in zip(p._header.plans, before):
         for array, kept in zip((plan.words, plan.job.work, plan.job.table), arrays):
             assert_same_bits(array, kept)
 

@@ -8,7 +8,20 @@ import numpy as np
 import pytest
 from helpers import in_threads, jit, small
 
-from fastmlp.kernels.threads import ABORT, ARRIVED, CONTROL_SIZE, TAKEN, barrier, next_task
+from fastmlp.kernels.threads import (
+    ABORT,
+    ARRIVED,
+    AWAY,
+    BOX_GIVEN,
+    BOX_SIZE,
+    BOX_STATE,
+    CONTROL_SIZE,
+    LOOKING,
+    TAKEN,
+    barrier,
+    next_task,
+    stand_by,
+)
 
 MEETINGS = small(2000, 20)
 
@@ -92,3 +105,19 @@ def test_tasks_of_the_next_round_are_numbered_from_zero():
     control, taken = np.zeros(CONTROL_SIZE, np.int64), np.zeros(5, np.int64)
     ask(control, taken, 4, 5, 1)
     assert taken.tolist() == [4] * 5
+
+
+def test_stand_by_leaves_after_so_many_looks_or_when_something_is_given():
+    box = np.zeros(BOX_SIZE, np.int64)
+    stand_by(box, 0, 5)
+    assert box[BOX_STATE] == AWAY
+    waiting = threading.Thread(target=stand_by, args=(box, 0, 2**40), daemon=True)
+    waiting.start()
+    deadline = time.perf_counter() + 10
+    while box[BOX_STATE] != LOOKING:
+        assert time.perf_counter() < deadline
+    box[BOX_GIVEN] += 1
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert box[BOX_STATE] == AWAY
+    stand_by(box, 0, 2**40)  # it has been given already

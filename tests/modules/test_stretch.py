@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from helpers import assert_same_bits, make_net, normal, small
+from helpers import assert_same_bits, jit_only, make_net, normal, small
 
 import fastmlp as fm
+from fastmlp import team
 from fastmlp.modules import stretch
 from fastmlp.program import Program
 
@@ -139,3 +141,75 @@ def test_networks_are_built_while_others_predict(dtype, rng):
     calls = [lambda: model.predict(x), lambda: make_net([5, 33, 3], dtype=dtype).predict(x)] * small(50, 4)
     for result in together(calls, 2):
         assert_same_bits(result, right)
+
+
+def nets(dtype):
+    """Networks whose products alone can be shared by columns."""
+    rest = (fm.LayerNorm(33), fm.Residual(fm.Linear(33, 33, rng=1), fm.GELU()), fm.Linear(33, 70, rng=2), fm.Softmax())
+    return [
+        make_net([5, 70, 70, 3], "relu", dtype=dtype),
+        make_net([5, 33, 3], bias=False, dtype=dtype),
+        fm.Sequential(fm.Linear(5, 33, rng=0), *rest, dtype=dtype),
+        fm.Sequential(fm.Embedding({1: 3}, {1: 2}, in_features=5), fm.Linear(6, 50, rng=0), fm.SELU(), dtype=dtype),
+    ]
+
+
+@jit_only
+def test_predictions_in_a_row_have_the_help_of_threads_that_spin(dtype, rng, monkeypatch):
+    """However few rows, by columns or by rows; the bits are those of one thread."""
+    helped = []
+
+    def run_beside(call, most):
+        helped.append(team.run_beside(call, most))
+        return helped[-1]
+
+    monkeypatch.setattr(stretch, "run_beside", run_beside)
+    monkeypatch.setattr(stretch, "FLOPS_PER_THREAD_AWAKE", 1)
+    monkeypatch.setattr(stretch, "SOON", 60.0)
+    monkeypatch.setattr(stretch, "SECONDS_LATE", 60.0)
+    monkeypatch.setattr(stretch, "cores_lately", lambda now: 2)
+    for model in nets(dtype):
+        x = abs(normal(rng, (40, 5), dtype)) // 1 % 3
+        for rows in (1, 9, 40):
+            right = model.predict(x[:rows], threads=1)
+            helped.clear()
+            deadline = time.perf_counter() + 20
+            while not any(helped):
+                assert_same_bits(model.predict(x[:rows]), right)
+                assert time.perf_counter() < deadline, f"{rows} rows: nobody helps"
+
+
+@jit_only
+def test_a_prediction_that_had_to_wait_goes_without_help_for_a_while(monkeypatch):
+    asked = []
+    monkeypatch.setattr(stretch, "run_beside", lambda call, most: bool(asked.append(most)))
+    monkeypatch.setattr(stretch, "FLOPS_PER_THREAD_AWAKE", 1)
+    monkeypatch.setattr(stretch, "cores_lately", lambda now: 2)
+    monkeypatch.setattr(stretch, "wake", lambda threads: None)
+    model = make_net([5, 70, 3])
+    x = np.ones((9, 5), np.float32)
+    right = model.predict(x)
+    assert asked == [1]
+    found = model._route_now().last
+    found._without = time.perf_counter() + 60
+    assert_same_bits(model.predict(x), right)
+    assert asked == [1]
+    box = np.zeros(24, np.int64)  # of nobody
+    found._without = 0.0
+    for alone, late in ((60.0, False), (1e-9, True)):
+        monkeypatch.setattr(stretch, "SECONDS_LATE", 0.0)
+        found._alone_takes = {4: alone}  # for each of 8 to 15 rows
+        assert found._predict_beside(x, np.empty_like(right), np.array([box.ctypes.data], np.int64)) == 0
+        assert (found._without > 0) == late
+
+
+def test_predictions_of_a_row_need_neither_engine_nor_a_job(dtype, rng, monkeypatch):
+    monkeypatch.setattr(stretch, "run", None)
+    for model in (make_net([5, 33, 3], dtype=dtype), make_net([5, 3], bias=False, dtype=dtype)):
+        x = normal(rng, (1, 5), dtype)
+        out, y = np.empty((1, 3), dtype), model.predict(x)
+        assert model.predict(x, out=out) is out
+        assert_same_bits(out, y)
+        assert_same_bits(model.eval()(x), y)
+        model[0].weight.data *= 2
+        assert not np.array_equal(model.predict(x), y), "it follows the parameters"

@@ -53,8 +53,8 @@ def test_wide_networks_work_beside_the_stack(dtype):
     for widths in small([[784, 300, 10], [3, 9000, 2]], [[1100, 2], [3, 9000, 2]]):
         model = make_net(widths, dtype=dtype)
         p = fm.compiled(model)
-        assert p._kept[1].size > STACK_BYTES
-        assert (p._kept[0].size > STACK_BYTES) == (max(widths) == 9000)
+        assert p._header.plans[1].size > STACK_BYTES
+        assert (p._header.plans[0].size > STACK_BYTES) == (max(widths) == 9000)
         x = normal(np.random.default_rng(0), (small(70, 9), widths[0]), dtype)
         assert_same_bits(p.predict(x), model.predict(x))
         assert_same_bits(p.predict(x[0]), model.predict(x[:1])[0])

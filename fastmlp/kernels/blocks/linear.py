@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.block import Block, block, call
+from fastmlp.kernels.blocks.linear_columns import linear_columns
 from fastmlp.kernels.blocks.linear_fields import (
     FIELDS,
     bias_of,
@@ -230,6 +231,7 @@ class Linear(Op):
 
     block: Block = _linear
     row_block = linear_row
+    columns_block = linear_columns
     derivative_block = _linear_derivatives
     name = "linear"
     reads_x_backward = True

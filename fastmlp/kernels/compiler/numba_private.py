@@ -29,6 +29,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from llvmlite import binding
+from numba import typeof
 
 from fastmlp.kernels.compiler.collector import collector_off
 
@@ -48,6 +49,7 @@ __all__ = [
     "lower_constant",
     "object_code",
     "on_compile",
+    "straight",
 ]
 
 
@@ -279,6 +281,19 @@ def around_compile(dispatcher: Any, wrap: Callable[[Callable[[Any], Any]], Calla
     if hasattr(dispatcher, "compile"):
         dispatcher.compile = wrap(dispatcher.compile)
     return dispatcher
+
+
+def straight(dispatcher: Any, *arguments: Any) -> Callable[..., Any]:
+    """The compiled function that a dispatcher calls for arguments of these types, or the dispatcher itself.
+
+    It looks at no type, so it is for whoever knows that they are exactly these: of the 0.43 us of :func:`.call_forward` for a
+    row, 0.15 us go into finding it. In plain Python there is no dispatcher, but the function itself.
+    """
+    if not hasattr(dispatcher, "overloads"):
+        return dispatcher
+    kinds = tuple(map(typeof, arguments))
+    dispatcher.compile(kinds)
+    return getattr(dispatcher.overloads.get(kinds), "entry_point", dispatcher)
 
 
 def compile_and_keep(dispatcher: Any, signature: Any) -> tuple[Any, str]:
