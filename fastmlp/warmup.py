@@ -14,6 +14,7 @@ from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
+from fastmlp.kernels.blocks.squares import Squares
 from fastmlp.kernels.compiler.jit import COMPILING
 from fastmlp.kernels.op import Op
 from fastmlp.kernels.scan import first_beyond
@@ -55,7 +56,7 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
     yield from (Jacobian(2), Frozen(), *Residual(Identity())._ops(2), *Embedding(2, 2)._ops(1))
-    yield from (Gradients(16), *Clip.of([(0, 16)], 1.0, by_value=False))
+    yield from (Gradients(16), Squares(0, 16), *Clip.of([(0, 16)], 1.0, by_value=False))
     for family in (registry.layers(), registry.activations()):
         for kind in family.values():
             for case in kind.cases:  # type: ignore[attr-defined]

@@ -259,13 +259,16 @@ class ThreadTimes:
         least = max(0.0002, part * ran.pop(threading.get_native_id()))
         return sum(seconds > least for seconds in ran.values())
 
-    def most(self, call, expected):
-        """The most that take part in a call; again until as many do as are expected, since cores may be busy elsewhere."""
-        seen = -1
+    def taking_part(self, call, expected):
+        """How many take part in a call; again until as many do as are expected.
+
+        Fewer may, where cores are busy elsewhere; and more, where a thread has not come back to those that wait before the next
+        steps are taken, so that another one comes in its place.
+        """
         for _ in range(50):
             call()
-            seen = max(seen, self.busy())
-            if seen >= expected:
+            seen = self.busy()
+            if seen == expected:
                 break
         return seen
 

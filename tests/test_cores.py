@@ -145,7 +145,7 @@ def test_calls_have_no_more_threads_than_the_limit(monkeypatch):
         call()  # compiled
         for limit, how, expected in ((3, {}, 2), (1, {"threads": 2}, 1), (1, {}, 0)):
             fm.set_num_threads(limit)
-            assert ThreadTimes().most(lambda: call(**how), expected) == expected, (name, limit, how)  # noqa: B023
+            assert ThreadTimes().taking_part(lambda: call(**how), expected) == expected, (name, limit, how)  # noqa: B023
 
 
 @pytest.mark.once

@@ -88,7 +88,7 @@ def test_limits_keep_other_threads_from_running(monkeypatch):
 
     for limits, expected in (({"limits": 3, "user_api": "fastmlp"}, 2), ({"limits": 1}, 0)):  # more wakes OpenBLAS's threads
         with threadpoolctl.threadpool_limits(**limits):
-            assert ThreadTimes().most(train, expected) == expected, limits
+            assert ThreadTimes().taking_part(train, expected) == expected, limits
 
 
 def test_threadpoolctl_is_told_when_it_is_imported():

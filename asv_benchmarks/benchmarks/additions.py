@@ -129,6 +129,22 @@ def with_schedule(schedule: str) -> Callable[[], None]:
     return trainer("disc-b100", model, fm.SGD(model.parameters(), lr=RATE, momentum=0.9), schedule)
 
 
+@cache
+def with_squares(wanted: bool) -> Callable[[], None]:
+    """Training of tabular, with the squares of all parameters summed in each step, as an L2 penalty in a loss needs them."""
+    try:
+        from fastmlp.kernels.blocks.squares import Squares
+    except ImportError:
+        raise NotImplementedError("there are no sums of squares at this commit") from None
+
+    class Summing(fm.SGD):
+        def _updates(self):
+            return [*super()._updates(), Squares(0, model.storage.data.size)]
+
+    model = built(WORKLOADS["tabular"])
+    return trainer("tabular", model, (Summing if wanted else fm.SGD)(model.parameters(), lr=RATE))
+
+
 class Layers(Timed):
     """Three epochs of tabular on one thread, with a layer between each hidden linear layer and its ReLU, or round the two."""
 
@@ -171,6 +187,21 @@ class Clipping(Timed):
         self.train = with_clipping(option)
 
     def time_three_epochs_of_tabular(self, option):
+        self.train()
+
+
+class Squares(Timed):
+    """Three epochs of tabular on one thread, with the squares of the parameters summed in each step and without."""
+
+    params = ([False, True],)
+    param_names = ("sums",)
+    covers = ("blocks.squares",)
+
+    def setup(self, wanted):
+        pin(1)
+        self.train = with_squares(wanted)
+
+    def time_three_epochs_of_tabular(self, wanted):
         self.train()
 
 

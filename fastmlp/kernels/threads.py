@@ -184,7 +184,8 @@ def _work(typingctx, box):
 
         kinds = types.voidptr, types.int64, types.int64
         function_type = context.call_conv.get_function_type(types.none, kinds)
-        function = builder.inttoptr(word(BOX_ADDRESS, INT), function_type.as_pointer())
+        address = word(BOX_ADDRESS, INT)
+        function = builder.inttoptr(address, function_type.as_pointer())
         values = word(BOX_JOB, ir.PointerType()), word(BOX_THREAD, INT), word(BOX_THREADS, INT)
         context.call_conv.call_function(builder, function, types.none, kinds, values)
         return context.get_dummy_value()

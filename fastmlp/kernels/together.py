@@ -89,10 +89,11 @@ def take_share(job, thread, threads):
 @intrinsic
 def _share(typingctx, address, job, thread, threads):
     def codegen(context, builder, signature, args):
+        address, *values = args
         kinds = signature.args[1:]
         function_type = context.call_conv.get_function_type(types.none, kinds)
-        function = builder.inttoptr(args[0], function_type.as_pointer())
-        context.call_conv.call_function(builder, function, types.none, kinds, args[1:])
+        function = builder.inttoptr(address, function_type.as_pointer())
+        context.call_conv.call_function(builder, function, types.none, kinds, values)
         return context.get_dummy_value()
 
     return types.void(address, job, thread, threads), codegen
