@@ -86,7 +86,6 @@ def limit_losses(losses, most):
             losses[n] = most
 
 
-# Offsets in the workspace of integers, and of the largest loss of a row in that of numbers, -1 where there is none.
 @inner
 def take_labels(op, job, row, rows, at):
     """Bring the labels of the rows at hand into the workspace."""

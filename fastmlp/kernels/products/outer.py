@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from fastmlp.kernels.compiler.intrinsics import splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+from fastmlp.kernels.products.strips import fused_multiply_add, in_strips
 
 __all__ = ["OUTER_VECTORS", "outer"]
 
@@ -23,48 +24,28 @@ OUTER_VECTORS = 4
 INT, POINTER = ir.IntType(64), ir.PointerType()
 
 
-def _emit_strip(builder: ir.IRBuilder, scalar: ir.Type, itemsize: int, vectors: int, arguments: list[ir.Value]) -> None:
-    """So many vectors of each row, from the builder's block on."""
-    c, c_row, init, init_row, a, rows, b = arguments
+def _emit(function: ir.Function, scalar: ir.Type, itemsize: int) -> None:
+    """All strips, each with its vectors of b in registers."""
+    c, c_row, init, init_row, a, rows, b, columns = function.args
     lanes = REGISTER_BYTES // itemsize
     vector = ir.VectorType(scalar, lanes)
-    name = f"llvm.fmuladd.v{lanes}f{8 * itemsize}"
-    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+    fma = fused_multiply_add(function.module, vector, itemsize)
 
-    def at(pointer, index):
-        return builder.gep(pointer, [index], source_etype=scalar)
+    def strip(builder, first, vectors):
+        def at(pointer, index):
+            return builder.gep(pointer, [index], source_etype=scalar)
 
-    line = [builder.load(at(b, INT(v * lanes)), align=itemsize, typ=vector) for v in range(vectors)]
-    with cgutils.for_range(builder, rows, intp=INT) as loop:
-        factor = splat(builder, builder.load(at(a, loop.index), typ=scalar), lanes)
-        goal, start = (at(pointer, builder.mul(loop.index, row)) for pointer, row in ((c, c_row), (init, init_row)))
-        for v, numbers in enumerate(line):
-            total = builder.load(at(start, INT(v * lanes)), align=itemsize, typ=vector)
-            builder.store(builder.call(fma, [factor, numbers, total]), at(goal, INT(v * lanes)), align=itemsize)
+        shifts = [INT(v * lanes) for v in range(vectors)]
+        goals, starts, line = (at(pointer, first) for pointer in (c, init, b))
+        numbers = [builder.load(at(line, shift), align=itemsize, typ=vector) for shift in shifts]
+        with cgutils.for_range(builder, rows, intp=INT) as loop:
+            factor = splat(builder, builder.load(at(a, loop.index), typ=scalar), lanes)
+            goal, start = at(goals, builder.mul(loop.index, c_row)), at(starts, builder.mul(loop.index, init_row))
+            for shift, number in zip(shifts, numbers):
+                total = builder.load(at(start, shift), align=itemsize, typ=vector)
+                builder.store(builder.call(fma, [factor, number, total]), at(goal, shift), align=itemsize)
 
-
-def _emit(function: ir.Function, scalar: ir.Type, itemsize: int) -> None:
-    """All strips, each with as many vectors as there are left, up to OUTER_VECTORS."""
-    c, c_row, init, init_row, a, rows, b, columns = function.args
-    builder, lanes = ir.IRBuilder(function.append_basic_block("entry")), REGISTER_BYTES // itemsize
-    vectors = builder.sdiv(builder.add(columns, INT(lanes - 1)), INT(lanes))
-    with cgutils.for_range_slice(builder, INT(0), vectors, INT(OUTER_VECTORS), intp=INT) as (done, _):
-        left, first = builder.sub(vectors, done), builder.mul(done, INT(lanes))
-        here = [builder.gep(pointer, [first], source_etype=scalar) for pointer in (c, init, b)]
-        behind = function.append_basic_block("behind")
-        whole = function.append_basic_block("whole")
-        choice = builder.switch(left, whole)
-        for count in range(1, OUTER_VECTORS + 1):
-            if count < OUTER_VECTORS:
-                place = function.append_basic_block(f"strip_{count}")
-                choice.add_case(INT(count), place)
-            else:
-                place = whole
-            builder.position_at_end(place)
-            _emit_strip(builder, scalar, itemsize, count, [here[0], c_row, here[1], init_row, a, rows, here[2]])
-            builder.branch(behind)
-        builder.position_at_end(behind)
-    builder.ret_void()
+    in_strips(function, columns, lanes, OUTER_VECTORS, strip)
 
 
 @intrinsic

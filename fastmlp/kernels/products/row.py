@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 from fastmlp.kernels.compiler.intrinsics import splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
+from fastmlp.kernels.products.strips import fused_multiply_add, in_strips
 
 __all__ = ["ROW_VECTORS", "row_above"]
 
@@ -30,8 +31,7 @@ def _emit_strip(builder: ir.IRBuilder, scalar: ir.Type, itemsize: int, vectors: 
     c, init, a, b, b_row, depth, floor = arguments
     function, lanes = builder.function, REGISTER_BYTES // itemsize
     vector = ir.VectorType(scalar, lanes)
-    name = f"llvm.fmuladd.v{lanes}f{8 * itemsize}"
-    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+    fma = fused_multiply_add(builder.module, vector, itemsize)
 
     def vectors_at(pointer):
         return [builder.gep(pointer, [INT(v)], source_etype=vector) for v in range(vectors)]
@@ -60,25 +60,14 @@ def _emit_strip(builder: ir.IRBuilder, scalar: ir.Type, itemsize: int, vectors: 
 
 
 def _emit(function: ir.Function, scalar: ir.Type, itemsize: int) -> None:
-    """All strips, each with as many vectors as there are left, up to ROW_VECTORS."""
+    """All strips."""
     c, init, a, b, b_row, columns, depth, floor = function.args
-    builder, lanes = ir.IRBuilder(function.append_basic_block("entry")), REGISTER_BYTES // itemsize
-    vectors = builder.sdiv(builder.add(columns, INT(lanes - 1)), INT(lanes))
-    with cgutils.for_range_slice(builder, INT(0), vectors, INT(ROW_VECTORS), intp=INT) as (done, _):
-        left = builder.sub(vectors, done)
-        strip = builder.select(builder.icmp_signed("<", left, INT(ROW_VECTORS)), left, INT(ROW_VECTORS))
-        first = builder.mul(done, INT(lanes))
-        places = [builder.gep(pointer, [first], source_etype=scalar) for pointer in (c, init, b)]
-        behind = function.append_basic_block("behind")
-        choice = builder.switch(strip, behind)
-        for count in range(1, ROW_VECTORS + 1):
-            here = function.append_basic_block(f"strip_{count}")
-            choice.add_case(INT(count), here)
-            builder.position_at_end(here)
-            _emit_strip(builder, scalar, itemsize, count, [places[0], places[1], a, places[2], b_row, depth, floor])
-            builder.branch(behind)
-        builder.position_at_end(behind)
-    builder.ret_void()
+
+    def strip(builder, first, vectors):
+        goal, start, line = (builder.gep(pointer, [first], source_etype=scalar) for pointer in (c, init, b))
+        _emit_strip(builder, scalar, itemsize, vectors, [goal, start, a, line, b_row, depth, floor])
+
+    in_strips(function, columns, REGISTER_BYTES // itemsize, ROW_VECTORS, strip)
 
 
 @intrinsic
