@@ -48,6 +48,9 @@ AWAKE_AFTER = 1e-3
 #: taken so many times as long as alone, and so many seconds, calls go alone for so many times what was lost, and a millisecond.
 LATE, SECONDS_LATE, WITHOUT = 1.25, 1e-5, 20
 
+#: Up to so many flops, about two milliseconds, a first call goes alone, by which it is known what is late.
+FLOPS_TO_LEARN = 200_000_000
+
 #: Into how many shares for each thread many rows are cut; no share is smaller than a block, but where there are few rows.
 SHARES = 8
 
@@ -154,11 +157,12 @@ class Stretch:
             wanted = min(cores_lately(began), flops // FLOPS_PER_THREAD_AWAKE, parts)
         else:
             wanted = team_size(threads, flops, FLOPS_PER_THREAD, parts)
+        learns = threads is None and flops <= FLOPS_TO_LEARN and rows.bit_length() not in self._alone_takes
         done = False
-        if COMPILING and wanted > 1 and began > self._without:
+        if COMPILING and wanted > 1 and began > self._without and not learns:
             done = run_beside(lambda boxes: self._predict_beside(x, out, boxes), wanted - 1)
         if not done:
-            team = team_size(threads, flops, FLOPS_PER_THREAD, tiles)
+            team = 1 if COMPILING and learns else team_size(threads, flops, FLOPS_PER_THREAD, tiles)
             if team > 1:
                 self._predict_together(x, out, team, shared=threads is None)
             else:

@@ -87,6 +87,8 @@ class Problem:
         widths = workload.widths
         self.x = rng.standard_normal((workload.rows, widths[0]), dtype=np.float32)
         self.labels = rng.integers(0, widths[-1], workload.rows)
+        if len(np.unique(self.labels)) < widths[-1]:  # scikit-learn knows those that it sees
+            self.labels = rng.permutation(np.arange(workload.rows) % widths[-1])
         self.one_hot = np.eye(widths[-1], dtype=np.float32)[self.labels]
         rng = rng if number == 0 else np.random.default_rng(number)
         self.parameters = []  # (weight (O, I), bias (O,)) of each layer, with batch_norm the bias of the normalised numbers
