@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.compiler.intrinsics import matrix, splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, matrix, splat
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
@@ -62,8 +62,7 @@ def _emit_drop(function, entry, itemsize):
     one, two, kept = (splat(builder, number, lanes) for number in (one, two, builder.trunc(kept, SHORT)))
     factor, shift, other = (splat(builder, number, lanes) for number in (factor, shift, other))
     numbers = ir.Constant(ir.VectorType(SHORT, lanes), list(range(lanes)))
-    fma_type = ir.FunctionType(vector, [vector] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, fma_type, f"llvm.fmuladd.v{lanes}f{8 * itemsize}")
+    fma = fused_multiply_add(builder.module, vector, itemsize)
     vectors = builder.sdiv(stride, INT(lanes))
     with cgutils.for_range(builder, rows) as row:
         start = builder.mul(builder.trunc(builder.add(first, row.index), SHORT), SHORT(ROW_STEP))

@@ -12,7 +12,18 @@ from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.numba_private import borrowed_array
 from fastmlp.kernels.compiler.processor import FLUSHES
 
-__all__ = ["flush_subnormals", "itemsize_of", "least", "matrix", "muladd", "restore_rounding", "splat", "untyped", "vector"]
+__all__ = [
+    "flush_subnormals",
+    "fused_multiply_add",
+    "itemsize_of",
+    "least",
+    "matrix",
+    "muladd",
+    "restore_rounding",
+    "splat",
+    "untyped",
+    "vector",
+]
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
@@ -20,6 +31,12 @@ def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
     vector = ir.VectorType(x.type, lanes)
     undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
     return builder.shuffle_vector(builder.insert_element(undefined, x, ir.IntType(32)(0)), undefined, zeros)
+
+
+def fused_multiply_add(module: ir.Module, vector: ir.VectorType, itemsize: int) -> ir.Function:
+    """The instruction of :func:`muladd` for vectors whose entries have so many bytes, for whoever emits instructions."""
+    name = f"llvm.fmuladd.v{vector.count}f{8 * itemsize}"
+    return cgutils.get_or_insert_function(module, ir.FunctionType(vector, [vector] * 3), name)
 
 
 def untyped(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:

@@ -13,10 +13,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
-from fastmlp.kernels.products.strips import fused_multiply_add, in_strips
+from fastmlp.kernels.products.strips import in_strips
 
 __all__ = ["ROW_VECTORS", "row_above"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils
 
-__all__ = ["fused_multiply_add", "in_strips"]
+__all__ = ["in_strips"]
 
 INT = ir.IntType(64)
 
@@ -36,9 +36,3 @@ def in_strips(
             builder.branch(behind)
         builder.position_at_end(behind)
     builder.ret_void()
-
-
-def fused_multiply_add(module: ir.Module, vector: ir.VectorType, itemsize: int) -> ir.Function:
-    """The instruction for vectors of numbers of so many bytes."""
-    name = f"llvm.fmuladd.v{vector.count}f{8 * itemsize}"
-    return cgutils.get_or_insert_function(module, ir.FunctionType(vector, [vector] * 3), name)

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
 
@@ -44,9 +44,7 @@ class _Emitter:
         self.lanes = REGISTER_BYTES // itemsize
         self.vector = ir.VectorType(scalar, self.lanes)
         self.rows, self.vectors = rows, vectors
-        self.fma = cgutils.get_or_insert_function(
-            module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fmuladd.v{self.lanes}f{8 * itemsize}"
-        )
+        self.fma = fused_multiply_add(module, self.vector, itemsize)
         matrices = [POINTER, INT, POINTER, INT, INT, POINTER, INT, INT, POINTER, INT]
         signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, scalar])
         name = f"fastmlp_tile_{rows}x{vectors}_f{8 * itemsize}"
