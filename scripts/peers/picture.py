@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 from matplotlib.cm import ScalarMappable
@@ -13,11 +13,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from .cell import INPUTS, OUTPUTS, Cell
 from .machine import cores, processor_name
-from .sweep import INPUTS, OUTPUTS
-
-if TYPE_CHECKING:
-    from .sweep import Cell
 
 __all__ = ["draw_sweep"]
 

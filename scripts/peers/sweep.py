@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
+from .cell import INPUTS, OUTPUTS, Cell
 from .predict import check_agreement, predictors
 from .rounds import Contender, repeated, take_turns
 from .setting import Setting, note
@@ -18,9 +18,6 @@ __all__ = ["CAPTION", "INPUTS", "OUTPUTS", "ROWS", "TITLE", "WIDTHS", "Cell", "m
 ROWS = (1, 4, 16, 64, 256, 1_000, 10_000, 100_000, 1_000_000)
 WIDTHS = (8, 25, 64, 128, 256, 512, 1024)
 
-#: The networks are INPUTS-width-width-OUTPUTS.
-INPUTS, OUTPUTS = 16, 8
-
 #: No call takes more than so many flops: a third of a second at 200 GFLOP/s.
 MOST_FLOPS = 60e9
 
@@ -29,19 +26,6 @@ CAPTION = f"""\
 `predict(X)` of {INPUTS}-width-width-{OUTPUTS} with ReLU, float32, again and again: microseconds per call, and in brackets
 fastmlp's time over that of the fastest of the others (below 1: fastmlp is faster), which is named. They are those of the
 section predict but for scikit-learn, in all their ways. Not measured are calls of more than {MOST_FLOPS / 1e9:.0f} GFLOP."""
-
-
-class Cell(NamedTuple):
-    """What was measured for some rows and a width: our time in microseconds, and the fastest peer's, where there is one."""
-
-    ours: float
-    best: float | None = None
-    peer: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """Our time over the best peer's."""
-        return None if self.best is None else self.ours / self.best
 
 
 def measure(setting: Setting) -> dict[tuple[int, int], Cell]:
