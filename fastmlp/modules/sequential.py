@@ -287,22 +287,18 @@ class Sequential(Module):
         x = checks.as_rows(X, self._width_in(), self._dtype, "predict", module=self)
         if threads is not None:
             threads = checks.as_size(threads, "threads")
-        if out is None:
-            y = route.predict(x, None, threads)
-            if self._as_built:
-                route.whole = route.last
-            return y
-        width = self._width_out(x.shape[1])
-        if width is not None:
-            checks.as_output(out, (x.shape[0], width), self._dtype)
-        if width is None or checks.overlaps(out, x):
-            y = route.predict(x, None, threads)
-            checks.as_output(out, y.shape, self._dtype)[...] = y
-            return out
-        route.predict(x, out, threads)
+        if out is not None:
+            width = self._width_out(x.shape[1])
+            if width is not None:
+                checks.as_output(out, (x.shape[0], width), self._dtype)
+            if width is None or checks.overlaps(out, x):
+                y = route.predict(x, None, threads)
+                checks.as_output(out, y.shape, self._dtype)[...] = y
+                return out
+        y = route.predict(x, out, threads)
         if self._as_built:
             route.whole = route.last
-        return out
+        return y
 
     @property
     def classes(self) -> np.ndarray | None:
