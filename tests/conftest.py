@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 
 import numpy as np
@@ -23,3 +24,17 @@ def dtype(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240521)
+
+
+@pytest.fixture
+def eight_cores(monkeypatch):
+    """Eight cores, no quota, no limits, whatever this machine has."""
+    from fastmlp import cores
+
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cores, "_quota", lambda _: None)
+    monkeypatch.setattr(cores, "limit", [])
+    for name in (cores.OUR_LIMIT, *cores.OTHER_LIMITS):
+        monkeypatch.delenv(name, raising=False)

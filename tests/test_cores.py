@@ -14,19 +14,9 @@ from fastmlp.cores import cores, hardware_cores
 from fastmlp.team import team_size
 from fastmlp.training import pace
 
+pytestmark = pytest.mark.usefixtures("eight_cores")
+
 LIMITS = ("FASTMLP_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
-
-
-@pytest.fixture(autouse=True)
-def eight_cores(monkeypatch):
-    """Eight cores, no quota, no limits, whatever this machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(cores_file, "_quota", lambda _: None)
-    monkeypatch.setattr(cores_file, "limit", [])
-    for name in LIMITS:
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_cores_follow_the_affinity(monkeypatch):

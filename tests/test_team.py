@@ -30,16 +30,6 @@ def nobody_waits():
     forget_threads()
 
 
-@pytest.fixture
-def eight_cores(monkeypatch):
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(cores, "_quota", lambda _: None)
-    for name in (cores.OUR_LIMIT, *cores.OTHER_LIMITS):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.usefixtures("eight_cores")
 def test_team_size_follows_the_work():
     assert [team_size(None, work, 100) for work in (0, 99, 199, 200, 350, 10**9)] == [1, 1, 1, 2, 3, 8]

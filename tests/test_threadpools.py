@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from types import SimpleNamespace
 
@@ -10,22 +9,11 @@ import pytest
 from helpers import ThreadTimes, make_data, make_net, run_python
 
 import fastmlp as fm
-from fastmlp import cores, threadpools
+from fastmlp import threadpools
 from fastmlp.training import pace
 
 threadpoolctl = pytest.importorskip("threadpoolctl", minversion="3.2")
-pytestmark = pytest.mark.once
-
-
-@pytest.fixture(autouse=True)
-def eight_cores(monkeypatch):
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(cores, "_quota", lambda _: None)
-    monkeypatch.setattr(cores, "limit", [])
-    for name in (cores.OUR_LIMIT, *cores.OTHER_LIMITS):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("eight_cores")]
 
 
 def shown():
