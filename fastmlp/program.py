@@ -132,6 +132,8 @@ class Program:
             if op.has_parameters:
                 record.optimizer = update_of[record.weight]
                 record.bias_optimizer = update_of[record.bias] if record.has_bias else record.optimizer
+                if batch == 1 and not between and record.optimizer == record.bias_optimizer:
+                    program._update_at_once(op, record)
         program._plan.update(gathers=1, scalars=max((op.first_scalar + op.scalars for op in updates), default=0))
         program._phase(UNITS, program._forward(PREPARE), pool=POOL)
         program._phase_of_weights()
@@ -367,6 +369,13 @@ class Program:
             self.ops.append(op)
             self.records.append(record.changed(**changes))
         return calls
+
+    def _update_at_once(self, op: Op, record: Any) -> None:
+        """Have an op apply the formula of its optimizer itself, if it can."""
+        update = self.ops[record.optimizer]
+        chosen = op.row_block_with(update)
+        if chosen is not None:
+            op.block, record.scalars = chosen, update.first_scalar
 
     def _phase_of_weights(self) -> None:
         """Where rows have weights: the sum of those of a batch, which the gradient of each row is divided by."""

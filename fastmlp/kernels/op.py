@@ -299,6 +299,13 @@ class Op:
         """Take over what the following op does, if that is cheaper; else return False."""
         return False
 
+    def row_block_with(self, update: Op) -> Block | None:
+        """For a batch of one row: a block that applies the formula of an optimizer's op to its parameters itself, if any.
+
+        Its record has a field `scalars`: where those of the optimizer are.
+        """
+        return None
+
     def places(self) -> list[int]:
         """Where its parameters begin."""
         return [place for place in (self.weight, self.bias) if place >= 0]

@@ -18,6 +18,8 @@ from fastmlp.kernels.blocks.linear_fields import (
     zeros_of,
 )
 from fastmlp.kernels.blocks.linear_row import linear_row
+from fastmlp.kernels.blocks.linear_row_update import linear_row_update
+from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
@@ -262,6 +264,9 @@ class Linear(Op):
         product = {"x": record.dx, "y": record.dy, "has_bias": 0, "units": 0, "fused_relu": 0}
         relu = {"dx": -1}  # the way back of the ReLU alone
         return [(product, FORWARD), *([(relu, BACKWARD)] if self.fused_relu else [])]
+
+    def row_block_with(self, update: Op) -> Block | None:
+        return linear_row_update(update.update, update.scalars) if isinstance(update, Update) and not update.states else None
 
     def lay_out(self, record: Any, memory: Memory) -> None:
         record.weight, record.bias, record.has_bias = self.weight, max(self.bias, 0), self.bias >= 0

@@ -23,6 +23,7 @@ FIELDS: dict[str, type] = {
     "fused_relu": np.int64,
     "optimizer": np.int64,  # its op, for the weight and for the bias
     "bias_optimizer": np.int64,
+    "scalars": np.int64,  # of the optimizer, in the row of a step, where the block applies its formula itself
 }
 
 _where_positive = lines_pass(lambda dy, y: select(y > 0, dy, 0), inputs=2)

@@ -18,7 +18,15 @@ from fastmlp.kernels.compiler.lines import update_pass
 from fastmlp.kernels.compiler.trial import try_out
 from fastmlp.kernels.op import STEP, UPDATE, Memory, Op
 
-__all__ = ["Frozen", "Update"]
+__all__ = ["Frozen", "Update", "formula_of"]
+
+
+@cache
+def formula_of(update: Callable, states: int, scalars: int) -> Callable:
+    """What is emitted for ``update(p, g, *state, *scalars)``, which has been tried out where it is a user's."""
+    if not getattr(update, "__module__", "").startswith("fastmlp."):
+        try_out("update", update, 2 + states + scalars, 1 + states)
+    return _kept_finite(plain(update), states, scalars)
 
 
 @cache
@@ -29,9 +37,7 @@ def update_block(name: str, update: Callable, states: int, scalars: int) -> Bloc
     span that the op has, whose gradient lies in `grads` as the parameters do. The arrays of state lie one behind the other, as
     long as the parameters.
     """
-    if not getattr(update, "__module__", "").startswith("fastmlp."):  # a user's
-        try_out("update", update, 2 + states + scalars, 1 + states)
-    apply = update_pass(_kept_finite(plain(update), states, scalars), states, scalars)
+    apply = update_pass(formula_of(update, states, scalars), states, scalars)
 
     @block(name, apply, first=np.int64, scalars=np.int64)  # of its span; of its scalars in the row of a step
     def optimizer(task, op, job, row, rows, at):
@@ -76,6 +82,7 @@ class Update(Op):
         super().__init__(0, 0)
         self.name, self.scalars, self.first_scalar = name, scalars, first_scalar
         self.first, self.size = first, size
+        self.update, self.states = update, states
         self.block = update_block(f"update-{name}-{states}", update, states, scalars)
 
     def tasks(self, record: Any) -> set[int]:

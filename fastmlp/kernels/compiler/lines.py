@@ -183,47 +183,47 @@ def repeated_constants(builder: ir.IRBuilder, numbers: ir.Value, constants: int,
     return [Value(builder, dtype, splat(builder, builder.load(x, typ=vector.element), vector.count)) for x in at]
 
 
-def instead_of(run: Callable, names: list[str], pointers: int, starts: Callable, write: Callable) -> Callable:
-    """Have kernels call, where they name `run`, a function of LLVM: a size and so many pointers, which `write` fills in.
+def instead_of(run: Callable, names: list[str], pointers: int, starts: Callable, write: Callable, sizes: int = 1) -> Callable:
+    """Have kernels call, where they name `run`, a function of LLVM: so many sizes and pointers, which `write` fills in.
 
-    Of the arguments of `run`, the size apart, `starts` makes the pointers.
+    Of the arguments of `run` behind the sizes, `starts` makes the pointers.
     """
 
     @type_callable(run)
     def typed(context):
-        def signature(size, *arguments):
-            check_count(names, size, *arguments)
+        def signature(*arguments):
+            check_count(names, *arguments)
             given = [x for x in arguments if isinstance(x, types.Array)]
             if not all(array.ndim == 1 and array.layout == "C" for array in given):
                 return None  # Numba says that there is no such function
             dtype = given[0].dtype if given else None
             if dtype not in DTYPES or any(array.dtype != dtype for array in given):
                 return None
-            return types.void(types.intp, *(x if isinstance(x, types.Array) else types.intp for x in arguments))
+            return types.void(*(x if isinstance(x, types.Array) else types.intp for x in arguments))
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         signature.pysig = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
         return signature
 
-    function_type = ir.FunctionType(ir.VoidType(), [INDEX, *[POINTER] * pointers])
+    function_type = ir.FunctionType(ir.VoidType(), [*[INDEX] * sizes, *[POINTER] * pointers])
     name = f"fastmlp_lines_{next(NUMBER)}"
 
     @lower_builtin(run, types.VarArg(types.Any))
     def emit(context, builder, signature, args):
-        kinds = signature.args[1:]
+        kinds, values = signature.args[sizes:], args[sizes:]
         scalar = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
         dtype, entry = DTYPES[scalar], context.get_data_type(scalar)
         data = [
             context.make_array(kind)(context, builder, value).data
-            for kind, value in zip(kinds, args[1:])
+            for kind, value in zip(kinds, values)
             if isinstance(kind, types.Array)
         ]
-        places = starts(builder, data, args[1:], lambda array, at: builder.gep(array, [at], source_etype=entry))
+        places = starts(builder, data, values, lambda array, at: builder.gep(array, [at], source_etype=entry))
         function = cgutils.get_or_insert_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
         if function.is_declaration:
             function.linkage = "internal"
             write(function, dtype)
-        builder.call(function, [args[0], *places])
+        builder.call(function, [*args[:sizes], *places])
         return context.get_dummy_value()
 
     def instructions(dtype):

@@ -11,10 +11,29 @@ from helpers import assert_same_bits, normal
 import fastmlp as fm
 from fastmlp.kernels.blocks.linear import Linear
 from fastmlp.kernels.blocks.linear_row import linear_row
-from fastmlp.program import fused
+from fastmlp.kernels.blocks.linear_row_update import linear_row_update
+from fastmlp.kernels.blocks.optimizers import Update
+from fastmlp.program import Program, fused
+
+
+class Halfway(fm.Optimizer):
+    """A formula of somebody's, without state."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, lr=lr)
+
+    def scalars(self, group, t, lr):
+        return (-lr,)
+
+    @staticmethod
+    def update(p, g, minus_lr):
+        return p + minus_lr * g / (abs(g) + 0.5)
+
 
 OPTIMIZERS = {
     "sgd": lambda model: fm.SGD(model.parameters(), lr=0.05),
+    "decay": lambda model: fm.SGD(model.parameters(), lr=0.05, weight_decay=0.1, maximize=True),
+    "user's": lambda model: Halfway(model.parameters(), lr=0.05),
     "adam": lambda model: fm.Adam(model.parameters(), lr=0.01, weight_decay=0.1),
     "two_groups": lambda model: fm.SGD(
         [
@@ -22,7 +41,6 @@ OPTIMIZERS = {
             {"params": [p for p in model.parameters() if len(p.shape) == 1], "lr": 0.3},
         ],
         lr=0.05,
-        momentum=0.9,
     ),
 }
 
@@ -58,9 +76,14 @@ def trained(dtype, widths=(3, 17, 5, 2), optimizer="sgd", bias=True, eager=False
 
 
 @pytest.fixture
-def blocks(monkeypatch):
-    """Call with False: no layer has the block any more."""
-    return lambda wanted: monkeypatch.setattr(Linear, "row_block", linear_row if wanted else None)
+def without_blocks(monkeypatch):
+    """Call it: no layer has these blocks any more."""
+
+    def take_away():
+        monkeypatch.setattr(Linear, "row_block", None)
+        monkeypatch.setattr(Linear, "row_block_with", lambda op, update: None)
+
+    return take_away
 
 
 CASES = {
@@ -68,6 +91,8 @@ CASES = {
     "narrow and wide": {"widths": (1, 130, 33, 1)},
     "no bias": {"bias": False},
     "a whole line": {"widths": (16, 32, 16)},
+    "decay": {"optimizer": "decay", "widths": (3, 16, 33, 2)},
+    "a user's optimizer": {"optimizer": "user's"},
     "adam": {"optimizer": "adam"},
     "two groups": {"optimizer": "two_groups"},
     "a frozen layer": {"frozen": True},
@@ -77,9 +102,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_steps_of_one_row_are_those_of_the_block_for_many(dtype, case, blocks):
+def test_steps_of_one_row_are_those_of_the_block_for_many(dtype, case, without_blocks):
     with_it = trained(dtype, **CASES[case])
-    blocks(False)
+    without_blocks()
     without = trained(dtype, **CASES[case])
     for name, value in with_it.items():
         assert_same_bits(np.ascontiguousarray(value), np.ascontiguousarray(without[name]))
@@ -104,3 +129,28 @@ def test_the_program_of_one_row_has_the_block_and_no_other_has():
 
     assert blocks_of(1) == [linear_row] * 2
     assert linear_row not in blocks_of(2) + blocks_of(None)
+
+
+def test_the_formula_is_applied_by_the_layer_where_it_has_no_state_and_trains_weight_and_bias():
+    def descent(p, g, lr):
+        return p - lr * g
+
+    def with_state(p, g, state, lr):
+        return p - lr * state, g
+
+    plain, kept = Update("plain", descent, 0, 1, 3), Update("kept", with_state, 1, 1, 4)
+
+    def layer_of(updates, group_of=lambda place: 0, batch=1, bias=32):
+        loss = fm.MSELoss()._op(3)
+        dtype = np.dtype(np.float32)
+        program = Program.training([Linear(2, 3, 0, bias)], loss, updates, group_of, dtype, batch=batch, threads=1)
+        (found,) = [(op.block, r.scalars) for op, r in zip(program.ops, program.records) if isinstance(op, Linear)]
+        return found
+
+    at_once = linear_row_update(descent, 1), 3
+    assert layer_of([plain]) == at_once
+    assert layer_of([plain], bias=-1) == at_once
+    assert layer_of([kept]) == (linear_row, 0)
+    assert layer_of([plain, kept], lambda place: int(place > 0)) == (linear_row, 0)  # the bias by another one
+    assert layer_of([plain], lambda place: 0 if place > 0 else None) == (linear_row, 0)  # a frozen weight
+    assert layer_of([plain], batch=2) == (Linear.block, 0)
