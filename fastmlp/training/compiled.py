@@ -22,7 +22,7 @@ from fastmlp.parameters import spans_of
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
-from fastmlp.training.pace import Pace
+from fastmlp.training.pace import keep_pace, pace_of
 from fastmlp.training.run import Rates, Run
 from fastmlp.training.scalars import Scalars
 from fastmlp.training.windows import Window
@@ -56,7 +56,7 @@ class CompiledRun(Run):
         shared: bool,
     ):
         super().__init__(data, first_epoch, rates)
-        self.optimizer, self._pace, self._shared = optimizer, Pace(threads) if shared and threads > 1 else None, shared
+        self.optimizer, self._shared = optimizer, shared
         self.threads = threads  # of the next call, at most
         self.storage = model.storage
         self.state = optimizer._state_of(self.storage)
@@ -73,6 +73,8 @@ class CompiledRun(Run):
             p.offset: number for number, group in enumerate(optimizer.param_groups) for p in group["params"] if p.requires_grad
         }
         self.program = route.training(width, loss, updates, group_at, dtype, data.microbatch, threads, between)
+        self._work = self.program.flops_per_row, data.batch_size, dtype
+        self._pace = pace_of(threads, self._work) if shared and threads > 1 else None
         self.job = job = self.program.job()
         job.set(
             params=self.storage.data,
@@ -87,6 +89,7 @@ class CompiledRun(Run):
         self._row = 0  # of these, for the first step of the last call
         self._sums, self._totals, self._touched = np.zeros(0), np.zeros(0), 0
         self._held, self._params = interrupts_held(), self.storage.data
+        self._in_engine = 0.0  # seconds of the last call, of which a look at few steps would feel what Python does around it
         self._before = np.empty_like(self.storage.data), np.empty_like(self.state)
         self._steps = 2 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
 
@@ -94,6 +97,11 @@ class CompiledRun(Run):
         if self.storage.data.dtype not in READY:
             self._call(0)  # compiles the engine while Ctrl-C is heard at once
             READY.add(self.storage.data.dtype)
+
+    def close(self) -> None:
+        super().close()
+        if self._pace is not None:
+            keep_pace(self._pace, self._work)
 
     def _enter(self, window: Window) -> None:
         (_, y, weights), dtype = window.rows, self.storage.data.dtype
@@ -135,7 +143,7 @@ class CompiledRun(Run):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             if self._pace is not None:
-                self._pace.note(seconds, done)
+                self._pace.note(self._in_engine, done)
             self.optimizer.__dict__["steps"] += done  # past __setattr__: no hyperparameter changes
             if job.counted and done:
                 job.counted_on(job.number("microbatches_done"))
@@ -177,7 +185,10 @@ class CompiledRun(Run):
         """Go through the steps as one of so many threads."""
         assert self._window is not None
         rows = self._window.rows
+        began = time.perf_counter()
         run(self.job.handle, 0, rows.x, rows.x if self._labels else rows.y, thread, threads)
+        if thread == 0:
+            self._in_engine = time.perf_counter() - began
 
     def _call_off(self) -> None:
         """Have leave whoever waits at a barrier."""

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
+import math
+import threading
+import time
+from collections.abc import Hashable
 
-#: The first look at fewer threads comes after so many seconds of training; a shorter run has none. With one other busy
-#: process on two cores, a step of 64-256-256-10 at batch 128 takes 1700 us on two threads and 840 on one, quiet 450 and 780.
-FIRST_LOOK = 0.03
+__all__ = ["Pace", "keep_pace", "pace_of"]
 
-#: A look at another number of threads takes so many seconds, if that were as fast; the first one less.
-LOOK, SHORT_LOOK = 0.003, 0.002
+#: The first looks at fewer threads come after so many seconds of training (each since the one before), and take so many, if
+#: that were as fast; a shorter run has none. With one other busy process on two cores, a step of 64-256-256-10 at batch 128
+#: takes 1700 us on two threads and 840 on one, quiet 450 and 780.
+FIRST_LOOKS = (0.004, 0.0003), (0.01, 0.0006), (0.03, 0.002)
 
-#: Seconds between two looks that changed nothing: twice as many after each, up to a limit.
-LEAST_WAIT, MOST_WAIT = 1.0, 4.0
+#: Later ones take longer. Seconds between two that changed nothing: twice as many after each, up to a limit.
+LOOK, LEAST_WAIT, MOST_WAIT = 0.003, 1.0, 4.0
 
-#: Seconds, after a step has become so many times as long as it was at best, until the next look.
-SLOWER, HASTE = 1.2, 0.1
+#: Seconds until the next look, after a step has become so many times as long as it was at best; and after a first look that has
+#: changed the number.
+SLOWER, HASTE, FIRST_WAIT = 1.2, 0.1, 0.3
 
 #: A look takes a step at least, and comes after this many, however long they are.
 STEPS_APART = 20
 
-#: Another number of threads is taken where it is faster by this factor.
-FASTER = 0.95
+#: Another number of threads is taken where it is faster by this factor than the mean over about so many seconds: beside a busy
+#: process, two threads take steps of 95 us for some milliseconds, and of 800 for the next ones.
+FASTER, MEMORY = 0.95, 0.03
+
+#: A larger one is on trial for so many seconds, in calls of so many: a system favours threads that have slept, so beside a busy
+#: process two threads are fast for the milliseconds that a look takes, and three times as slow then. So a run begins with short
+#: calls, too, and has its first look as soon as steps become longer.
+TRIAL, TRIAL_CALL = 0.02, 0.002
+
+#: A run of the same work that comes within so many seconds goes on with what is known.
+KEPT_SECONDS = 2.0
+
+KEPT: dict[Hashable, tuple[float, Pace]] = {}
+LOCK = threading.Lock()
 
 
 class Pace:
@@ -35,23 +51,35 @@ class Pace:
         self.levels = sorted({1, max(1, most // 2), max(1, most - 1), most})
         self._at = len(self.levels) - 1
         self._best: dict[int, float] = {}  # the least seconds of a step, by level, since it was chosen
-        self._now: dict[int, float] = {}  # the newest
+        self._now: dict[int, float] = {}  # lately
+        self._lately = 0.0, 0.0  # of this level: seconds and steps, of which those long ago count less
         self._since = 0.0  # seconds since the last look
-        self._wait = FIRST_LOOK
+        self._looks, self._wait = 0, LEAST_WAIT
         self._down = True  # where the next look goes
         self._looking: int | None = None
+        self._cold = False  # whether the next step brings the data to other caches: the shortest look leaves it out
+        self._left: int | None = None  # the level below, while this one is on trial
+
+    def end(self) -> None:
+        """No call will be noted for what :meth:`next` has said last."""
+        self._looking = None
 
     def next(self) -> tuple[int, int | None]:
         """The number of threads for the next call, and how many steps it may take at most."""
-        self._looking = None
-        if len(self.levels) > 1 and self._at in self._now:
-            slower = self._now[self._at] > SLOWER * self._best[self._at]
-            wait = min(HASTE, self._wait) if slower else self._wait
-            if self._since >= max(wait, STEPS_APART * self._now[self._at]):
-                self._looking = self._other()
-                seconds = SHORT_LOOK if self._wait < LEAST_WAIT else LOOK
-                return self.levels[self._looking], max(1, int(seconds / self._now[self._at]))
-        return self.levels[self._at], None
+        if len(self.levels) == 1 or self._at not in self._now:
+            return self.levels[self._at], None
+        now = self._now[self._at]
+        wait, seconds = FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else (self._wait, LOOK)
+        if self._looking is None:
+            slower, begins = now > SLOWER * self._best[self._at], self._looks == 0
+            if slower:
+                wait = min(HASTE, wait)
+            left = 0.0 if slower and begins else max(wait, STEPS_APART * now) - self._since
+            if left > 0:
+                most = min(left, TRIAL_CALL) if begins or self._left is not None else left
+                return self.levels[self._at], math.ceil(most / now)
+            self._looking, self._cold = self._other(), self._looks == 0 and now < seconds
+        return self.levels[self._looking], 1 if self._cold else max(1, int(seconds / now))
 
     def _other(self) -> int:
         """The level that a look goes to."""
@@ -66,15 +94,58 @@ class Pace:
             return
         each = seconds / steps
         if self._looking is None:
-            self._since += seconds
-            self._now[self._at] = each
-            self._best[self._at] = min(each, self._best.get(self._at, each))
-            return
-        seen, self._since, self._down = self._looking, 0.0, not self._down
-        if each < FASTER * self._now[self._at]:
-            self._at, self._wait = seen, LEAST_WAIT
-            self._best = {seen: each}
+            self._note_usual(seconds, each)
+        elif self._cold:
+            self._cold = False
         else:
-            self._wait = min(MOST_WAIT, max(LEAST_WAIT, 2 * self._wait))
+            self._note_look(self._looking, each)
+
+    def _note_usual(self, seconds: float, each: float) -> None:
+        self._since += seconds
+        if self._at in self._now:
+            kept = math.exp(-seconds / MEMORY)
+            self._lately = kept * self._lately[0] + seconds, kept * self._lately[1] + seconds / each
+            self._now[self._at] = self._lately[0] / self._lately[1]
+        else:
+            self._now[self._at] = each  # of a call that has started threads: it does not count
+        now = self._now[self._at]
+        self._best[self._at] = min(now, self._best.get(self._at, now))
+        if self._left is not None:
+            if each > SLOWER * self._now[self._left]:
+                self._go_to(self._left, self._now[self._left])
+                self._since, self._wait, self._left = 0.0, min(MOST_WAIT, 2 * self._wait), None
+            elif self._since > TRIAL:
+                self._left = None
+
+    def _note_look(self, seen: int, each: float) -> None:
+        first = self._looks < len(FIRST_LOOKS)
+        self._looking, self._since, self._down, self._looks = None, 0.0, not self._down, self._looks + 1
+        if each < FASTER * self._now[self._at]:
+            self._left = self._at if seen > self._at else None
+            self._go_to(seen, each)
+            if first:
+                self._looks, self._wait = len(FIRST_LOOKS), FIRST_WAIT
+        else:
+            self._wait = LEAST_WAIT if first else min(MOST_WAIT, 2 * self._wait)
             self._best[self._at] = self._now[self._at]
         self._now[seen] = each
+
+    def _go_to(self, level: int, each: float) -> None:
+        """Have another number of threads, whose steps take so long."""
+        self._at, self._best, self._lately = level, {level: each}, (0.0, 0.0)
+
+
+def pace_of(most: int, work: Hashable) -> Pace:
+    """That of the last run of the same work, if it has just been and no other run has it, else a new one."""
+    with LOCK:
+        for key in [key for key, (when, _) in KEPT.items() if time.monotonic() - when > KEPT_SECONDS]:
+            del KEPT[key]
+        _, found = KEPT.pop((most, work), (0.0, None))
+    return found or Pace(most)
+
+
+def keep_pace(pace: Pace, work: Hashable) -> None:
+    """Leave it to the next run of the same work."""
+    pace.end()
+    with LOCK:
+        KEPT[pace.levels[-1], work] = time.monotonic(), pace
