@@ -11,12 +11,22 @@ import numpy as np
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
+from fastmlp.kernels.products.prefetch import prefetch_strip
 from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
 
 __all__ = ["ADJACENT", "SAME", "matmul", "matmul_above"]
 
 # Strides. Typed numbers, since Numba compiles a function anew for every literal that it is called with.
 SAME, ADJACENT = np.int64(0), np.int64(1)
+
+#: A matrix B of more entries is not in the second-level cache when its turn comes, and the first tile of a strip would wait for
+#: memory row by row; so while tiles go down one strip, each asks for some rows of the next one. A step of
+#: 1024-1024-1024-1024 at batch 512 went 84 -> 90 GFLOP/s on one core of a Zen 4 (peak 115) with AVX2, where a row of B takes
+#: six cycles, and 101 -> 104 with AVX-512.
+FAR = np.int64(2**17)
+
+#: Fewer rows are too few tiles to ask for a strip.
+FAR_ROWS = np.int64(32)
 
 
 @inner
@@ -43,12 +53,16 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     b_row = b.shape[1]
     lanes = REGISTER_BYTES // itemsize_of(c)
     vectors = (columns + lanes - 1) // lanes
+    some = depth // (rows // TILE_ROWS) + 1 if rows >= FAR_ROWS and depth * b_row > FAR else 0
     done = 0
     while done < vectors:
         strip = least(TILE_VECTORS, vectors - done)
         j = done * lanes
-        i = 0
+        i, asked = 0, 0
         while i < rows:
+            if some > 0 and asked < depth and done + strip < vectors:
+                prefetch_strip(b, asked * b_row + j + strip * lanes, b_row, least(some, depth - asked))
+                asked += some
             at, start, first = i * c_row + j, i * init_row + j * init_n, i * a_row
             if i + TILE_ROWS <= rows:
                 if strip == 3:

@@ -25,6 +25,7 @@ from helpers import (
     small,
 )
 
+from fastmlp.kernels.blocks import linear
 from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss
 from fastmlp.kernels.blocks.optimizers import Update
@@ -246,6 +247,21 @@ def test_gradient_in_an_update_is_the_accumulated_one_to_the_bit(bias, dtype, rn
                     expected[op.bias :] = (params - grads)[op.bias :]
                 assert_same_bits(found, expected)
     assert forms >= small({(False, False), (True, False), (False, True)}, {(False, False)})
+
+
+@pytest.mark.parametrize("rows", small([1, 128, 300], [1, 130]))
+def test_a_gradient_of_rows_that_were_copied_side_by_side_is_the_same(rows, dtype, rng, monkeypatch):
+    """In an update and added up, of whole chunks of the weight and of a last one that is smaller."""
+    op, params, *_ = layer(rng, *small((70, 90), (17, 33)), dtype)
+    x, dy = normal(rng, (rows, op.width_in), dtype), normal(rng, (rows, op.width_out), dtype)
+    results = []
+    for least in (0, 2**62):
+        monkeypatch.setattr(linear, "PACKED_FROM_BYTES", least)
+        found, record = updated(relu_free(op), params, x, dy, groups=1, threads=1)
+        assert record.packed_rows == (record.gradient_rows if least == 0 else 0)
+        results.append((found, ran_both_ways([relu_free(op)], x, dy, params).grads))
+    for packed, plain in zip(*results):
+        assert_same_bits(packed, plain)
 
 
 def descent(p, g):

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded
+from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded, small
 
-from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, FAR, FAR_ROWS, SAME, matmul, matmul_above
 from fastmlp.kernels.products.tile import TILE_ROWS
 
 DEPTHS = [1, 2, 31]
@@ -41,6 +41,22 @@ def test_matmul_matches_reference(dtype, rng):
                 product(other, start, start.shape[1], np.ascontiguousarray(a.T), ADJACENT, rows, padded(b), columns, depth)
                 assert_same_bits(other[:, :columns], c[:, :columns])
                 assert not other[:, columns:].any()
+
+
+def test_a_product_that_asks_for_strips_ahead_is_the_same(dtype, rng):
+    """Of a matrix B that no cache holds, as strip by strip."""
+    rows, columns, depth = small((FAR_ROWS + 3, 1100, 131), (FAR_ROWS + 3, 50, 3))
+    a, b, init, expected, bound = operands(rng, rows, columns, depth, dtype)
+    start, b = padded(init), padded(b)
+    assert b.size > FAR or small(False, True)
+    c = np.zeros_like(start)
+    product(c, start, start.shape[1], a, depth, ADJACENT, b, columns, depth)
+    assert_within(c[:, :columns], expected, bound)
+    for first in range(0, columns, 64):
+        some = slice(first, min(first + 64, columns))
+        part, alone = padded(init[:, some]), padded(b[:, some])
+        product(part, part.copy(), part.shape[1], a, depth, ADJACENT, alone, some.stop - first, depth)
+        assert_same_bits(part[:, : some.stop - first], c[:, some])
 
 
 def test_matmul_above_is_matmul_and_a_floor(dtype, rng):

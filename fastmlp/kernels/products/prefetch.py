@@ -1,0 +1,43 @@
+"""Rows of a matrix asked for before they are needed, so that they are in the second-level cache by then."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
+from fastmlp.kernels.layout import LINE_BYTES
+
+__all__ = ["prefetch_strip"]
+
+INT, SHORT = ir.IntType(64), ir.IntType(32)
+
+#: To read, into the second-level cache, data: what LLVM's ``prefetch`` is told.
+READ, LEVEL_2, DATA = 0, 2, 1
+
+
+@intrinsic
+def _prefetch_strip(typingctx, b, at, b_row, rows):
+    def codegen(context, builder, signature, args):
+        array, at, b_row, rows = args
+        itemsize = b.dtype.bitwidth // 8
+        data, scalar = context.make_array(b)(context, builder, array).data, context.get_data_type(b.dtype)
+        function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType(), *[SHORT] * 3])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        with cgutils.for_range(builder, rows) as loop:
+            start = builder.add(at, builder.mul(loop.index, b_row))
+            for byte in range(0, TILE_VECTORS * REGISTER_BYTES, LINE_BYTES):
+                place = builder.gep(data, [builder.add(start, INT(byte // itemsize))], source_etype=scalar)
+                builder.call(function, [place, *(SHORT(hint) for hint in (READ, LEVEL_2, DATA))])
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.void(b, n, n, n), codegen
+
+
+@instead(_prefetch_strip)
+def prefetch_strip(b, at, b_row, rows):
+    """Ask for the vectors of a tile in so many rows of `b`, the first one at ``b.flat[at]``. There need be nothing."""
