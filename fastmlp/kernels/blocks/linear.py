@@ -48,8 +48,8 @@ GRADIENT_BYTES = 16384
 #: is wide these lie far apart, in each other's way in the L1 cache: so they are copied side by side, of so many rows of the
 #: batch at a time, which with a strip of the deltas take 24 KiB. 16 x 1024 entries over 512 rows took 84 GFLOP/s, so 101-109,
 #: on a core of a Zen 4 (peak 115); with AVX-512, whose tiles take half a line for three times as long, 116 either way.
-PACKED_DEPTH = 128
-PACKED_FROM_BYTES = 1024 if REGISTERS == 16 else 2**62
+PACKS = REGISTERS == 16
+PACKED_DEPTH, PACKED_FROM_BYTES = 128, 1024
 
 #: Rows along the vectors pay where the multiply-adds, times this, are still fewer than with the features along them.
 FEATURE_MAJOR_PAYS_FROM = 1.15
@@ -137,16 +137,9 @@ def linear_backward_input(op, job, rows, at):
 
 
 @inner
-def weight_gradient(op, job, gradient, init, init_row, row, packed_at):
-    """``dweight = init + x.T @ dy`` over the whole batch, of the rows of the weight from `row` on. 2 N I O flops.
-
-    Each entry is one chain of multiply-adds over the batch, in order, however it is cut.
-    """
+def packed_product(op, job, gradient, init, init_row, row, packed_at):
+    """``gradient = init + x.T @ dy`` of the rows of the weight from `row` on, with what it needs of x copied side by side."""
     rows, stride = gradient.shape
-    if op.packed_rows == 0:
-        x, dy = matrix(job.work, op.x + row, job.rows, op.x_stride), matrix(job.work, op.dy, job.rows, stride)
-        matmul(gradient, init, init_row, x, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
-        return
     n = 0
     while n == 0 or n < job.rows:
         here = least(PACKED_DEPTH, job.rows - n)
@@ -163,18 +156,25 @@ def weight_gradient(op, job, gradient, init, init_row, row, packed_at):
 
 @inner
 def linear_backward_params(op, job, gradient, scratch_at, row):
-    """``dweight = x.T @ dy`` of the rows of the weight from `row` on, or, of few outputs, its transpose turned back."""
+    """``dweight = x.T @ dy`` over the whole batch, of the rows of the weight from `row` on. 2 N I O flops.
+
+    Each entry is one chain of multiply-adds over the batch, in order, in each form.
+    """
     rows, stride = gradient.shape
+    dy = matrix(job.work, op.dy, job.rows, stride)
+    x_part = matrix(job.work, op.x + row, job.rows, op.x_stride)
     zero = zeros_of(op, job)
     if op.transposed_gradient:
-        dy, x = matrix(job.work, op.dy, job.rows, stride), matrix(job.work, op.x + row, job.rows, op.x_stride)
         padded = (rows + UNIT - 1) // UNIT * UNIT
         turned = matrix(job.work, scratch_at + padded * stride, op.width_out, padded)
-        matmul(turned, zero, SAME, dy, ADJACENT, stride, x, rows, job.rows)
+        matmul(turned, zero, SAME, dy, ADJACENT, stride, x_part, rows, job.rows)
         transpose(gradient, turned, zero, SAME, op.width_out, rows)
+        return
+    if PACKS and op.packed_rows > 0:
+        packed_product(op, job, gradient, zero, SAME, row, scratch_at + rows * stride)
     else:
-        weight_gradient(op, job, gradient, zero, SAME, row, scratch_at + rows * stride)
-        clear_unwritten(gradient, op.width_out)
+        matmul(gradient, zero, SAME, x_part, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
+    clear_unwritten(gradient, op.width_out)
 
 
 @inner
@@ -216,16 +216,19 @@ def linear_update(op, job, first, last):
 @inner
 def linear_accumulate(op, job, first, rows):
     """Add the gradient of rows ``first .. first + rows`` of the weight to `grads`, and that of the bias."""
-    stride, row, last = op.y_stride, first, first + rows
-    packed_at = job.run.scratch + job.thread * job.run.scratch_size
-    while row < last:
-        here = least(op.packed_rows, last - row) if op.packed_rows > 0 else rows
-        gradient = matrix(job.grads, op.weight + row * stride, here, stride)
-        weight_gradient(op, job, gradient, gradient, stride, row, packed_at)
-        clear_padding(gradient, op.width_out)
-        row += here
+    gradient = matrix(job.grads, op.weight + first * op.y_stride, rows, op.y_stride)
+    if PACKS and op.packed_rows > 0:
+        packed_at = job.run.scratch + job.thread * job.run.scratch_size
+        for row in range(0, rows, op.packed_rows):
+            some = matrix(job.grads, op.weight + (first + row) * op.y_stride, least(op.packed_rows, rows - row), op.y_stride)
+            packed_product(op, job, some, some, op.y_stride, first + row, packed_at)
+    else:
+        x = matrix(job.work, op.x + first, job.rows, op.x_stride)
+        dy = matrix(job.work, op.dy, job.rows, op.y_stride)
+        matmul(gradient, gradient, op.y_stride, x, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
+    clear_padding(gradient, op.width_out)
     if first == 0 and rows > 0 and op.bias_apart:
-        dbias = matrix(job.grads, op.bias, 1, stride)
+        dbias = matrix(job.grads, op.bias, 1, op.y_stride)
         bias_backward(op, job, dbias, dbias)
         clear_padding(dbias, op.width_out)
 
@@ -321,6 +324,6 @@ class Linear(Op):
         record.transposed_gradient = transposed
         if record.dx >= 0:
             record.weight_t = memory.take(whole_lines(self.width_out, memory.dtype) * record.x_stride)
-        if not transposed and record.x_stride * memory.dtype.itemsize >= PACKED_FROM_BYTES:
+        if PACKS and not transposed and record.x_stride * memory.dtype.itemsize >= PACKED_FROM_BYTES:
             record.packed_rows = rows
         memory.want_scratch(rows * (stride + max(transposed * self.width_out, PACKED_DEPTH * (record.packed_rows > 0))))

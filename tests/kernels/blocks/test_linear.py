@@ -249,6 +249,7 @@ def test_gradient_in_an_update_is_the_accumulated_one_to_the_bit(bias, dtype, rn
     assert forms >= small({(False, False), (True, False), (False, True)}, {(False, False)})
 
 
+@pytest.mark.skipif(not linear.PACKS, reason="only where registers are few")
 @pytest.mark.parametrize("rows", small([1, 128, 300], [1, 130]))
 def test_a_gradient_of_rows_that_were_copied_side_by_side_is_the_same(rows, dtype, rng, monkeypatch):
     """In an update and added up, of whole chunks of the weight and of a last one that is smaller."""
