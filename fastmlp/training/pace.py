@@ -30,7 +30,8 @@ FASTER, MEMORY = 0.95, 0.03
 
 #: A larger one is on trial for so many seconds, in calls of so many: a system favours threads that have slept, so beside a busy
 #: process two threads are fast for the milliseconds that a look takes, and three times as slow then. So a run begins with short
-#: calls, too, and has its first look as soon as steps become longer.
+#: calls, too, and has its first look as soon as steps become longer. Steps that are longer than a short call are long enough to
+#: feel what a call costs (compiled.py), and go by the wait.
 TRIAL, TRIAL_CALL = 0.02, 0.002
 
 #: A run of the same work that comes within so many seconds goes on with what is known.
@@ -76,7 +77,8 @@ class Pace:
                 wait = min(HASTE, wait)
             left = 0.0 if slower and begins else max(wait, STEPS_APART * now) - self._since
             if left > 0:
-                most = min(left, TRIAL_CALL) if begins or self._left is not None else left
+                short = now < TRIAL_CALL and (begins or self._left is not None)
+                most = min(left, TRIAL_CALL) if short else left
                 return self.levels[self._at], math.ceil(most / now)
             self._looking, self._cold = self._other(), self._looks == 0 and now < seconds
         return self.levels[self._looking], 1 if self._cold else max(1, int(seconds / now))
