@@ -21,8 +21,8 @@ LOOK, LEAST_WAIT, MOST_WAIT = 0.003, 1.0, 4.0
 #: changed the number.
 SLOWER, HASTE, FIRST_WAIT = 1.2, 0.1, 0.3
 
-#: A look takes a step at least, and comes after this many, however long they are.
-STEPS_APART = 20
+#: A look takes a step at least, and comes after this many, however long they are; the first one of a run sooner.
+STEPS_APART, FIRST_STEPS = 20, 8
 
 #: Another number of threads is taken where it is faster by this factor than the mean over about so many seconds: beside a busy
 #: process, two threads take steps of 95 us for some milliseconds, and of 800 for the next ones.
@@ -61,9 +61,9 @@ class Pace:
         self._cold = False  # whether the next step brings the data to other caches: the shortest look leaves it out
         self._left: int | None = None  # the level below, while this one is on trial
 
-    def end(self) -> None:
-        """No call will be noted for what :meth:`next` has said last."""
-        self._looking = None
+    def pause(self, seconds: float) -> None:
+        """Go on after a while; no call has been noted for what :meth:`next` has said last, perhaps."""
+        self._looking, self._since = None, self._since + seconds
 
     def next(self) -> tuple[int, int | None]:
         """The number of threads for the next call, and how many steps it may take at most."""
@@ -75,7 +75,8 @@ class Pace:
             slower, begins = now > SLOWER * self._best[self._at], self._looks == 0
             if slower:
                 wait = min(HASTE, wait)
-            left = 0.0 if slower and begins else max(wait, STEPS_APART * now) - self._since
+            least = (FIRST_STEPS if begins else STEPS_APART) * now
+            left = 0.0 if slower and begins else max(wait, least) - self._since
             if left > 0:
                 short = now < TRIAL_CALL and (begins or self._left is not None)
                 most = min(left, TRIAL_CALL) if short else left
@@ -139,15 +140,16 @@ class Pace:
 
 def pace_of(most: int, work: Hashable) -> Pace:
     """That of the last run of the same work, if it has just been and no other run has it, else a new one."""
+    now = time.monotonic()
     with LOCK:
-        for key in [key for key, (when, _) in KEPT.items() if time.monotonic() - when > KEPT_SECONDS]:
+        for key in [key for key, (when, _) in KEPT.items() if now - when > KEPT_SECONDS]:
             del KEPT[key]
-        _, found = KEPT.pop((most, work), (0.0, None))
-    return found or Pace(most)
+        when, found = KEPT.pop((most, work), (now, Pace(most)))
+    found.pause(now - when)
+    return found
 
 
 def keep_pace(pace: Pace, work: Hashable) -> None:
     """Leave it to the next run of the same work."""
-    pace.end()
     with LOCK:
         KEPT[pace.levels[-1], work] = time.monotonic(), pace
