@@ -124,11 +124,11 @@ class Update(Timed):
 
 
 class OneRow(Timed):
-    """The tasks of the block for a batch of one row."""
+    """The tasks of the blocks for a batch of one row: UPDATE that of the one with the formula of plain SGD in it."""
 
     params = (["FORWARD", "BACKWARD", "ACCUMULATE", "UPDATE"], list(ONE_ROW), ["float32"])
     param_names = ("task", "rows x inputs x outputs", "dtype")
-    covers = ("blocks.linear_row",)
+    covers = ("blocks.linear_row", "blocks.linear_row_update")
 
     def setup(self, name, shape, dtype):
         pin(1)
