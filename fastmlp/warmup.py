@@ -38,7 +38,8 @@ def warm_up(dtype: np.dtype) -> Iterator[None]:
         yield
     # What Python calls is compiled when it is called: on next to nothing.
     X, model = np.ones((2, 2), dtype), Sequential(Linear(2, 2), dtype=dtype)
-    fit(model, CrossEntropyLoss(), SGD(model.parameters()), X, [0, 1], epochs=1, threads=1, progress=False)
+    for rows in (2, 1):  # of one row, the layer and the formula are one block
+        fit(model, CrossEntropyLoss(), SGD(model.parameters()), X, [0, 1], epochs=1, batch_size=rows, threads=1, progress=False)
     yield
     model.predict(X, threads=1)
     model.predict(X[:1])
