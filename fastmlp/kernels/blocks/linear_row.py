@@ -19,7 +19,7 @@ from fastmlp.kernels.products.outer import outer
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
 from fastmlp.kernels.products.row import row_above
 
-__all__ = ["linear_row"]
+__all__ = ["linear_row", "row_task"]
 
 
 @inner
@@ -81,16 +81,23 @@ def row_accumulate(op, job, first, rows):
         clear_padding(matrix(grads, op.bias, 1, stride), columns)
 
 
-@block("linear_row", **FIELDS)
-def linear_row(task, op, job, row, rows, at):
-    """The tasks of :mod:`.linear` but FORWARD_FEATURE_MAJOR, which is for many rows."""
+@inner
+def row_task(task, op, job, row, rows):
+    """The tasks that do not depend on how gradients are applied: FORWARD, BACKWARD and PREPARE."""
     if task == FORWARD:
         row_forward(op, job)
     elif task == BACKWARD:
         row_backward_input(op, job)
-    elif task == UPDATE:
+    elif task == PREPARE:
+        transpose_weight(op, job, row, row + rows)
+
+
+@block("linear_row", **FIELDS)
+def linear_row(task, op, job, row, rows, at):
+    """The tasks of :mod:`.linear` but FORWARD_FEATURE_MAJOR, which is for many rows."""
+    if task == UPDATE:
         row_update(op, job, row, row + rows)
     elif task == ACCUMULATE:
         row_accumulate(op, job, row, rows)
-    elif task == PREPARE:
-        transpose_weight(op, job, row, row + rows)
+    else:
+        row_task(task, op, job, row, rows)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from functools import cache
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.blocks.linear_fields import FIELDS, transpose_weight
-from fastmlp.kernels.blocks.linear_row import row_backward_input, row_forward
+from fastmlp.kernels.blocks.linear_fields import FIELDS
+from fastmlp.kernels.blocks.linear_row import row_task
 from fastmlp.kernels.blocks.optimizers import formula_of
 from fastmlp.kernels.compiler.intrinsics import least
-from fastmlp.kernels.op import BACKWARD, FORWARD, PREPARE, UPDATE
+from fastmlp.kernels.op import UPDATE
 from fastmlp.kernels.products.outer_update import outer_update_pass
 
 __all__ = ["linear_row_update"]
@@ -28,11 +28,7 @@ def linear_row_update(update: Callable, scalars: int) -> Block:
 
     @block("linear_row_update", apply, **FIELDS)
     def linear(task, op, job, row, rows, at):
-        if task == FORWARD:
-            row_forward(op, job)
-        elif task == BACKWARD:
-            row_backward_input(op, job)
-        elif task == UPDATE:
+        if task == UPDATE:
             w, p, c, c_at = job.work, job.params, job.scalars, job.step * job.run.scalars + op.scalars
             stride, x, i, last = op.y_stride, op.x, row, row + rows
             while i < last:
@@ -46,7 +42,7 @@ def linear_row_update(update: Callable, scalars: int) -> Block:
                 j += some
             if row == 0 and rows > 0 and op.bias_apart:
                 apply(1, op.width_out, op.y_stride, p, op.bias, w, job.run.one, w, op.dy, c, c_at)
-        elif task == PREPARE:
-            transpose_weight(op, job, row, row + rows)
+        else:
+            row_task(task, op, job, row, rows)
 
     return linear

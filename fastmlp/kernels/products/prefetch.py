@@ -1,4 +1,4 @@
-"""Rows of a matrix asked for before they are needed, so that they are in the second-level cache by then."""
+"""Memory asked for before it is needed: a vector, for whoever emits instructions, or rows of a matrix."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.layout import LINE_BYTES
 
-__all__ = ["prefetch_strip"]
+__all__ = ["LEVEL_1", "emit_prefetch", "prefetch_strip"]
 
 INT, SHORT = ir.IntType(64), ir.IntType(32)
 
-#: To read, into the second-level cache, data: what LLVM's ``prefetch`` is told.
-READ, LEVEL_2, DATA = 0, 2, 1
+#: What LLVM's ``prefetch`` is told: to read, into which cache, data.
+READ, LEVEL_1, LEVEL_2, DATA = 0, 3, 2, 1
+
+
+def emit_prefetch(builder: ir.IRBuilder, place: ir.Value, level: int) -> None:
+    """Ask for the line that has this address, to be in the cache of a level by the time it is read."""
+    function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType(), *[SHORT] * 3])
+    function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+    builder.call(function, [place, *(SHORT(hint) for hint in (READ, level, DATA))])
 
 
 @intrinsic
@@ -25,13 +32,11 @@ def _prefetch_strip(typingctx, b, at, b_row, rows):
         array, at, b_row, rows = args
         itemsize = b.dtype.bitwidth // 8
         data, scalar = context.make_array(b)(context, builder, array).data, context.get_data_type(b.dtype)
-        function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType(), *[SHORT] * 3])
-        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
         with cgutils.for_range(builder, rows) as loop:
             start = builder.add(at, builder.mul(loop.index, b_row))
             for byte in range(0, TILE_VECTORS * REGISTER_BYTES, LINE_BYTES):
                 place = builder.gep(data, [builder.add(start, INT(byte // itemsize))], source_etype=scalar)
-                builder.call(function, [place, *(SHORT(hint) for hint in (READ, LEVEL_2, DATA))])
+                emit_prefetch(builder, place, LEVEL_2)
         return context.get_dummy_value()
 
     n = types.intp
@@ -40,4 +45,7 @@ def _prefetch_strip(typingctx, b, at, b_row, rows):
 
 @instead(_prefetch_strip)
 def prefetch_strip(b, at, b_row, rows):
-    """Ask for the vectors of a tile in so many rows of `b`, the first one at ``b.flat[at]``. There need be nothing."""
+    """Have the vectors of a tile in so many rows of `b`, from ``b.flat[at]`` on, in the second-level cache soon.
+
+    There need be nothing.
+    """

@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
+from fastmlp.kernels.products.prefetch import LEVEL_1, emit_prefetch
 
 __all__ = ["EDGE_ROWS", "TILE_ROWS", "edge_1", "edge_2", "edge_3", "tall_1", "tall_2", "tall_3"]
 
@@ -48,9 +49,6 @@ class _Emitter:
         matrices = [POINTER, INT, POINTER, INT, INT, POINTER, INT, INT, POINTER, INT]
         signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, scalar])
         name = f"fastmlp_tile_{rows}x{vectors}_f{8 * itemsize}"
-        self.prefetch = cgutils.get_or_insert_function(
-            module, ir.FunctionType(ir.VoidType(), [POINTER, *[ir.IntType(32)] * 3]), "llvm.prefetch.p0"
-        )
         self.function = cgutils.get_or_insert_function(module, signature, name)
         if self.function.is_declaration:
             self.function.linkage = "internal"
@@ -99,8 +97,7 @@ class _Emitter:
         builder = ir.IRBuilder(body)
         ahead = self._at(builder, b_now, far)
         for v in range(self.vectors if self.rows > EDGE_ROWS else 0):
-            place = self._at(builder, ahead, INT(v * self.lanes))
-            builder.call(self.prefetch, [place, *(ir.IntType(32)(n) for n in (0, 3, 1))])
+            emit_prefetch(builder, self._at(builder, ahead, INT(v * self.lanes)), LEVEL_1)
         line = [self._load(builder, self._at(builder, b_now, INT(v * self.lanes))) for v in range(self.vectors)]
         added = []
         for r in rows:
