@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from fastmlp import checks
 
-__all__ = ["OUR_LIMIT", "cores", "get_num_threads", "hardware_cores", "level_2_bytes", "set_num_threads"]
+__all__ = ["OUR_LIMIT", "cores", "free_cores", "get_num_threads", "hardware_cores", "level_2_bytes", "set_num_threads"]
 
 #: The variable that limits the threads of fastmlp alone.
 OUR_LIMIT = "FASTMLP_NUM_THREADS"
@@ -26,6 +26,9 @@ limit: list[int] = []
 
 #: Where Linux tells the cgroups of this process, and where they are mounted.
 PROCESS = "/proc/self"
+
+#: Where Linux tells how many threads want to run: "0.20 0.18 0.12 1/80 11206", of which 1.
+LOAD = Path("/proc/loadavg")
 
 
 def set_num_threads(n: int) -> None:
@@ -142,6 +145,21 @@ def hardware_cores() -> int:
     """The cores that the system gives this process: the least of its affinity and its cgroup's quota; at least 1."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(count, _quota(PROCESS) or count)
+
+
+def free_cores(own: int) -> int | None:
+    """The cores of the machine that nobody wants to run on but `own` threads of ours, at least 1; in 15 us.
+
+    None where the system doesn't say: elsewhere than on Linux; and where affinity holds us to some of its cores, and others may
+    be held to the rest.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    fields, online = _read(LOAD).split(), os.sysconf("SC_NPROCESSORS_ONLN")
+    running = _number(fields[3].partition("/")[0]) if len(fields) > 3 else 0
+    if running < 1 or len(os.sched_getaffinity(0)) != online:  # who reads it runs: 0 is said by a system that doesn't count
+        return None
+    return max(1, online - max(0, running - own))
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastmlp.kernels.threads import BOX_GIVEN, BOX_SIZE, BOX_STATE, LOOKING, stand_by
 
-__all__ = ["Worker", "put_back", "waiting"]
+__all__ = ["Worker", "put_back", "spinning", "waiting"]
 
 #: How long they wait: spinning, so many looks of 10-50 ns each, then asleep, so many seconds. Who comes within 0.1 ms of the
 #: call before finds them awake; to start a thread takes 100-200 us.
@@ -104,6 +104,11 @@ def waiting() -> Worker | None:
         return _idle.pop()
     except IndexError:
         return None
+
+
+def spinning() -> int:
+    """How many of those that wait are awake."""
+    return sum(worker.looks for worker in list(_idle))
 
 
 @atexit.register

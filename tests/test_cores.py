@@ -10,7 +10,7 @@ from helpers import ThreadTimes, make_data, make_net
 
 import fastmlp as fm
 from fastmlp import cores as cores_file
-from fastmlp.cores import cores, hardware_cores
+from fastmlp.cores import cores, free_cores, hardware_cores
 from fastmlp.team import team_size
 from fastmlp.training import pace
 
@@ -287,6 +287,33 @@ def test_quota_is_read_once_and_again_in_a_forked_child(system, monkeypatch):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize(
+    ("text", "own", "free"),
+    [
+        ("0.20 0.18 0.12 1/80 11206", 1, 8),
+        ("0.20 0.18 0.12 2/80 11206", 2, 8),  # a thread of ours that spins is not somebody else
+        ("0.20 0.18 0.12 3/80 11206", 1, 6),
+        ("0.20 0.18 0.12 1/80 11206", 2, 8),  # it has just gone to sleep
+        ("9.00 9.00 9.00 40/80 11206", 1, 1),
+        ("0.00 0.00 0.00 0/0 0", 1, None),  # of a system that only plays Linux
+        ("nonsense", 1, None),
+        ("", 1, None),
+    ],
+)
+def test_free_cores_are_those_that_nobody_else_wants(text, own, free, monkeypatch, tmp_path):
+    file = tmp_path / "loadavg"
+    file.write_text(text)
+    monkeypatch.setattr(cores_file, "LOAD", file)
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_NPROCESSORS_ONLN": 8}[name], raising=False)
+    assert free_cores(own) == free
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert free_cores(own) is None  # who runs may be held to the others
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert free_cores(own) is None
+    monkeypatch.setattr(cores_file, "LOAD", tmp_path / "none")
+    assert free_cores(own) is None
+
+
 def test_level_2_bytes_are_those_of_a_cache(monkeypatch):
     cores_file.level_2_bytes.cache_clear()
     assert 2**17 <= cores_file.level_2_bytes() <= 2**26

@@ -7,6 +7,7 @@ import time
 import weakref
 
 import numpy as np
+from helpers import JIT
 
 from fastmlp import workers
 from fastmlp.team import run_together
@@ -33,3 +34,15 @@ def test_threads_wait_for_the_next_call_and_leave(monkeypatch):
     assert len(names) == 2, "one thread beside this one"
     assert kept() is None, "it keeps nothing of a call before"
     wait_for(lambda: not workers._idle)
+
+
+def test_spinning_counts_those_that_are_awake(monkeypatch):
+    workers._idle.clear()
+    monkeypatch.setattr(workers, "LOOKS_WHEN_WOKEN", 20_000_000 if JIT else 500_000)
+    run_together(lambda *_: None, 2)
+    wait_for(lambda: len(workers._idle) == 1 and not workers.spinning())  # asleep
+    worker = workers.waiting()
+    worker.wake()
+    wait_for(workers.spinning)
+    assert workers.spinning() == 1
+    wait_for(lambda: not workers.spinning())

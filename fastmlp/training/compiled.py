@@ -90,6 +90,7 @@ class CompiledRun(Run):
         self._sums, self._totals, self._touched = np.zeros(0), np.zeros(0), 0
         self._held, self._params = interrupts_held(), self.storage.data
         self._in_engine = 0.0  # seconds of the last call, of which a look at few steps would feel what Python does around it
+        self._shares: list[float] = []  # of these, that each of its threads had its core
         self._before = np.empty_like(self.storage.data), np.empty_like(self.state)
         self._steps = 2 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
 
@@ -143,7 +144,7 @@ class CompiledRun(Run):
                 done, sums, totals = self._last_finite(before, done)
                 self.failed = True
             if self._pace is not None:
-                self._pace.note(self._in_engine, done)
+                self._pace.note(self._in_engine, done, min(self._shares))
             self.optimizer.__dict__["steps"] += done  # past __setattr__: no hyperparameter changes
             if job.counted and done:
                 job.counted_on(job.number("microbatches_done"))
@@ -179,16 +180,19 @@ class CompiledRun(Run):
         threads = self.threads if steps else 1
         if threads > 1:
             job.control[:] = 0
+        self._shares.clear()
         run_together(self._take_part, threads, self._call_off, self._shared)
 
     def _take_part(self, thread: int, threads: int) -> None:
         """Go through the steps as one of so many threads."""
         assert self._window is not None
         rows = self._window.rows
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.thread_time()
         run(self.job.handle, 0, rows.x, rows.x if self._labels else rows.y, thread, threads)
+        worked, seconds = time.thread_time() - worked, time.perf_counter() - began
+        self._shares.append(worked / max(seconds, 1e-9))
         if thread == 0:
-            self._in_engine = time.perf_counter() - began
+            self._in_engine = seconds
 
     def _call_off(self) -> None:
         """Have leave whoever waits at a barrier."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+
+from fastmlp.cores import free_cores
+from fastmlp.workers import spinning
 
 __all__ = ["Pace", "keep_pace", "pace_of"]
 
@@ -23,6 +26,16 @@ SLOWER, HASTE, FIRST_WAIT = 1.2, 0.1, 0.3
 
 #: A look takes a step at least, and comes after this many, however long they are; the first one of a run sooner.
 STEPS_APART, FIRST_STEPS = 20, 8
+
+#: Threads had their cores where each has worked, or spun at a barrier, for so much of the time: 0.96-1.0 on a quiet machine, at
+#: most 0.75 beside one busy process. Steps longer than a look are then faster on two threads than on one, and a look is wasted:
+#: it takes a step more. A run of 32 steps of 2048-2048-2048 at batch 128, 28 ms each, has lost 6 % to two looks. So these come
+#: after so many steps.
+FULL, FULL_STEPS = 0.9, 100
+
+#: How many cores are free is asked so many times as a run begins, since a thread of the system may just have something to do.
+#: Where there is no room for more threads, a look at more comes after so many seconds.
+ASKED, CROWDED_WAIT = 3, 8.0
 
 #: Another number of threads is taken where it is faster by this factor than the mean over about so many seconds: beside a busy
 #: process, two threads take steps of 95 us for some milliseconds, and of 800 for the next ones.
@@ -46,16 +59,26 @@ class Pace:
 
     The numbers are 1, half of all, one less than all, and all; one core that is busy with something else makes all threads
     wait for the one on it. A run goes on with the fastest one known, and looks now and then at the one above or below.
+
+    `free` tells how many cores there are that nobody else uses, or None where the system doesn't say. A run begins with these:
+    beside four busy processes on two cores, the 4 ms until the first look would take two threads 50. It looks at more as soon
+    as there is room, and without room rarely, since the others may have a lower priority.
     """
 
-    def __init__(self, most: int):
+    def __init__(self, most: int, free: Callable[[], int | None] = lambda: None):
         self.levels = sorted({1, max(1, most // 2), max(1, most - 1), most})
-        self._at = len(self.levels) - 1
+        self._free = free
+        room = 0
+        for _ in range(ASKED if most > 1 else 0):
+            room = max(room, most if (found := free()) is None else found)
+        self._at = max((i for i, threads in enumerate(self.levels) if threads <= room), default=0)
+        self._crowded = self._at < len(self.levels) - 1  # whether there was no room for more, when it was asked last
+        self._share, self._least_share = 1.0, FULL  # of the time, that the thread which got least has worked
         self._best: dict[int, float] = {}  # the least seconds of a step, by level, since it was chosen
         self._now: dict[int, float] = {}  # lately
-        self._lately = 0.0, 0.0  # of this level: seconds and steps, of which those long ago count less
+        self._lately = 0.0, 0.0, 0.0  # of this level: seconds, steps and seconds of work; those long ago count less
         self._since = 0.0  # seconds since the last look
-        self._looks, self._wait = 0, LEAST_WAIT
+        self._looks, self._wait = len(FIRST_LOOKS) if self._crowded else 0, LEAST_WAIT
         self._down = True  # where the next look goes
         self._looking: int | None = None
         self._cold = False  # whether the next step brings the data to other caches: the shortest look leaves it out
@@ -70,19 +93,43 @@ class Pace:
         if len(self.levels) == 1 or self._at not in self._now:
             return self.levels[self._at], None
         now = self._now[self._at]
-        wait, seconds = FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else (self._wait, LOOK)
         if self._looking is None:
-            slower, begins = now > SLOWER * self._best[self._at], self._looks == 0
-            if slower:
-                wait = min(HASTE, wait)
-            least = (FIRST_STEPS if begins else STEPS_APART) * now
-            left = 0.0 if slower and begins else max(wait, least) - self._since
+            left = self._until_look(now)
             if left > 0:
-                short = now < TRIAL_CALL and (begins or self._left is not None)
+                short = now < TRIAL_CALL and (self._looks == 0 or self._left is not None)
                 most = min(left, TRIAL_CALL) if short else left
                 return self.levels[self._at], math.ceil(most / now)
-            self._looking, self._cold = self._other(), self._looks == 0 and now < seconds
-        return self.levels[self._looking], 1 if self._cold else max(1, int(seconds / now))
+            self._looking, self._cold = self._other(), self._looks == 0 and now < self._schedule()[1]
+        return self.levels[self._looking], 1 if self._cold else max(1, int(self._schedule()[1] / now))
+
+    def _schedule(self) -> tuple[float, float]:
+        """How long after the one before the next look comes, and how long it takes, in seconds."""
+        return FIRST_LOOKS[self._looks] if self._looks < len(FIRST_LOOKS) else (self._wait, LOOK)
+
+    def _until_look(self, now: float) -> float:
+        """Seconds until the next look, where a step takes `now`; 0 or less if it is due."""
+        threads, other = self.levels[self._at], self.levels[self._other()]
+        if other > threads and self._is_crowded(other):
+            return max(CROWDED_WAIT, STEPS_APART * now) - self._since
+        wait, apart, begins = self._schedule()[0], STEPS_APART, self._looks == 0
+        slower = now > SLOWER * self._best[self._at] or (threads > 1 and self._share < self._least_share)
+        if slower and begins:
+            return 0.0
+        if slower or self._crowded:
+            wait, apart = min(HASTE, wait), FIRST_STEPS
+        elif other == 1 and self._share > FULL and now > LOOK:
+            apart = FULL_STEPS
+        elif begins:
+            apart = FIRST_STEPS
+        return max(wait, apart * now) - self._since
+
+    def _is_crowded(self, wanted: int) -> bool:
+        """Whether there are fewer cores than that which nobody else uses."""
+        free = self._free()
+        if free is None or free >= wanted:
+            return False  # and `_crowded` stays what it was until the next look, which comes soon where it was True
+        self._crowded, self._looks = True, len(FIRST_LOOKS)
+        return True
 
     def _other(self) -> int:
         """The level that a look goes to."""
@@ -91,24 +138,24 @@ class Pace:
             return above if below < 0 else below
         return below if self._down else above
 
-    def note(self, seconds: float, steps: int) -> None:
-        """What the call has taken."""
+    def note(self, seconds: float, steps: int, share: float = 1.0) -> None:
+        """What the call has taken, and how much of that time the thread which got least had its core."""
         if steps < 1:
             return
         each = seconds / steps
         if self._looking is None:
-            self._note_usual(seconds, each)
+            self._note_usual(seconds, each, share)
         elif self._cold:
             self._cold = False
         else:
             self._note_look(self._looking, each)
 
-    def _note_usual(self, seconds: float, each: float) -> None:
+    def _note_usual(self, seconds: float, each: float, share: float) -> None:
         self._since += seconds
         if self._at in self._now:
-            kept = math.exp(-seconds / MEMORY)
-            self._lately = kept * self._lately[0] + seconds, kept * self._lately[1] + seconds / each
-            self._now[self._at] = self._lately[0] / self._lately[1]
+            kept, (time_, steps, work) = math.exp(-seconds / MEMORY), self._lately
+            self._lately = kept * time_ + seconds, kept * steps + seconds / each, kept * work + seconds * share
+            self._now[self._at], self._share = self._lately[0] / self._lately[1], self._lately[2] / self._lately[0]
         else:
             self._now[self._at] = each  # of a call that has started threads: it does not count
         now = self._now[self._at]
@@ -131,11 +178,13 @@ class Pace:
         else:
             self._wait = LEAST_WAIT if first else min(MOST_WAIT, 2 * self._wait)
             self._best[self._at] = self._now[self._at]
-        self._now[seen] = each
+            self._least_share = min(FULL, self._share / SLOWER)
+        self._now[seen], self._crowded = each, False
 
     def _go_to(self, level: int, each: float) -> None:
         """Have another number of threads, whose steps take so long."""
-        self._at, self._best, self._lately = level, {level: each}, (0.0, 0.0)
+        self._at, self._best, self._lately = level, {level: each}, (0.0, 0.0, 0.0)
+        self._share, self._least_share = 1.0, FULL
 
 
 def pace_of(most: int, work: Hashable) -> Pace:
@@ -144,7 +193,9 @@ def pace_of(most: int, work: Hashable) -> Pace:
     with LOCK:
         for key in [key for key, (when, _) in KEPT.items() if now - when > KEPT_SECONDS]:
             del KEPT[key]
-        when, found = KEPT.pop((most, work), (now, Pace(most)))
+        when, found = KEPT.pop((most, work), (now, None))
+    if found is None:
+        return Pace(most, lambda: free_cores(1 + spinning()))
     found.pause(now - when)
     return found
 

@@ -13,9 +13,10 @@ from fastmlp.training.pace import FIRST_LOOKS, STEPS_APART, Pace, keep_pace, pac
 SLICE = 0.05
 
 
-def ran(most, seconds_of, until, noise=0.0):
+def ran(most, seconds_of, until, noise=0.0, free=lambda clock: None, share=lambda threads, clock: 1.0):
     """Train with a clock of its own, and return seconds, steps, and the threads over time."""
-    pace, clock, steps, count = Pace(most), 0.0, 0, 1
+    clock, steps, count = 0.0, 0, 1
+    pace = Pace(most, lambda: free(clock))
     rng, story = np.random.default_rng(0), []
     while clock < until:
         threads, cap = pace.next()
@@ -24,7 +25,7 @@ def ran(most, seconds_of, until, noise=0.0):
         began, slower = clock, 1 + noise * rng.standard_exponential()
         for _ in range(taken):
             clock += seconds_of(threads, clock) * slower
-        pace.note(clock - began, taken)
+        pace.note(clock - began, taken, share(threads, clock))
         steps += taken
         count = max(1, min(8 * count, int(SLICE * taken / (clock - began))))
     return clock, steps, story
@@ -46,7 +47,7 @@ def very_busy(threads, clock):
 @pytest.mark.parametrize("machine", [quiet, busy, very_busy])
 @pytest.mark.parametrize("until", [0.005, 0.01, 0.03, 0.1, 1.0, 10.0])
 def test_pace_is_that_of_the_better_number(machine, until):
-    seconds, steps, _ = ran(2, machine, until)
+    seconds, steps, _ = ran(2, machine, until, share=lambda threads, _: 1.0 if machine is quiet or threads == 1 else 0.3)
     each, other = machine(1, 0), machine(2, 0)
     # And what it takes to find out: nothing, where two threads are the better number.
     assert seconds < 1.05 * steps * min(each, other) + max(0, other - each) * (FIRST_LOOKS[0][0] / other + STEPS_APART + 2)
@@ -89,6 +90,75 @@ def test_pace_does_not_try_out_long_steps_early():
     _, steps, story = ran(2, lambda threads, _: 0.1 / threads, 0.39)
     assert steps == 8
     assert {threads for _, threads in story} == {2}
+
+
+def share_of(story, threads, first, last=np.inf):
+    """Of the calls that begin in this time, the part on so many threads."""
+    return np.mean([count == threads for at, count in story if first <= at < last])
+
+
+@pytest.mark.once
+def test_pace_hardly_tries_out_one_thread_where_two_have_their_cores():
+    seconds, steps, story = ran(2, lambda threads, _: 0.03 / threads, 7)
+    assert share_of(story, 2, 0, 1.4) == 1
+    assert seconds < 1.011 * steps * 0.015
+
+
+@pytest.mark.once
+def test_pace_tries_out_one_thread_where_two_do_not_have_their_cores():
+    def machine(threads, clock):
+        return {1: 0.03, 2: 0.015 if clock < 1 else 0.06}[threads]
+
+    _, _, story = ran(2, machine, 10, share=lambda threads, clock: 1.0 if clock < 1 or threads == 1 else 0.4)
+    assert share_of(story, 2, 0, 1) == 1
+    assert share_of(story, 1, 1.7) > 0.97
+
+
+@pytest.mark.once
+def test_pace_looks_again_where_two_threads_get_less_still():
+    def machine(threads, clock):  # half a core each is as good as one that a third process wants, too
+        return {1: 0.03, 2: 0.028 if clock < 2 else 0.06}[threads]
+
+    _, _, story = ran(2, machine, 10, share=lambda threads, clock: 0.5 if clock < 2 else 0.25)
+    assert 0 < share_of(story, 1, 0, 2) < 0.1
+    assert share_of(story, 1, 3) > 0.95
+
+
+@pytest.mark.once
+def test_pace_begins_with_the_cores_that_nobody_uses():
+    for machine in (busy, very_busy):
+        seconds, steps, story = ran(2, machine, 7, free=lambda clock: 1)
+        assert {threads for _, threads in story} == {1}
+        assert seconds < 1.0001 * steps * machine(1, 0)
+        assert len(story) < 1.3 * seconds / SLICE + 10
+    _, _, story = ran(2, busy, 20, free=lambda clock: 1)
+    assert 1 <= sum(threads == 2 for _, threads in story) <= 3  # looks: the others may have a lower priority
+    assert Pace(16, lambda: 7).next()[0] == 1
+    assert Pace(16, lambda: 8).next()[0] == 8
+    assert Pace(16, lambda: 15).next()[0] == 15
+    assert Pace(16, lambda: 17).next()[0] == 16
+
+
+@pytest.mark.once
+def test_pace_asks_more_than_once_how_it_is_to_begin():
+    answers = iter([1, 2, 1])
+    assert Pace(2, lambda: next(answers)).next()[0] == 2
+
+
+@pytest.mark.once
+def test_pace_takes_the_cores_that_become_free():
+    def machine(threads, clock):
+        return (busy if clock < 3 else quiet)(threads, clock)
+
+    _, _, story = ran(2, machine, 5, free=lambda clock: 1 + int(clock > 3))
+    assert share_of(story, 1, 0, 3) == 1
+    assert share_of(story, 2, 3.1) > 0.9
+
+
+@pytest.mark.once
+def test_pace_does_not_try_again_and_again_what_is_slower_on_a_quiet_machine():
+    _, _, story = ran(2, busy, 10, free=lambda clock: 2)
+    assert sum(threads == 2 for at, threads in story if at > 0.1) < 8
 
 
 @pytest.mark.once
