@@ -5,10 +5,16 @@ halves, where shuffles are cheapest: log2(n) rounds for n rows, each of which in
 
 Element by element, the copy of a 784 x 512 weight takes 112 us beside a gradient of 900 us; by squares, 40. One of 25 x 25
 takes 78 ns in float32 and 120 in float64; with whole rows in the vectors, 104 and 184.
+
+A copy larger than the second-level cache is written past the caches: it is read in the next step, behind all other weights, and
+a store would read each line from memory first. A step of 2048-2048-2048 at batch 128 on two cores of a Zen 4 took 28.4 ms, so
+26.8; one of 784-1024-1024-10 at batch 256 with AVX2 kernels 13.7, so 13.1. Such stores may come late, but not behind a
+LOCK-prefixed instruction (Intel SDM, volume 3, "Methods of Caching Available"), which every barrier and every lock has.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -22,15 +28,19 @@ __all__ = ["transpose"]
 
 INT32, INT64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
+#: Entries of a copy that is larger than a second-level cache: 2 MiB of float32.
+FAR = np.int64(2**19)
+
 #: What a vector takes from one row: the width within which the shuffles of AVX work.
 HALF_BYTES = 16
 
 
-def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
+def _emit(module: ir.Module, scalar: ir.Type, itemsize: int, past_caches: bool) -> ir.Function:
     """Write the transposition of one square as a function of the module."""
     lanes = LINE_BYTES // itemsize
     signature = ir.FunctionType(ir.VoidType(), [POINTER, INT64] * 3)
-    function = cgutils.get_or_insert_function(module, signature, f"fastmlp_transpose_f{8 * itemsize}")
+    name = f"fastmlp_transpose_f{8 * itemsize}{'_past_caches' * past_caches}"
+    function = cgutils.get_or_insert_function(module, signature, name)
     if not function.is_declaration:
         return function
     function.linkage = "internal"
@@ -58,66 +68,85 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
         start = at(source, builder.mul(source_row, INT64(row)))
         starts.append(builder.select(builder.icmp_signed("<", INT64(row), rows), start, zero))
 
-    def load(row, column):
-        return builder.load(at(starts[row], INT64(column)), align=itemsize, typ=half_type)
-
-    for row in range(0, lanes, whole):
-        for column in range(0, lanes, half):
-            part = [shuffle(load(i, column), load(i + half, column), list(range(whole))) for i in range(row, row + half)]
+    def turn(column):
+        """A few columns: both halves of a line one soon after the other, since what passes the caches is written by lines."""
+        for row in range(0, lanes, whole):
+            rows = [builder.load(at(starts[i], column), align=itemsize, typ=half_type) for i in range(row, row + whole)]
+            part = [shuffle(rows[i], rows[i + half], list(range(whole))) for i in range(half)]
             for _ in range(half.bit_length() - 1):
                 pairs = list(zip(part[: half // 2], part[half // 2 :]))
                 part = [shuffle(a, b, interleave(first)) for a, b in pairs for first in (0, half // 2)]
             for i in range(half):
-                start = at(target, builder.add(builder.mul(target_row, INT64(column + i)), INT64(row)))
-                builder.store(part[i], start, align=itemsize)
+                start = at(target, builder.add(builder.mul(target_row, builder.add(column, INT64(i))), INT64(row)))
+                store = builder.store(part[i], start, align=2 * HALF_BYTES if past_caches else itemsize)
+                if past_caches:
+                    store.set_metadata("nontemporal", module.add_metadata([INT32(1)]))
+
+    if past_caches:  # a loop, 0.01 s to compile instead of 0.04, waits for memory as long
+        with cgutils.for_range(builder, INT64(lanes // half)) as loop:
+            turn(builder.mul(loop.index, INT64(half)))
+    else:
+        for column in range(0, lanes, half):
+            turn(INT64(column))
     builder.ret_void()
     return function
 
 
-@intrinsic
-def _transpose_square(typingctx, target, target_at, source, source_at, zero, rows):
-    n = types.intp
+def _make_square(past_caches: bool):
+    @intrinsic
+    def compiled(typingctx, target, target_at, source, source_at, zero, rows):
+        n = types.intp
 
-    def codegen(context, builder, signature, args):
-        target_type, _, source_type, _, zero_type, _ = signature.args
-        goal = context.make_array(target_type)(context, builder, args[0])
-        origin = context.make_array(source_type)(context, builder, args[2])
-        nothing = context.make_array(zero_type)(context, builder, args[4])
-        widths = [cgutils.unpack_tuple(builder, array.shape)[1] for array in (goal, origin)]
-        dtype = target_type.dtype
-        scalar = context.get_data_type(dtype)
-        to, at = (builder.gep(array.data, [args[i]], source_etype=scalar) for array, i in ((goal, 1), (origin, 3)))
-        function = _emit(builder.module, scalar, dtype.bitwidth // 8)
-        builder.call(function, [to, widths[0], at, widths[1], nothing.data, args[5]])
-        return context.get_dummy_value()
+        def codegen(context, builder, signature, args):
+            target_type, _, source_type, _, zero_type, _ = signature.args
+            goal = context.make_array(target_type)(context, builder, args[0])
+            origin = context.make_array(source_type)(context, builder, args[2])
+            nothing = context.make_array(zero_type)(context, builder, args[4])
+            widths = [cgutils.unpack_tuple(builder, array.shape)[1] for array in (goal, origin)]
+            dtype = target_type.dtype
+            scalar = context.get_data_type(dtype)
+            to, at = (builder.gep(array.data, [args[i]], source_etype=scalar) for array, i in ((goal, 1), (origin, 3)))
+            function = _emit(builder.module, scalar, dtype.bitwidth // 8, past_caches)
+            builder.call(function, [to, widths[0], at, widths[1], nothing.data, args[5]])
+            return context.get_dummy_value()
 
-    return types.void(target, n, source, n, zero, n), codegen
+        return types.void(target, n, source, n, zero, n), codegen
+
+    @instead(compiled)
+    def transpose_square(target, target_at, source, source_at, zero, rows):
+        """Transpose the square at ``source.flat[source_at]`` to ``target.flat[target_at]``; its rows from `rows` on are zero.
+
+        The compiled one writes whole squares, also where `target` ends before its last line does.
+        """
+        lanes = LINE_BYTES // target.itemsize
+        row, column = divmod(target_at, target.shape[1])
+        i, j = divmod(source_at, source.shape[1])
+        block = target[row : row + lanes, column : column + lanes]
+        block[:] = 0
+        block[:, :rows] = source[i : i + rows, j : j + len(block)].T
+
+    return transpose_square
 
 
-@instead(_transpose_square)
-def transpose_square(target, target_at, source, source_at, zero, rows):
-    """Transpose the square at ``source.flat[source_at]`` to ``target.flat[target_at]``; its rows from `rows` on are zero.
-
-    The compiled one writes whole squares, also where `target` ends before its last line does.
-    """
-    lanes = LINE_BYTES // target.itemsize
-    row, column = divmod(target_at, target.shape[1])
-    i, j = divmod(source_at, source.shape[1])
-    block = target[row : row + lanes, column : column + lanes]
-    block[:] = 0
-    block[:, :rows] = source[i : i + rows, j : j + len(block)].T
+transpose_square, transpose_square_past_caches = _make_square(False), _make_square(True)
 
 
 @inner
 def transpose(target, source, zero, first, last, columns):
     """``target[j, i] = source[i, j]`` for first <= i < last and j < columns: what an input gradient reads.
 
-    target  (columns in whole lines, at least `last` in whole lines)  out; zero beyond `last` up to a whole line
+    target  (columns in whole lines, at least `last` in whole lines)  out; zero beyond `last` up to a whole line; one larger
+            than FAR begins on a line
     source  (at least `last`, padded columns)  in
     zero    (1, at least a line)  in, zeros
     first   a multiple of a line
     """
-    lanes = LINE_BYTES // itemsize_of(target)
+    lanes, width = LINE_BYTES // itemsize_of(target), target.shape[1]
+    large = columns * width > FAR
     for i in range(first, last, lanes):
         for j in range(0, columns, lanes):
-            transpose_square(target, j * target.shape[1] + i, source, i * source.shape[1] + j, zero, least(lanes, last - i))
+            at, rows = i * source.shape[1] + j, least(lanes, last - i)
+            if large:
+                transpose_square_past_caches(target, j * width + i, source, at, zero, rows)
+            else:
+                transpose_square(target, j * width + i, source, at, zero, rows)

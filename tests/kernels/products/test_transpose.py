@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from helpers import COLUMNS, assert_same_bits, jit, lanes, normal, padded
+from helpers import COLUMNS, JIT, assert_same_bits, jit, lanes, normal, padded
 
+from fastmlp.kernels.layout import zeros
+from fastmlp.kernels.products import transpose as products_transpose
 from fastmlp.kernels.products.transpose import transpose
 
 
@@ -40,3 +42,20 @@ def test_transpose_of_parts_is_the_transpose(dtype, rng):
     for first, last in ((16, 32), (0, 16), (32, 41)):
         call(parts, source, zero, first, last, 17)
     assert_same_bits(whole, parts)
+
+
+def test_transpose_matches_reference_past_the_caches(dtype, rng, monkeypatch):
+    rows, columns, line = (1030, 515, lanes(dtype)) if JIT else (41, 37, lanes(dtype))
+    if not JIT:
+        monkeypatch.setattr(products_transpose, "FAR", 100)
+    source = padded(normal(rng, (rows, columns), dtype))
+    shape = -(-columns // line) * line, -(-rows // line) * line
+    assert columns * shape[1] > products_transpose.FAR
+    target = zeros(shape[0] * shape[1], dtype).reshape(shape)  # which begins on a line
+    target[:] = 7
+    zero = np.zeros((1, line), dtype)
+    call(target, source, zero, 32, rows, columns)
+    assert (target[:, :32] == 7).all()
+    call(target, source, zero, 0, 32, columns)
+    assert_same_bits(target[:columns, :rows], source[:, :columns].T)
+    assert not target[:columns, rows:].any(), "padding of the copy"
