@@ -127,7 +127,8 @@ class CompiledRun(Run):
         steps = min(self._steps, left)
         if self._pace is not None:
             self.threads, most_here = self._pace.next()
-            steps = steps if most_here is None else min(steps, most_here)
+            if most_here is not None:
+                steps = min(most_here, left if self._pace.looks else steps)
         with self._held:
             before, job, params = self._before, self.job, self._params
             before[0][...] = params

@@ -30,12 +30,13 @@ STEPS_APART, FIRST_STEPS = 20, 8
 #: Threads had their cores where each has worked, or spun at a barrier, for so much of the time: 0.96-1.0 on a quiet machine, at
 #: most 0.75 beside one busy process. Steps longer than a look are then faster on two threads than on one, and a look is wasted:
 #: it takes a step more. A run of 32 steps of 2048-2048-2048 at batch 128, 28 ms each, has lost 6 % to two looks. So these come
-#: after so many steps.
-FULL, FULL_STEPS = 0.9, 100
+#: after so many steps. Shorter ones come after so many seconds, where the last look has found one thread to be slower.
+FULL, FULL_STEPS, FULL_WAIT = 0.9, 100, 10.0
 
 #: How many cores are free is asked so many times as a run begins, since a thread of the system may just have something to do.
-#: Where there is no room for more threads, a look at more comes after so many seconds.
-ASKED, CROWDED_WAIT = 3, 8.0
+#: Where there is no room for more threads, a look at more comes after so many seconds; soon after there is; if they are not
+#: faster then, others that come and go cause no further looks.
+ASKED, CROWDED_WAIT, SOON = 3, 8.0, 0.01
 
 #: Another number of threads is taken where it is faster by this factor than the mean over about so many seconds: beside a busy
 #: process, two threads take steps of 95 us for some milliseconds, and of 800 for the next ones.
@@ -73,6 +74,7 @@ class Pace:
             room = max(room, most if (found := free()) is None else found)
         self._at = max((i for i, threads in enumerate(self.levels) if threads <= room), default=0)
         self._crowded = self._at < len(self.levels) - 1  # whether there was no room for more, when it was asked last
+        self._hopes = True  # whether the last look has found something faster
         self._share, self._least_share = 1.0, FULL  # of the time, that the thread which got least has worked
         self._best: dict[int, float] = {}  # the least seconds of a step, by level, since it was chosen
         self._now: dict[int, float] = {}  # lately
@@ -81,8 +83,13 @@ class Pace:
         self._looks, self._wait = len(FIRST_LOOKS) if self._crowded else 0, LEAST_WAIT
         self._down = True  # where the next look goes
         self._looking: int | None = None
-        self._cold = False  # whether the next step brings the data to other caches: the shortest look leaves it out
+        self._cold = False  # whether the next step wakes threads, or brings the data to other caches: a look leaves it out
         self._left: int | None = None  # the level below, while this one is on trial
+
+    @property
+    def looks(self) -> bool:
+        """Whether the next call is a look."""
+        return self._looking is not None
 
     def pause(self, seconds: float) -> None:
         """Go on after a while; no call has been noted for what :meth:`next` has said last, perhaps."""
@@ -99,7 +106,8 @@ class Pace:
                 short = now < TRIAL_CALL and (self._looks == 0 or self._left is not None)
                 most = min(left, TRIAL_CALL) if short else left
                 return self.levels[self._at], math.ceil(most / now)
-            self._looking, self._cold = self._other(), self._looks == 0 and now < self._schedule()[1]
+            self._looking = other = self._other()
+            self._cold = (self._looks == 0 or other > self._at) and now < self._schedule()[1]
         return self.levels[self._looking], 1 if self._cold else max(1, int(self._schedule()[1] / now))
 
     def _schedule(self) -> tuple[float, float]:
@@ -115,10 +123,12 @@ class Pace:
         slower = now > SLOWER * self._best[self._at] or (threads > 1 and self._share < self._least_share)
         if slower and begins:
             return 0.0
-        if slower or self._crowded:
-            wait, apart = min(HASTE, wait), FIRST_STEPS
+        if slower or (self._crowded and self._hopes):
+            wait, apart = min(HASTE if slower else SOON, wait), FIRST_STEPS
         elif other == 1 and self._share > FULL and now > LOOK:
             apart = FULL_STEPS
+        elif other == 1 and self._share > FULL and FASTER * self._now.get(0, 0.0) > now:
+            wait = FULL_WAIT
         elif begins:
             apart = FIRST_STEPS
         return max(wait, apart * now) - self._since
@@ -170,7 +180,8 @@ class Pace:
     def _note_look(self, seen: int, each: float) -> None:
         first = self._looks < len(FIRST_LOOKS)
         self._looking, self._since, self._down, self._looks = None, 0.0, not self._down, self._looks + 1
-        if each < FASTER * self._now[self._at]:
+        self._hopes = each < FASTER * self._now[self._at]
+        if self._hopes:
             self._left = self._at if seen > self._at else None
             self._go_to(seen, each)
             if first:
