@@ -170,7 +170,7 @@ def test_pace_takes_the_cores_that_become_free_in_a_short_run():
 
 @pytest.mark.once
 def test_pace_does_not_look_whenever_others_come_and_go():
-    seconds, steps, story = ran(2, busy, 2, free=lambda clock: 1 + int(clock % 0.05 > 0.02))
+    seconds, steps, _ = ran(2, busy, 2, free=lambda clock: 1 + int(clock % 0.05 > 0.02))
     assert seconds < 1.02 * steps * busy(1, 0)
 
 
