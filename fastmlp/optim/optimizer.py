@@ -374,9 +374,14 @@ class Optimizer:
         """The name of the formula; it differs where the options of a class choose between several."""
         return type(self).__name__.lower()
 
+    def _formula_now(self) -> tuple[Any, ...]:
+        """What a program of this optimizer is made for: other options may choose another formula, or want other arrays."""
+        update = self.update
+        return getattr(update, "__code__", update), self._names, len(self.param_groups)
+
     def _places_of_scalars(self) -> tuple[list[int], list[int]]:
         """How many scalars each group has, and where they begin in the row of a step: as long as the formula is the same."""
-        formula = self.update, self.state, len(self.param_groups)
+        formula = self._formula_now()
         if self._counted is None or self._counted[0] != formula:
             counts = [len(scalars) for scalars in self._scalars_of_groups(np.array([1]), None)]
             self._counted = formula, counts, [0, *accumulate(counts)]
@@ -451,10 +456,7 @@ class Optimizer:
             scalars_of = self._scalars_of_groups(t, rates, momenta) if groups == len(self.param_groups) else []
             values = [value for scalars in scalars_of for value in scalars]
             if len(values) != rows.shape[1]:
-                raise ValueError(
-                    f"{type(self).__name__} has another formula than when fit began (a momentum that was 0, say), or another "
-                    "group: change that between two calls of fit"
-                )
+                raise self._other_formula()
             for place, value in enumerate(values):
                 given = np.asarray(value)
                 if given.dtype.kind not in "buif" or given.shape not in ((), t.shape):
@@ -462,6 +464,13 @@ class Optimizer:
                         f"{type(self).__name__}.scalars must return numbers, or arrays like t; got {checks.shown(value)}"
                     )
                 rows[:, place] = given
+
+    def _other_formula(self) -> ValueError:
+        """What is wrong where a run was made for something else."""
+        return ValueError(
+            f"{type(self).__name__} has another formula than when fit began (a momentum that was 0, say), or another group: "
+            "change that between two calls of fit"
+        )
 
     # State.
 
@@ -573,11 +582,12 @@ class Optimizer:
             raise
         self.steps, self.epochs, self._seed, self._place = steps, epochs, seed, place
         self._ema_decay = self._ema_decay if average is None else average
-        self._arrays, self._places = {}, {}
         self._forget()
         for storage in dict.fromkeys(parameter.storage for parameter in self.params):
-            self._state_of(storage)
+            self._state_of(storage)[...] = 0  # the same arrays, where they fit: a run of `fit` goes on with them
         for parameter, arrays in zip(self.params, values):
+            places = self._places[parameter]
+            self._places[parameter] = {name: places[name] for name in self._names}
             kept = self._kept_of(parameter)
             for name, array in arrays.items():
                 kept[name][...] = array

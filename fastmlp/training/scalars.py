@@ -24,7 +24,7 @@ class Scalars:
     """
 
     def __init__(self, optimizer: Optimizer, rates: Rates, count: int, dtype: np.dtype):
-        self.optimizer, self.rates = optimizer, rates
+        self.optimizer, self.rates, self._formula = optimizer, rates, optimizer._formula_now()
         self.rows = np.zeros((0, count), dtype)
         self.of_first_group = np.zeros(0)  # the learning rates
         self._first = 0  # the step of the optimizer that the first row is for
@@ -62,6 +62,8 @@ class Scalars:
 
     def _compute(self, epoch: int, batch: int, steps: int) -> None:
         optimizer, self._groups = self.optimizer, []  # until all is done
+        if optimizer._formula_now() != self._formula:
+            raise optimizer._other_formula()
         rows, t = np.zeros((steps, self.rows.shape[1]), self.rows.dtype), np.arange(steps) + optimizer.steps + 1
         place = epoch, batch, steps
         rates = self.rates.of_steps(*place)

@@ -131,12 +131,23 @@ def test_scalars_are_asked_for_seldom():
             assert optimizer.asked < 10
 
 
-def test_another_formula_in_the_middle_of_a_run_is_refused():
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (fm.SGD, lambda o: setattr(o, "momentum", 0.9)),
+        (fm.SGD, lambda o: o.add_param_group({"params": [fm.Parameter((3,))]})),
+        (fm.SGD, lambda o: o.average(0.9)),
+        (fm.Adam, lambda o: setattr(o, "amsgrad", True)),
+        (fm.RMSprop, lambda o: setattr(o, "momentum", 0.9)),  # as many scalars
+        (fm.RMSprop, lambda o: setattr(o, "centered", True)),
+    ],
+)
+def test_another_formula_in_the_middle_of_a_run_is_refused(kind, change):
     X, y = make_data(ROWS, 3, 4)
-    for change in (lambda o: setattr(o, "momentum", 0.9), lambda o: o.add_param_group({"params": [fm.Parameter((3,))]})):
+    for clip_norm in (None, 0.5):
         model = make_net([3, 7, 4])
-        optimizer = fm.SGD(model.parameters(), lr=0.1)
-        with pytest.raises(ValueError, match=r"SGD has another formula than when fit began"):
+        optimizer = kind(model.parameters(), lr=0.1)
+        with pytest.raises(ValueError, match=rf"{kind.__name__} has another formula than when fit began"):
             fm.fit(
                 model,
                 fm.CrossEntropyLoss(),
@@ -145,6 +156,38 @@ def test_another_formula_in_the_middle_of_a_run_is_refused():
                 y,
                 epochs=3,
                 batch_size=BATCH,
-                callbacks=lambda epoch, history, change=change, optimizer=optimizer: change(optimizer),
+                clip_norm=clip_norm,
+                callbacks=lambda epoch, history, optimizer=optimizer: change(optimizer),
             )
         assert optimizer.steps == -(-ROWS // BATCH), "that of the first epoch"
+
+
+@pytest.mark.parametrize("kind", [fm.Adam, fm.RMSprop, lambda params, lr: fm.SGD(params, lr, momentum=0.9)])
+@pytest.mark.parametrize("averages", [False, True])
+def test_a_state_that_is_loaded_in_the_middle_of_a_run_counts_from_the_next_step(kind, averages, dtype):
+    """As between two runs: the arrays of state are replaced, and the hyperparameters."""
+    X, y = make_data(ROWS, 3, 4, dtype)
+
+    def begun(lr):
+        model = make_net([3, 7, 4], dtype=dtype)
+        optimizer = kind(model.parameters(), lr=lr)
+        if averages:
+            optimizer.average(0.9)
+        return model, optimizer
+
+    def go_on(model, optimizer, epochs, **options):
+        fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=epochs, batch_size=BATCH, shuffle=False, **options)
+
+    model, other = begun(0.02)
+    go_on(model, other, 2)
+    (parts, one), (whole, two) = begun(0.01), begun(0.01)
+    go_on(parts, one, 2)
+    one.load_state_dict(other.state_dict())
+    go_on(parts, one, 2)
+    go_on(whole, two, 4, callbacks=lambda epoch, _: epoch == 1 and two.load_state_dict(other.state_dict()))
+    assert_same_bits(flat(parts), flat(whole))
+    for i, arrays in one.state_dict()["state"].items():
+        for name, array in arrays.items():
+            assert_same_bits(array, two.state_dict()["state"][i][name])
+    assert one.steps == two.steps
+    assert one.lr == two.lr == 0.02

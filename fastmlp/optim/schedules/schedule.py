@@ -191,7 +191,10 @@ class LRScheduler:
         if name == "last_epoch":
             return checks.as_size(value, name, least=0)
         if name == "base_lrs":
-            return [checks.as_number(number, "each of base_lrs") for number in value]
+            numbers, groups = [checks.as_number(number, "each of base_lrs") for number in value], self.optimizer.param_groups
+            if not 0 < len(numbers) <= len(groups):  # a group that has been added since gets its own
+                raise ValueError(f"base_lrs must hold a number for each group, {len(groups)} in all; got {len(numbers)}")
+            return numbers
         return checks.as_number(value, name) if name == "base_lr" else value
 
     def _as_of_groups(self, value: Any, name: str, **bounds: float) -> float | list[float]:

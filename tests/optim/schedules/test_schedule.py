@@ -78,6 +78,8 @@ def test_state_at_the_end_of_the_rates_can_be_loaded():
         (lambda s: s.update(T_max=0), ValueError, "T_max must be at least 1; got 0"),
         (lambda s: s.update(last_epoch=-4), ValueError, "last_epoch must be at least 0; got -4"),
         (lambda s: s.update(eta_min="0"), TypeError, "eta_min must be a number; got '0'"),
+        (lambda s: s.update(base_lrs=[0.1, 0.2]), ValueError, "base_lrs must hold a number for each group, 1 in all; got 2"),
+        (lambda s: s.update(base_lrs=[]), ValueError, "base_lrs must hold a number for each group, 1 in all; got 0"),
         (lambda s: s.update(base_lr=np.nan), ValueError, "base_lr must be at least 0 and finite; got nan"),
     ],
 )
