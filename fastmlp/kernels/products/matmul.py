@@ -12,7 +12,7 @@ from fastmlp.kernels.compiler.intrinsics import itemsize_of, least
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.products.prefetch import prefetch_strip
-from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, edge_1, edge_2, edge_3, tall_1, tall_2, tall_3
+from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, tile
 
 __all__ = ["ADJACENT", "SAME", "matmul", "matmul_above"]
 
@@ -64,23 +64,11 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
                 prefetch_strip(b, asked * b_row + j + strip * lanes, b_row, least(some, depth - asked))
                 asked += some
             at, start, first = i * c_row + j, i * init_row + j * init_n, i * a_row
-            if i + TILE_ROWS <= rows:
-                if strip == 3:
-                    tall_3(c, at, c_row, init, start, init_row, init_n, a, first, a_row, a_k, b, j, b_row, depth, floor)
-                elif strip == 2:
-                    tall_2(c, at, c_row, init, start, init_row, init_n, a, first, a_row, a_k, b, j, b_row, depth, floor)
-                else:
-                    tall_1(c, at, c_row, init, start, init_row, init_n, a, first, a_row, a_k, b, j, b_row, depth, floor)
-                i += TILE_ROWS
-            else:
-                # The odd last row is computed twice, into the same place.
-                pair = 1 if i + EDGE_ROWS <= rows else 0
-                row, first_row, a_step = pair * c_row, pair * init_row, pair * a_row
-                if strip == 3:
-                    edge_3(c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
-                elif strip == 2:
-                    edge_2(c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
-                else:
-                    edge_1(c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
-                i += EDGE_ROWS
+            tall = i + TILE_ROWS <= rows
+            height = TILE_ROWS if tall else EDGE_ROWS
+            # The odd last row is computed twice, into the same place.
+            pair = 1 if tall or i + EDGE_ROWS <= rows else 0
+            row, first_row, a_step = pair * c_row, pair * init_row, pair * a_row
+            tile(height, strip, c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
+            i += height
         done += strip

@@ -22,9 +22,10 @@ from numba.extending import intrinsic
 from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
+from fastmlp.kernels.compiler.processor import TILE_VECTORS as MOST_VECTORS
 from fastmlp.kernels.products.prefetch import LEVEL_1, emit_prefetch
 
-__all__ = ["EDGE_ROWS", "TILE_ROWS", "edge_1", "edge_2", "edge_3", "tall_1", "tall_2", "tall_3"]
+__all__ = ["EDGE_ROWS", "TILE_ROWS", "tile"]
 
 #: Rows of the tile for what is left below TILE_ROWS. An odd last row runs as two equal ones (all row strides zero).
 EDGE_ROWS = 2
@@ -125,49 +126,53 @@ class _Emitter:
         builder.ret_void()
 
 
-def _make_tile(rows: int, vectors: int):
-    @intrinsic
-    def compiled(typingctx, c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor):
-        n = types.intp
-        signature = types.void(c, n, n, init, n, n, n, a, n, n, n, b, n, n, n, c.dtype)
+@intrinsic
+def _tile(
+    typingctx, rows, vectors, c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor
+):
+    n = types.intp
+    signature = types.void(n, n, c, n, n, init, n, n, n, a, n, n, n, b, n, n, n, c.dtype)
 
-        def codegen(context, builder, signature, args):
-            arrays = {0: 1, 3: 4, 7: 8, 11: 12}  # position of an array -> position of the offset into it
-            offsets = set(arrays.values())
-            dtype = signature.args[0].dtype
-            scalar = context.get_data_type(dtype)
-            flat = []
-            for position, value in enumerate(args):
-                if position in arrays:
-                    data = context.make_array(signature.args[position])(context, builder, value).data
-                    flat.append(builder.gep(data, [args[arrays[position]]], source_etype=scalar))
-                elif position not in offsets:
-                    flat.append(value)
-            emitter = _Emitter(builder.module, scalar, dtype.bitwidth // 8, rows, vectors)
-            builder.call(emitter.function, flat)
-            return context.get_dummy_value()
+    def codegen(context, builder, signature, args):
+        chosen, dtype = args[:2], signature.args[2].dtype
+        scalar = context.get_data_type(dtype)
+        arrays = {2: 3, 5: 6, 9: 10, 13: 14}  # position of an array -> position of the offset into it
+        flat = []
+        for position, value in enumerate(args[2:], start=2):
+            if position in arrays:
+                data = context.make_array(signature.args[position])(context, builder, value).data
+                flat.append(builder.gep(data, [args[arrays[position]]], source_etype=scalar))
+            elif position not in arrays.values():
+                flat.append(value)
+        behind = builder.append_basic_block("behind")
+        choice = builder.switch(builder.add(builder.mul(chosen[0], INT(MOST_VECTORS)), chosen[1]), behind)
+        for height in (EDGE_ROWS, TILE_ROWS):
+            for width in range(1, MOST_VECTORS + 1):
+                function = _Emitter(builder.module, scalar, dtype.bitwidth // 8, height, width).function
+                here = builder.append_basic_block(f"tile_{height}x{width}")
+                choice.add_case(INT(height * MOST_VECTORS + width), here)
+                builder.position_at_end(here)
+                builder.call(function, flat)
+                builder.branch(behind)
+        builder.position_at_end(behind)
+        return context.get_dummy_value()
 
-        return signature, codegen
+    return signature, codegen
 
-    @instead(compiled)
-    def tile(c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor):
-        """C = max(floor, init + A B) for one tile: each matrix is an array, where in it the tile begins, and its strides.
 
-        `init_n` is 1, or 0 where the entries of a row of init are all the same one.
-        """
-        c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
-        width = vectors * (REGISTER_BYTES // c.itemsize)
-        total = [init[init_at + r * init_row + init_n * np.arange(width)] for r in range(rows)]
-        for k in range(depth):
-            line = b[b_at + k * b_row : b_at + k * b_row + width]
-            for r in range(rows):
-                total[r] += a[a_at + r * a_row + k * a_k] * line
+@instead(_tile)
+def tile(rows, vectors, c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor):
+    """C = max(floor, init + A B) for one tile of TILE_ROWS or EDGE_ROWS rows by 1 to MOST_VECTORS vectors.
+
+    Each matrix is an array, where in it the tile begins, and its strides. `init_n` is 1, or 0 where the entries of a row of
+    init are all the same one.
+    """
+    c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
+    width = vectors * (REGISTER_BYTES // c.itemsize)
+    total = [init[init_at + r * init_row + init_n * np.arange(width)] for r in range(rows)]
+    for k in range(depth):
+        line = b[b_at + k * b_row : b_at + k * b_row + width]
         for r in range(rows):
-            c[c_at + r * c_row : c_at + r * c_row + width] = np.where(floor > total[r], floor, total[r])
-
-    return tile
-
-
-# The family. Each member costs about 0.15 s to compile, so it is no larger than it need be.
-tall_1, tall_2, tall_3 = (_make_tile(TILE_ROWS, vectors) for vectors in (1, 2, 3))
-edge_1, edge_2, edge_3 = (_make_tile(EDGE_ROWS, vectors) for vectors in (1, 2, 3))
+            total[r] += a[a_at + r * a_row + k * a_k] * line
+    for r in range(rows):
+        c[c_at + r * c_row : c_at + r * c_row + width] = np.where(floor > total[r], floor, total[r])
