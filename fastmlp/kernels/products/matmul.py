@@ -12,7 +12,7 @@ from fastmlp.kernels.compiler.intrinsics import itemsize_of, least
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.products.prefetch import prefetch_strip
-from fastmlp.kernels.products.tile import EDGE_ROWS, TILE_ROWS, tile
+from fastmlp.kernels.products.tile import EDGE_ROWS, HALVES, TILE_ROWS, tile
 
 __all__ = ["ADJACENT", "SAME", "matmul", "matmul_above"]
 
@@ -58,6 +58,7 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     while done < vectors:
         strip = least(TILE_VECTORS, vectors - done)
         j = done * lanes
+        width = 1 if HALVES and columns - j <= lanes // 2 else 2 * strip
         i, asked = 0, 0
         while i < rows:
             if some > 0 and asked < depth and done + strip < vectors:
@@ -69,6 +70,6 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
             # The odd last row is computed twice, into the same place.
             pair = 1 if tall or i + EDGE_ROWS <= rows else 0
             row, first_row, a_step = pair * c_row, pair * init_row, pair * a_row
-            tile(height, strip, c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
+            tile(height, width, c, at, row, init, start, first_row, init_n, a, first, a_step, a_k, b, j, b_row, depth, floor)
             i += height
         done += strip

@@ -199,7 +199,7 @@ import types
 from fastmlp.kernels import engine, scan
 from fastmlp.kernels.blocks import linear
 from fastmlp.kernels.products import matmul, tile
-functions = engine.run, engine.carry, scan.all_finite, linear._linear.function, matmul.matmul, tile.tall_1
+functions = engine.run, engine.carry, scan.all_finite, linear._linear.function, matmul.matmul, tile.tile
 assert all(isinstance(f, types.FunctionType) for f in functions)
 """
     run_python(code, jit=False)
