@@ -38,6 +38,11 @@ __all__ = ["fit"]
 #: batches of 200, 7.4 million flops, takes 147 us on one thread of a Zen 4 and 99 on two, in float32 83 and 58.
 FLOPS_PER_THREAD = 4_000_000
 
+#: In a run of so many, half of that is worth one: it is long enough to find out what a second core is worth at the moment. On two
+#: cores of a Zen 4 runs of 10 ms, of steps of 30-80 us, gain 0-14 %, those of 30 ms 5-25 %, and they lose 1 % where the cores
+#: are far from each other; one of 5 ms would lose 15 %.
+LONG_RUN = 1_000_000_000
+
 #: Work of a whole run that is worth another thread: one that sleeps takes 100-300 us until its core is awake. A step of
 #: 64-100-10 with 200 rows in float64, 18 million, takes 0.15 ms on one thread.
 FLOPS_PER_THREAD_OF_RUN = 20_000_000
@@ -335,7 +340,8 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
         work = 3 * flops * data.microbatch * model.dtype.itemsize // 4
         steps = (data.last_epoch - initial_epoch) * data.batches
         worth = threads is not None or work * steps >= 2 * FLOPS_PER_THREAD_OF_RUN
-        count = team_size(threads, work, FLOPS_PER_THREAD, shares) if worth else 1
+        least = FLOPS_PER_THREAD if work * steps < LONG_RUN else FLOPS_PER_THREAD // 2
+        count = team_size(threads, work, least, shares) if worth else 1
         return CompiledRun(route, model, criterion, optimizer, data, initial_epoch, rates, count, threads is None)
     parts = [*route.python_modules()]
     parts += [part for part in (criterion, optimizer) if not part.runs_in_engine()]
