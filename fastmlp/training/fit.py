@@ -38,9 +38,9 @@ __all__ = ["fit"]
 #: batches of 200, 7.4 million flops, takes 147 us on one thread of a Zen 4 and 99 on two, in float32 83 and 58.
 FLOPS_PER_THREAD = 4_000_000
 
-#: In a run of so many, half of that is worth one: it is long enough to find out what a second core is worth at the moment. On two
-#: cores of a Zen 4 runs of 10 ms, of steps of 30-80 us, gain 0-14 %, those of 30 ms 5-25 %, and they lose 1 % where the cores
-#: are far from each other; one of 5 ms would lose 15 %.
+#: In a run of so many, half of that is worth one: it is long enough to find out what a second core is worth at the moment. Two
+#: cores of a Zen 4, steps of 30-80 us: runs of 10 ms gain 0-14 %, those of 30 ms 5-25 %, and they lose 1 % where the cores are
+#: far from each other; one of 5 ms would lose 15 %.
 LONG_RUN = 1_000_000_000
 
 #: Work of a whole run that is worth another thread: one that sleeps takes 100-300 us until its core is awake. A step of

@@ -88,6 +88,7 @@ def test_threads_go_by_the_work_of_a_step_and_of_the_run(monkeypatch):
         return _make_run(model, criterion, optimizer, data, 0, Rates(optimizer, None, 0, 1), wanted).threads
 
     # 6.8 million flops, which in float64 count twice
-    assert [threads(dtype, 100) for dtype in (np.float32, np.float64)] == [1, 3]
+    assert [threads(dtype, 50) for dtype in (np.float32, np.float64)] == [1, 3]
+    assert [threads(np.float32, steps) for steps in (146, 147)] == [1, 3]  # a thousand million in all
     assert [threads(np.float64, steps) for steps in (1, 2, 3)] == [1, 1, 3]  # 40 million in all
     assert threads(np.float32, 1, wanted=2) == 2
