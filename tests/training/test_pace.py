@@ -54,18 +54,19 @@ def test_pace_is_that_of_the_better_number(machine, until):
 
 
 @pytest.mark.once
-def test_pace_does_not_take_a_short_run_for_its_first_step():
+@pytest.mark.parametrize(("one", "two", "until", "lost"), [(145e-6, 210e-6, 0.03, 1.2), (0.8e-3, 1.2e-3, 0.3, 1.1)])
+def test_pace_does_not_take_a_number_for_its_first_step(one, two, until, lost):
     """A step whose data lies in the caches of the other core takes three times as long."""
     last = [2]
 
     def machine(threads, clock):
-        cold = 200e-6 if threads != last[0] else 0
+        cold = 2 * one if threads != last[0] else 0
         last[0] = threads
-        return {1: 145e-6, 2: 210e-6}[threads] + cold
+        return {1: one, 2: two}[threads] + cold
 
-    seconds, steps, story = ran(2, machine, 0.03)
+    seconds, steps, story = ran(2, machine, until)
     assert story[-1][1] == 1
-    assert seconds < 1.2 * steps * 145e-6
+    assert seconds < lost * steps * one
 
 
 @pytest.mark.once
@@ -236,6 +237,7 @@ def test_a_look_that_was_broken_off_is_not_noted_for_the_next_run():
         pace.note(20 * 450e-6, 20)
     pace.pause(0)
     pace.note(400e-6, 1)  # of a look, that would be reason enough to go on with one thread
-    assert pace.next() == (1, 1)  # the look once more
-    pace.note(780e-6, 1)
+    for _ in range(2):
+        assert pace.next()[0] == 1  # the look once more, behind a step that does not count
+        pace.note(780e-6, 1)
     assert pace.next()[0] == 2
