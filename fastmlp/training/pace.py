@@ -17,7 +17,7 @@ __all__ = ["Pace", "keep_pace", "pace_of"]
 #: takes 1700 us on two threads and 840 on one, quiet 450 and 780.
 FIRST_LOOKS = (0.004, 0.0003), (0.01, 0.0006), (0.03, 0.002)
 
-#: Later ones take longer. In front of one of shorter steps goes a step that does not count: 10,000 rows of 4-32-16-4 in one batch
+#: Later ones take longer. In front of one of shorter steps goes a step that does not count: 10,000 rows of 4-32-16-4 at a time
 #: take 0.8 ms on one thread, and 3.0 where their activations lie in two caches. Seconds between two looks that changed nothing:
 #: twice as many after each, up to a limit.
 LOOK, LEAST_WAIT, MOST_WAIT = 0.003, 1.0, 4.0
