@@ -83,7 +83,7 @@ class Pace:
         self._lately = 0.0, 0.0, 0.0  # of this level: seconds, steps and seconds of work; those long ago count less
         self._since = 0.0  # seconds since the last look
         self._looks, self._wait = len(FIRST_LOOKS) if self._crowded else 0, LEAST_WAIT
-        self._down = True  # where the next look goes
+        self._down = not self._crowded  # where the next look goes
         self._looking: int | None = None
         self._cold = False  # whether the next step wakes threads, or brings the data to other caches: it does not count
         self._left: int | None = None  # the level below, while this one is on trial
@@ -124,7 +124,7 @@ class Pace:
         slower = now > SLOWER * self._best[self._at] or (threads > 1 and self._share < self._least_share)
         if slower and begins:
             return 0.0
-        if slower or (self._crowded and self._hopes):
+        if slower or (other > threads and self._crowded and self._hopes):
             wait, apart = min(HASTE if slower else SOON, wait), FIRST_STEPS
         elif other == 1 and self._share > FULL and now > LOOK:
             apart = FULL_STEPS
@@ -180,7 +180,7 @@ class Pace:
 
     def _note_look(self, seen: int, each: float) -> None:
         first = self._looks < len(FIRST_LOOKS)
-        self._looking, self._since, self._down, self._looks = None, 0.0, not self._down, self._looks + 1
+        self._looking, self._since, self._looks = None, 0.0, self._looks + 1
         self._hopes = each < FASTER * self._now[self._at]
         if self._hopes:
             self._left = self._at if seen > self._at else None
@@ -188,6 +188,7 @@ class Pace:
             if first:
                 self._looks, self._wait = len(FIRST_LOOKS), FIRST_WAIT
         else:
+            self._down = not self._down  # else it goes on that way
             self._wait = LEAST_WAIT if first else min(MOST_WAIT, 2 * self._wait)
             self._best[self._at] = self._now[self._at]
             self._least_share = min(FULL, self._share / SLOWER)

@@ -163,6 +163,19 @@ def test_pace_does_not_try_again_and_again_what_is_slower_on_a_quiet_machine():
 
 
 @pytest.mark.once
+def test_pace_goes_up_by_the_levels_for_which_there_is_room():
+    """Half of sixteen cores are busy at first, then a single one, then none."""
+
+    def machine(threads, clock):
+        return 16e-3 / threads
+
+    _, _, story = ran(16, machine, 3, free=lambda clock: 8 if clock < 1 else 15 if clock < 2 else 16)
+    for first, last, threads in ((0, 1, 8), (1.1, 2, 15), (2.1, 3, 16)):
+        assert share_of(story, threads, first, last) > 0.9, threads
+    assert 1 not in {threads for _, threads in story}
+
+
+@pytest.mark.once
 def test_pace_takes_the_cores_that_become_free_in_a_short_run():
     _, _, story = ran(2, quiet, 0.2, free=lambda clock: 1 + int(clock > 0.01))
     assert share_of(story, 1, 0, 0.01) == 1
