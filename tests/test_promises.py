@@ -356,7 +356,10 @@ def through_file(training, made):
     return again.model, made[1], again.optimizer, again.schedule
 
 
-@pytest.mark.parametrize("saved", [through_state_dicts, through_pickle, through_copy, through_file])
+@pytest.mark.parametrize(
+    "saved",
+    [through_state_dicts, through_file, *(pytest.param(way, marks=pytest.mark.once) for way in (through_pickle, through_copy))],
+)
 @pytest.mark.parametrize("by_hand", [False, True], ids=["fit", "by hand"])
 def test_saved_equals_live(saved, by_hand, dtype):
     rules, cosine = cases(registry.optimizers), (fm.CosineAnnealingLR, {"T_max": 50})
