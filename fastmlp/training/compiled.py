@@ -188,8 +188,12 @@ class CompiledRun(Run):
         """Go through the steps as one of so many threads."""
         assert self._window is not None
         rows = self._window.rows
+        given = self.job.handle, 0, rows.x, rows.x if self._labels else rows.y, thread, threads
+        if self._pace is None:
+            run(*given)
+            return
         began, worked = time.perf_counter(), time.thread_time()
-        run(self.job.handle, 0, rows.x, rows.x if self._labels else rows.y, thread, threads)
+        run(*given)
         worked, seconds = time.thread_time() - worked, time.perf_counter() - began
         self._shares.append(worked / max(seconds, 1e-9))
         if thread == 0:
