@@ -164,8 +164,8 @@ class Pace:
     def _note_usual(self, seconds: float, each: float, share: float) -> None:
         self._since += seconds
         if self._at in self._now:
-            kept, (time_, steps, work) = math.exp(-seconds / MEMORY), self._lately
-            self._lately = kept * time_ + seconds, kept * steps + seconds / each, kept * work + seconds * share
+            kept, (passed, steps, work) = math.exp(-seconds / MEMORY), self._lately
+            self._lately = kept * passed + seconds, kept * steps + seconds / each, kept * work + seconds * share
             self._now[self._at], self._share = self._lately[0] / self._lately[1], self._lately[2] / self._lately[0]
         else:
             self._now[self._at] = each  # of a call that has started threads: it does not count

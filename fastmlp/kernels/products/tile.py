@@ -36,7 +36,7 @@ HALVES = REGISTER_BYTES == 64
 
 #: How wide a tile may be, in halves of a vector; and a number above these.
 WIDTHS = (*((1,) if HALVES else ()), *range(2, 2 * TILE_VECTORS + 1, 2))
-STEP = 2 * TILE_VECTORS + 1
+WIDER = 2 * TILE_VECTORS + 1
 
 #: How many rows of B ahead a tile asks for. No prefetcher of the processor follows rows of a kibibyte and more, and a weight
 #: that another core has just updated is far away: 64-256-256-10 at batch 128 on two threads 370 to 343 us, 784-512-512-10 on
@@ -165,12 +165,12 @@ def _tile(
             elif position not in arrays.values():
                 flat.append(value)
         behind = builder.append_basic_block("behind")
-        choice = builder.switch(builder.add(builder.mul(chosen[0], INT(STEP)), chosen[1]), behind)
+        choice = builder.switch(builder.add(builder.mul(chosen[0], INT(WIDER)), chosen[1]), behind)
         for height in (EDGE_ROWS, TILE_ROWS):
             for width in WIDTHS:
                 function = _Emitter(builder.module, scalar, dtype.bitwidth // 8, height, width).function
                 here = builder.append_basic_block(f"tile_{height}x{width}")
-                choice.add_case(INT(height * STEP + width), here)
+                choice.add_case(INT(height * WIDER + width), here)
                 builder.position_at_end(here)
                 builder.call(function, flat)
                 builder.branch(behind)

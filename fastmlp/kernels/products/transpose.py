@@ -29,7 +29,7 @@ __all__ = ["transpose"]
 INT32, INT64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
 #: Entries of a copy that is larger than a second-level cache: 2 MiB of float32.
-FAR = np.int64(2**19)
+PAST_CACHES_FROM = np.int64(2**19)
 
 #: What a vector takes from one row: the width within which the shuffles of AVX work.
 HALF_BYTES = 16
@@ -92,43 +92,41 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int, past_caches: bool) 
     return function
 
 
-def _make_square(past_caches: bool):
-    @intrinsic
-    def compiled(typingctx, target, target_at, source, source_at, zero, rows):
-        n = types.intp
+@intrinsic
+def _transpose_square(typingctx, target, target_at, source, source_at, zero, rows, past_caches):
+    n = types.intp
 
-        def codegen(context, builder, signature, args):
-            target_type, _, source_type, _, zero_type, _ = signature.args
-            goal = context.make_array(target_type)(context, builder, args[0])
-            origin = context.make_array(source_type)(context, builder, args[2])
-            nothing = context.make_array(zero_type)(context, builder, args[4])
-            widths = [cgutils.unpack_tuple(builder, array.shape)[1] for array in (goal, origin)]
-            dtype = target_type.dtype
-            scalar = context.get_data_type(dtype)
-            to, at = (builder.gep(array.data, [args[i]], source_etype=scalar) for array, i in ((goal, 1), (origin, 3)))
-            function = _emit(builder.module, scalar, dtype.bitwidth // 8, past_caches)
-            builder.call(function, [to, widths[0], at, widths[1], nothing.data, args[5]])
-            return context.get_dummy_value()
+    def codegen(context, builder, signature, args):
+        target_type, _, source_type, _, zero_type, _, _ = signature.args
+        goal = context.make_array(target_type)(context, builder, args[0])
+        origin = context.make_array(source_type)(context, builder, args[2])
+        nothing = context.make_array(zero_type)(context, builder, args[4])
+        widths = [cgutils.unpack_tuple(builder, array.shape)[1] for array in (goal, origin)]
+        dtype = target_type.dtype
+        scalar = context.get_data_type(dtype)
+        to, at = (builder.gep(array.data, [args[i]], source_etype=scalar) for array, i in ((goal, 1), (origin, 3)))
+        with builder.if_else(args[6]) as ways:
+            for way, past in zip(ways, (True, False)):
+                with way:
+                    function = _emit(builder.module, scalar, dtype.bitwidth // 8, past)
+                    builder.call(function, [to, widths[0], at, widths[1], nothing.data, args[5]])
+        return context.get_dummy_value()
 
-        return types.void(target, n, source, n, zero, n), codegen
-
-    @instead(compiled)
-    def transpose_square(target, target_at, source, source_at, zero, rows):
-        """Transpose the square at ``source.flat[source_at]`` to ``target.flat[target_at]``; its rows from `rows` on are zero.
-
-        The compiled one writes whole squares, also where `target` ends before its last line does.
-        """
-        lanes = LINE_BYTES // target.itemsize
-        row, column = divmod(target_at, target.shape[1])
-        i, j = divmod(source_at, source.shape[1])
-        block = target[row : row + lanes, column : column + lanes]
-        block[:] = 0
-        block[:, :rows] = source[i : i + rows, j : j + len(block)].T
-
-    return transpose_square
+    return types.void(target, n, source, n, zero, n, types.boolean), codegen
 
 
-transpose_square, transpose_square_past_caches = _make_square(False), _make_square(True)
+@instead(_transpose_square)
+def transpose_square(target, target_at, source, source_at, zero, rows, past_caches):
+    """Transpose the square at ``source.flat[source_at]`` to ``target.flat[target_at]``; its rows from `rows` on are zero.
+
+    The compiled one writes whole squares, also where `target` ends before its last line does.
+    """
+    lanes = LINE_BYTES // target.itemsize
+    row, column = divmod(target_at, target.shape[1])
+    i, j = divmod(source_at, source.shape[1])
+    block = target[row : row + lanes, column : column + lanes]
+    block[:] = 0
+    block[:, :rows] = source[i : i + rows, j : j + len(block)].T
 
 
 @inner
@@ -136,17 +134,14 @@ def transpose(target, source, zero, first, last, columns):
     """``target[j, i] = source[i, j]`` for first <= i < last and j < columns: what an input gradient reads.
 
     target  (columns in whole lines, at least `last` in whole lines)  out; zero beyond `last` up to a whole line; one larger
-            than FAR begins on a line
+            than PAST_CACHES_FROM begins on a line
     source  (at least `last`, padded columns)  in
     zero    (1, at least a line)  in, zeros
     first   a multiple of a line
     """
     lanes, width = LINE_BYTES // itemsize_of(target), target.shape[1]
-    large = columns * width > FAR
+    past_caches = columns * width > PAST_CACHES_FROM
     for i in range(first, last, lanes):
         for j in range(0, columns, lanes):
             at, rows = i * source.shape[1] + j, least(lanes, last - i)
-            if large:
-                transpose_square_past_caches(target, j * width + i, source, at, zero, rows)
-            else:
-                transpose_square(target, j * width + i, source, at, zero, rows)
+            transpose_square(target, j * width + i, source, at, zero, rows, past_caches)

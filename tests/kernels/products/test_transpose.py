@@ -47,10 +47,10 @@ def test_transpose_of_parts_is_the_transpose(dtype, rng):
 def test_transpose_matches_reference_past_the_caches(dtype, rng, monkeypatch):
     rows, columns, line = (1030, 515, lanes(dtype)) if JIT else (41, 37, lanes(dtype))
     if not JIT:
-        monkeypatch.setattr(products_transpose, "FAR", 100)
+        monkeypatch.setattr(products_transpose, "PAST_CACHES_FROM", 100)
     source = padded(normal(rng, (rows, columns), dtype))
     shape = -(-columns // line) * line, -(-rows // line) * line
-    assert columns * shape[1] > products_transpose.FAR
+    assert columns * shape[1] > products_transpose.PAST_CACHES_FROM
     target = zeros(shape[0] * shape[1], dtype).reshape(shape)  # which begins on a line
     target[:] = 7
     zero = np.zeros((1, line), dtype)
