@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -48,6 +49,12 @@ def jit(function):
     if not JIT:
         return np.errstate(all="ignore")(function)
     return numba.njit(**FLAGS)(function)
+
+
+def masked_stores(function):
+    """How many instructions of a compiled function store under a mask: vmaskmov of AVX2, and AVX-512's ``{%k1}``."""
+    code = "\n".join(function.inspect_asm().values())
+    return len(re.findall(r"v\w*maskmov\w*\s+%\w+, %\w+, [^%\n]*\(|\) \{%k", code))
 
 
 def eps(dtype):

@@ -19,6 +19,7 @@ __all__ = [
     "least",
     "matrix",
     "muladd",
+    "opaque",
     "restore_rounding",
     "splat",
     "untyped",
@@ -37,6 +38,11 @@ def fused_multiply_add(module: ir.Module, vector: ir.VectorType, itemsize: int) 
     """The instruction of :func:`muladd` for vectors whose entries have so many bytes, for whoever emits instructions."""
     name = f"llvm.fmuladd.v{vector.count}f{8 * itemsize}"
     return cgutils.get_or_insert_function(module, ir.FunctionType(vector, [vector] * 3), name)
+
+
+def opaque(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """A whole number or a pointer, of whose origin LLVM knows nothing: what an empty line of assembly gives."""
+    return builder.call(ir.InlineAsm(ir.FunctionType(x.type, [x.type]), "", "=r,0"), [x])
 
 
 def untyped(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from fastmlp.kernels.compiler.intrinsics import splat
+from fastmlp.kernels.compiler.intrinsics import opaque, splat
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
@@ -27,6 +27,7 @@ __all__ = [
     "as_tuple",
     "check_count",
     "columns_pass",
+    "goals",
     "instead_of",
     "lines_pass",
     "repeated_constants",
@@ -143,6 +144,7 @@ def _pass(
         size, *pointers, numbers = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         repeated = repeated_constants(builder, numbers, constants, dtype)
+        pointers[inputs:] = goals(builder, pointers[inputs:])
         # One line in an iteration: LLVM unrolls a short loop, such as a ReLU's, four times; where a formula is long, the
         # processor has several iterations under way anyway. Tried: vectors of two or four lines, which LLVM splits into
         # instructions that alternate, and a second loop for the lines left over. Steps of disc-b100 took 0.96-1.01 times as
@@ -174,6 +176,16 @@ def as_tuple(results: Any, count: int) -> tuple:
     if len(results) != count:
         raise TypeError(f"the formula is to give {count} numbers; got {len(results)}")
     return results
+
+
+def goals(builder: ir.IRBuilder, pointers: list[ir.Value]) -> list[ir.Value]:
+    """Where results go; LLVM is not to see that a result overwrites what it was computed from.
+
+    Where it does, and a result is a choice between what was there and something else, LLVM makes choice and store one
+    instruction: with AVX2 vmaskmov, which an AMD processor begins every 12 cycles. The slope of a ReLU, for 128 x 256 numbers,
+    took 16 us instead of 3.1 (Zen 3), a step of 2-25-25-25-2 on 100 rows 25.1 instead of 21.4.
+    """
+    return [opaque(builder, pointer) for pointer in pointers]
 
 
 def repeated_constants(builder: ir.IRBuilder, numbers: ir.Value, constants: int, dtype: np.dtype) -> list[Value]:

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastmlp.kernels.compiler.intrinsics import splat
-from fastmlp.kernels.compiler.lines import LINE_BYTES, as_tuple, check_count, instead_of, repeated_constants
+from fastmlp.kernels.compiler.lines import LINE_BYTES, as_tuple, check_count, goals, instead_of, repeated_constants
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import LLVM, Value, as_llvm
 
@@ -80,6 +80,7 @@ def row_pass(
         size, *pointers, numbers, t = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         repeated = repeated_constants(builder, numbers, constants, dtype)
+        pointers[inputs:] = goals(builder, pointers[inputs:])
         start, zero = ir.Constant(vector, [total.start] * lanes), ir.Constant(vector, None)
         kept = [[cgutils.alloca_once_value(builder, start) for _ in range(vectors)] for _ in range(totals)]
 

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
-from fastmlp.kernels.compiler.lines import as_tuple, check_count, instead_of, repeated_constants
+from fastmlp.kernels.compiler.lines import as_tuple, check_count, goals, instead_of, repeated_constants
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import LLVM, Value, as_llvm
 from fastmlp.kernels.products.strips import in_strips
@@ -71,15 +71,15 @@ def outer_update_pass(formula: Callable, constants: int) -> Callable:
             places = ir.Constant(ir.VectorType(INT, lanes), [(vectors - 1) * lanes + lane for lane in range(lanes)])
             inside = builder.icmp_signed("<", places, splat(builder, builder.sub(columns, first), lanes))
             numbers[-1] = builder.select(inside, numbers[-1], zeros)
+            (goal,) = goals(builder, [p])
             with cgutils.for_range(builder, rows, intp=INT) as loop:
                 factor = splat(builder, builder.load(at(a, loop.index), typ=scalar), lanes)
-                row = at(p, builder.add(first, builder.mul(loop.index, stride)))
-                goals = [at(row, shift) for shift in shifts]
-                before = [builder.load(goal, align=itemsize, typ=vector) for goal in goals]
-                for goal, value, number in zip(goals, before, numbers):
+                start = builder.add(first, builder.mul(loop.index, stride))
+                before = [builder.load(at(at(p, start), shift), align=itemsize, typ=vector) for shift in shifts]
+                for shift, value, number in zip(shifts, before, numbers):
                     gradient = Value(builder, dtype, builder.call(fma, [factor, number, zeros]))
                     (after,) = as_tuple(formula(Value(builder, dtype, value), gradient, *repeated), 1)
-                    builder.store(as_llvm(after, dtype, lanes), goal, align=itemsize)
+                    builder.store(as_llvm(after, dtype, lanes), at(at(goal, start), shift), align=itemsize)
 
         in_strips(function, columns, lanes, STRIP_VECTORS, strip)
 

@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import itemsize_of, splat
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, opaque, splat
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 
@@ -29,9 +29,10 @@ def _emit_clear_padding(function, vector, align):
         start = builder.mul(row.index, vectors)
         first = builder.gep(c, [builder.add(start, whole)], source_etype=vector)
         kept = builder.select(inside, builder.load(first, typ=vector, align=align), zeros)
-        builder.store(kept, first, align=align)
+        builder.store(kept, opaque(builder, first), align=align)  # not the address that it was read from: see `lines.goals`
         with cgutils.for_range_slice(builder, builder.add(whole, INT(1)), vectors, INT(1), INT) as (at, _):
-            builder.store(zeros, builder.gep(c, [builder.add(start, at)], source_etype=vector), align=align)
+            place = builder.gep(c, [builder.add(start, at)], source_etype=vector)
+            builder.store(zeros, opaque(builder, place), align=align)  # LLVM would call memset for each row's vector or two
     builder.ret_void()
 
 

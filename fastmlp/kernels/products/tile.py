@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, opaque, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS, TILE_VECTORS
 from fastmlp.kernels.products.prefetch import LEVEL_1, emit_prefetch
@@ -87,8 +87,7 @@ class _Emitter:
         far = builder.mul(b_row, INT(PREFETCH_ROWS))
         a_offsets = [builder.mul(a_row, INT(r)) for r in rows]
         if self.half:  # LLVM would add one up from the other, a chain of as many additions as rows, and 8 cycles instead of 5
-            opaque = ir.InlineAsm(ir.FunctionType(INT, [INT]), "", "=r,0")
-            a_offsets = [builder.call(opaque, [offset]) for offset in a_offsets]
+            a_offsets = [opaque(builder, offset) for offset in a_offsets]
         builder.cbranch(builder.icmp_signed("==", init_n, INT(0)), one_for_a_row, one_each)
 
         builder = ir.IRBuilder(one_for_a_row)

@@ -7,7 +7,7 @@ import time
 import numba
 import numpy as np
 import pytest
-from helpers import assert_same_bits, jit, jit_only, lanes
+from helpers import assert_same_bits, jit, jit_only, lanes, masked_stores
 
 from fastmlp.kernels.compiler.expression import maximum, muladd, select
 from fastmlp.kernels.compiler.lines import columns_pass, lines_pass, update_pass
@@ -18,6 +18,10 @@ from fastmlp.kernels.elementary import exp, tanh
 
 def relu(x):
     return select(x > 0, x, 0)
+
+
+def gate(y, d):
+    return select(y > 0, d, 0)
 
 
 def leaky(x, slope):
@@ -45,7 +49,8 @@ def clamp(x, low):
     return maximum(x, low) / 3
 
 
-RELU, LEAKY, CLAMP = lines_pass(relu, 1), lines_pass(leaky, 1, constants=1), lines_pass(clamp, 1, constants=1)
+RELU, GATE = lines_pass(relu, 1), lines_pass(gate, 2)
+LEAKY, CLAMP = lines_pass(leaky, 1, constants=1), lines_pass(clamp, 1, constants=1)
 MOMENTUM, SWAP, NOTHING = lines_pass(momentum, 3, 2, 2), lines_pass(swap, 2, 2), lines_pass(nothing, 1)
 TANH, UPDATE = lines_pass(tanh, 1), update_pass(momentum, 1, 2)
 SCALED = columns_pass(scaled, 2, 2, 1)
@@ -209,6 +214,19 @@ def test_pass_is_emitted_as_vectors(dtype):
     assert f"load {vector}" in code
     assert f"store {vector}" in code
     assert f"fmul {vector}" in code
+
+
+@jit_only
+def test_pass_in_place_stores_whole_vectors(dtype, rng):
+    @jit
+    def kernel(size, y, d):
+        GATE(size, y, 0, d, 0, d, 0, d, 0)
+
+    y, d = numbers(rng, 4 * lanes(dtype), dtype), numbers(rng, 4 * lanes(dtype), dtype)
+    expected = np.where(y > 0, d, 0)
+    kernel(y.size, y, d)
+    assert_same_bits(d, expected)
+    assert masked_stores(kernel) == 0
 
 
 def test_instructions_tell_formulas_apart_by_what_they_compute():

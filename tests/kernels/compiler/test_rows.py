@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from helpers import assert_same_bits, assert_within, eps, jit, lanes, normal
+from helpers import assert_same_bits, assert_within, eps, jit, jit_only, lanes, masked_stores, normal
 
-from fastmlp.kernels.compiler.expression import muladd
+from fastmlp.kernels.compiler.expression import muladd, select
 from fastmlp.kernels.compiler.rows import LARGEST, SUM, row_pass
 from fastmlp.kernels.elementary import exp
 
@@ -21,11 +21,18 @@ def shifted(x, shift):
     return e, e, x * shift
 
 
+def limited(x, most):
+    y = select(x > most, most, x)
+    return y, y
+
+
 def same(x):
     return x
 
 
 PRODUCT, SHIFTED, SAME = row_pass(product, 2), row_pass(shifted, 1, 1, 1, 2), row_pass(same, 1, total=LARGEST)
+
+LIMITED = row_pass(limited, 1, 1, 1)
 
 SIZES = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 100, 257]
 
@@ -98,6 +105,19 @@ def test_output_may_be_the_input(dtype, rng):
     run_shifted(21, behind(x, dtype), 0, apart, 0, t.copy(), 0, t.copy(), 0)
     run_shifted(21, together, 0, together, 0, t.copy(), 0, t.copy(), 0)
     assert_same_bits(apart[:21], together[:21])
+
+
+@jit_only
+def test_output_that_may_be_the_input_is_stored_in_whole_vectors(dtype, rng):
+    @jit
+    def kernel(size, x, t):
+        LIMITED(size, x, 0, x, 0, t, 0, t, 0)
+
+    x, t = behind(normal(rng, 37, dtype), dtype), np.array([0.5], dtype)
+    expected = np.minimum(x[:37], t)
+    kernel(37, x, t)
+    np.testing.assert_array_equal(x[:37], expected)
+    assert masked_stores(kernel) == 0
 
 
 def test_largest_passes_over_nan(dtype, rng):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import COLUMNS, JIT, assert_same_bits, jit, normal
+from helpers import COLUMNS, JIT, assert_same_bits, jit, jit_only, masked_stores, normal
 
-from fastmlp.kernels.compiler.expression import muladd
+from fastmlp.kernels.compiler.expression import muladd, select
 from fastmlp.kernels.compiler.lines import update_pass
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.layout import row_stride
@@ -22,6 +22,11 @@ def by_signs(p, g, minus_lr, decay):
     return p + minus_lr * g / (abs(g) + decay)
 
 
+def kept_unless(p, g, rate):
+    return select(g > 0, p - rate * g, p)
+
+
+KEPT = outer_update_pass(kept_unless, 1)
 PASSES = {formula: (outer_update_pass(formula, 2), update_pass(formula, 0, 2)) for formula in (decayed, by_signs)}
 
 
@@ -68,6 +73,18 @@ def test_a_number_of_the_row_that_is_not_finite_stays_in_its_column(dtype):
     by_product(1, 3, 16, p, a, b, np.array([0, -1, 0], dtype))
     assert np.isinf(p[10])
     assert np.isfinite(np.delete(p, 10)).all()
+
+
+@jit_only
+def test_parameters_are_stored_in_whole_vectors(dtype):
+    @jit
+    def kernel(p, a, b, c):
+        KEPT(a.size, b.size, b.size, p, 0, a, 0, b, 0, c, 0)
+
+    p, a, b = np.ones(32, dtype), np.array([-1, 1], dtype), np.full(16, 2, dtype)
+    kernel(p, a, b, np.array([0.5], dtype))
+    assert_same_bits(p, np.repeat(np.array([1, 0], dtype), 16))
+    assert masked_stores(kernel) == 0
 
 
 def test_a_wrong_number_of_arguments_is_named():

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from helpers import assert_same_bits, jit, small
+from helpers import assert_same_bits, jit, jit_only, masked_stores, small
 
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
@@ -26,6 +26,13 @@ def test_clear_padding_leaves_the_columns(dtype):
             untouched = np.full((5, 64), filling, dtype)
             assert_same_bits(room[1:4, :columns], untouched[1:4, :columns])
             assert_same_bits(room[::4], untouched[::4])
+
+
+@jit_only
+def test_clear_padding_stores_whole_vectors_and_calls_nothing(dtype):
+    clear(np.ones((3, 16), dtype), 3)
+    assert masked_stores(clear) == 0
+    assert not any("memset" in code for code in clear.inspect_asm().values())
 
 
 def test_clear_unwritten_leaves_the_vector_that_the_last_column_falls_into(dtype):
