@@ -1,4 +1,4 @@
-"""How many cores this process may use (affinity, cgroup quota, limits by call and by environment), and the cache of one."""
+"""How many cores this process may use: affinity, cgroup quota, limits by call and by environment."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from fastmlp import checks
 
-__all__ = ["OUR_LIMIT", "cores", "free_cores", "get_num_threads", "hardware_cores", "level_2_bytes", "set_num_threads"]
+__all__ = ["OUR_LIMIT", "cores", "free_cores", "get_num_threads", "hardware_cores", "set_num_threads"]
 
 #: The variable that limits the threads of fastmlp alone.
 OUR_LIMIT = "FASTMLP_NUM_THREADS"
 
 #: Variables that limit the threads of others, which we keep too: who runs 8 processes side by side sets one of these, not ours.
 OTHER_LIMITS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
-
-#: The size of a second-level cache, where the system doesn't say: between that of desktops and of servers.
-LEVEL_2_BYTES = 2**20
 
 #: What :func:`set_num_threads` has said: one number, or none yet.
 limit: list[int] = []
@@ -160,15 +157,6 @@ def free_cores(own: int) -> int | None:
     if running < 1 or len(os.sched_getaffinity(0)) != online:  # who reads it runs: 0 is said by a system that doesn't count
         return None
     return max(1, online - max(0, running - own))
-
-
-@lru_cache(maxsize=1)
-def level_2_bytes() -> int:
-    """The size of the second-level cache of a core."""
-    try:
-        return os.sysconf("SC_LEVEL2_CACHE_SIZE") or LEVEL_2_BYTES
-    except (AttributeError, OSError, ValueError):  # no such name, or no such function
-        return LEVEL_2_BYTES
 
 
 def _whole_number(text: str) -> int | None:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastmlp import beside
-from fastmlp.cores import level_2_bytes
 from fastmlp.kernels.blocks.gradients import CHUNK
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
+from fastmlp.kernels.compiler.caches import level_2_bytes
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import RUN_AT, Job
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, whole_lines, zeros

@@ -312,19 +312,3 @@ def test_free_cores_are_those_that_nobody_else_wants(text, own, free, monkeypatc
     assert free_cores(own) is None
     monkeypatch.setattr(cores_file, "LOAD", tmp_path / "none")
     assert free_cores(own) is None
-
-
-def test_level_2_bytes_are_those_of_a_cache(monkeypatch):
-    cores_file.level_2_bytes.cache_clear()
-    assert 2**17 <= cores_file.level_2_bytes() <= 2**26
-    for answer in (0, ValueError, OSError):
-        cores_file.level_2_bytes.cache_clear()
-
-        def sysconf(name, answer=answer):
-            if answer:
-                raise answer
-            return 0
-
-        monkeypatch.setattr(os, "sysconf", sysconf)
-        assert cores_file.level_2_bytes() == cores_file.LEVEL_2_BYTES
-    cores_file.level_2_bytes.cache_clear()
