@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from helpers import COLUMNS, ROWS, assert_same_bits, assert_within, eps, jit, normal, padded, small
 
-from fastmlp.kernels.products.matmul import ADJACENT, FAR, FAR_ROWS, SAME, matmul, matmul_above
+from fastmlp.kernels.products.matmul import ADJACENT, DEPTH_AT_ONCE, DEPTH_OF_BLOCK, FAR, FAR_ROWS, SAME, matmul, matmul_above
 from fastmlp.kernels.products.tile import TILE_ROWS
 
 DEPTHS = [1, 2, 31]
@@ -123,6 +124,28 @@ def test_an_entry_is_one_chain_over_k_that_may_be_cut(dtype, rng):
         part = np.ascontiguousarray(a[:, first:last])
         product(parts, parts, start.shape[1], part, last - first, ADJACENT, b[first:last], 17, last - first)
     assert_same_bits(parts[:, :17], whole[:, :17])
+
+
+@pytest.mark.parametrize("more", [1, 2 * DEPTH_OF_BLOCK - 1])
+def test_a_product_of_a_depth_that_is_cut_is_that_of_its_parts_and_a_floor_at_the_end(more, dtype, rng):
+    """Starting from a row, with A as it lies and transposed; what is below the floor on the way is not lifted."""
+    depth = small(DEPTH_AT_ONCE, 2 * DEPTH_OF_BLOCK) + more
+    rows, columns = FAR_ROWS + 3, FAR // depth + 9
+    a, b, init, *_ = operands(rng, rows, columns, depth, dtype)
+    first, b, floor = padded(init[:1]), padded(b), dtype.type(0.25)
+    width = b.shape[1]
+    assert depth * width > FAR
+    whole, turned = np.empty((rows, width), dtype), np.empty((rows, width), dtype)
+    product_above(whole, first, SAME, ADJACENT, a, depth, ADJACENT, b, columns, depth, floor)
+    product_above(turned, first, SAME, ADJACENT, np.ascontiguousarray(a.T), ADJACENT, rows, b, columns, depth, floor)
+    parts = np.repeat(first, rows, axis=0)
+    for begin in range(0, depth, DEPTH_OF_BLOCK):
+        part = np.ascontiguousarray(a[:, begin : begin + DEPTH_OF_BLOCK])
+        here = part.shape[1]
+        product(parts, parts, width, part, here, ADJACENT, b[begin : begin + here], columns, here)
+    assert (parts[:, :columns] < floor).any()
+    assert_same_bits(whole[:, :columns], np.where(parts < floor, floor, parts)[:, :columns])
+    assert_same_bits(turned[:, :columns], whole[:, :columns])
 
 
 def test_matmul_writes_nothing_beyond_its_rows_and_columns(dtype, rng):
