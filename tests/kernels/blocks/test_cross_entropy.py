@@ -12,12 +12,15 @@ from helpers import (
     assert_within,
     central_differences,
     eps,
+    jit,
+    jit_only,
+    masked_stores,
     normal,
     ran_loss,
     small,
 )
 
-from fastmlp.kernels.blocks.cross_entropy import LOSS_ROWS, CrossEntropy
+from fastmlp.kernels.blocks.cross_entropy import LOSS_ROWS, SPARE_ROWS, CrossEntropy, cross_entropy_forward
 
 
 def reference(logits, labels):
@@ -26,6 +29,19 @@ def reference(logits, labels):
     total = np.exp(shifted).sum(1)
     losses = np.log(total) - shifted[np.arange(len(labels)), labels]
     return losses, (np.exp(shifted) / total[:, None] - np.eye(logits.shape[1])[labels]) / len(labels)
+
+
+@jit_only
+def test_the_largest_logits_are_stored_in_whole_vectors(dtype, rng):
+    @jit
+    def forward(losses, saved, logits, labels, columns, classes):
+        cross_entropy_forward(losses, saved, logits, labels, columns, classes)
+
+    logits, labels = normal(rng, (19, 5), dtype), rng.integers(5, size=19)
+    losses, columns = np.empty(19, dtype), np.empty((5 + SPARE_ROWS, LOSS_ROWS), dtype)
+    forward(losses, np.empty_like(logits), logits, labels, columns, 5)
+    assert_within(losses, reference(logits, labels)[0], 20 * eps(dtype))
+    assert masked_stores(forward) == 0
 
 
 def test_losses_and_gradient_match_reference(dtype, rng):
