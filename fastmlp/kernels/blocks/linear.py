@@ -22,7 +22,7 @@ from fastmlp.kernels.blocks.linear_row_update import linear_row_update
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
-from fastmlp.kernels.compiler.processor import REGISTER_BYTES, REGISTERS
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, REGISTERS, TILE_ROWS
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, whole_lines
 from fastmlp.kernels.op import (
     ACCUMULATE,
@@ -197,7 +197,8 @@ def linear_update(op, job, first, last):
     row = first
     while row < last:
         rows = least(op.gradient_rows, last - row)
-        linear_backward_params(op, job, matrix(job.work, scratch_at, rows, stride), scratch_at, row)
+        formed = rows + (rows % TILE_ROWS == TILE_ROWS - 1)  # one more, which nobody reads, where it fills a tile
+        linear_backward_params(op, job, matrix(job.work, scratch_at, formed, stride), scratch_at, row)
         weights = least(rows, op.width_in - row) if op.bias_optimizer != op.optimizer else rows
         call(job.ops[op.optimizer], UPDATE, job, op.weight + row * stride, weights * stride, scratch_at)
         if weights < rows:
