@@ -20,7 +20,7 @@ __all__ = ["CrossEntropy", "cross_entropy_backward", "cross_entropy_forward", "l
 #: Rows whose cross entropy is computed together, and rows of the scratch matrix beside those of the classes.
 LOSS_ROWS, SPARE_ROWS = 64, 2
 
-_larger = lines_pass(lambda here, before: select(here > before, here, before), inputs=2)
+_larger_of = lines_pass(lambda here, before: select(here > before, here, before), inputs=2)
 
 
 @inner
@@ -47,7 +47,7 @@ def cross_entropy_forward(losses, saved, logits, labels, columns, O):
         largest[i] = columns[0, i]
         total[i] = zero
     for j in range(1, O):
-        _larger(width, columns[j], 0, largest, 0, largest, 0, largest, 0)
+        _larger_of(width, columns[j], 0, largest, 0, largest, 0, largest, 0)
     for j in range(O):
         for i in range(width):
             columns[j, i] = exp(columns[j, i] - largest[i])
