@@ -20,6 +20,7 @@ __all__ = ["CrossEntropy", "cross_entropy_backward", "cross_entropy_forward", "l
 #: Rows whose cross entropy is computed together, and rows of the scratch matrix beside those of the classes.
 LOSS_ROWS, SPARE_ROWS = 64, 2
 
+# Not `maximum`, which has NaN of either: the exponentials that follow have it anyway.
 _larger_of = lines_pass(lambda here, before: select(here > before, here, before), inputs=2)
 
 

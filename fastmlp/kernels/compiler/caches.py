@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,16 +19,10 @@ LEVEL_2_BYTES = 2**20
 @lru_cache(maxsize=1)
 def level_2_bytes() -> int:
     """The size of the second-level cache of a core."""
-    for cache in sorted(CACHES.glob("index*")):
-        size = re.fullmatch(r"([1-9][0-9]{0,6})([KM])", _read(cache / "size"))
-        if _read(cache / "level") == "2" and _read(cache / "type") != "Instruction" and size:
-            return int(size[1]) * {"K": 2**10, "M": 2**20}[size[2]]
+    with suppress(OSError):
+        for cache in sorted(CACHES.glob("index*")):
+            level, kind, text = ((cache / name).read_text(errors="replace").strip() for name in ("level", "type", "size"))
+            size = re.fullmatch(r"([1-9][0-9]{0,6})([KM])", text)
+            if level == "2" and kind != "Instruction" and size:
+                return int(size[1]) * {"K": 2**10, "M": 2**20}[size[2]]
     return LEVEL_2_BYTES
-
-
-def _read(file: Path) -> str:
-    """The text of a file; empty where it cannot be read."""
-    try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

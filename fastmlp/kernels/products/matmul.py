@@ -27,10 +27,10 @@ SAME, ADJACENT = np.int64(0), np.int64(1)
 #: six cycles, and 101 -> 104 with AVX-512.
 FAR = np.int64(2**17)
 
-#: A tile of four rows by one vector is four chains of multiply-adds, each of which waits four cycles for the one before: half
-#: of what the two units could do. So four vectors are taken as two and two, not as three and one: 26 rows of 25, of 100
-#: products each, took 2230 ns, so 1920, 100 rows of 25 x 25 2145, so 1980 (Zen 3).
-HALVES_FOUR = TILE_ROWS < 8
+#: Whether a tall tile has four rows. By one vector that is four chains of multiply-adds, each of which waits four cycles for
+#: the one before: half of what the two units could do. So four vectors are taken as two and two, not as three and one: 26 rows
+#: of 25, of 100 products each, took 2230 ns, so 1920, 100 rows of 25 x 25 2145, so 1980 (Zen 3).
+SMALL_TILES = TILE_ROWS < 8
 
 #: Fewer rows are too few tiles to ask for a strip.
 FAR_ROWS = np.int64(32)
@@ -41,7 +41,6 @@ FAR_ROWS = np.int64(32)
 #: 2.9. A tile of eight rows reads B a quarter as fast.
 DEPTH_AT_ONCE = np.int64(level_2_bytes() // 4 // (-(-TILE_VECTORS * REGISTER_BYTES // LINE_BYTES) * LINE_BYTES))
 DEPTH_OF_BLOCK = DEPTH_AT_ONCE // 4
-BLOCKS_DEPTH = TILE_ROWS < 8
 
 
 @inner
@@ -70,7 +69,7 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     vectors = (columns + lanes - 1) // lanes
     k, at_once = np.int64(0), depth
     asks = rows >= FAR_ROWS and depth * b_row > FAR
-    if BLOCKS_DEPTH and asks and depth > DEPTH_AT_ONCE:
+    if SMALL_TILES and asks and depth > DEPTH_AT_ONCE:
         at_once = depth // (depth // DEPTH_OF_BLOCK) + 1
     while True:
         here = least(at_once, depth - k)
@@ -79,7 +78,7 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
         done = 0
         while done < vectors:
             left = vectors - done
-            strip = TILE_VECTORS - 1 if HALVES_FOUR and left == TILE_VECTORS + 1 else least(TILE_VECTORS, left)
+            strip = TILE_VECTORS - 1 if SMALL_TILES and left == TILE_VECTORS + 1 else least(TILE_VECTORS, left)
             j = done * lanes
             width = 1 if HALVES and columns - j <= lanes // 2 else 2 * strip
             i, asked = 0, 0

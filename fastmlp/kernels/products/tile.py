@@ -4,8 +4,7 @@ All sums of a tile live in vector registers from the first product to the last: 
 multiply-adds over k, in order, whatever tile it falls into. So a product does not depend on how its rows are split
 between tiles or threads.
 
-Tiles below each other are one call. With AVX2, where a tile is small, 100 rows of 2 x 16 took 290 ns, so 172, and of 25 x 16
-1005, so 905 (Zen 3).
+Tiles below each other are one call: with AVX2, where a tile is small, 100 rows of 2 x 16 took 290 ns, so 172 (Zen 3).
 
 The floor is minus infinity, or 0 for a ReLU, which costs next to nothing while the sums are in registers; as a pass of its
 own, 75 vectors take 180 cycles beside a product of 2100. NaN stays NaN.
@@ -39,7 +38,8 @@ EDGE_ROWS = 2
 HALVES = REGISTER_BYTES == 64
 
 #: Whether LLVM may take two turns of the loop over k at once. With 16 registers numbers are kept on the stack then, 8 cycles a
-#: tile: 100 rows of 25 x 16 took 1230 ns, one turn at a time 1005, and 905 where it begins with a line of code (Zen 3).
+#: tile: 100 rows of 25 x 16 took 1230 ns, one turn at a time 1005; all tiles in one call 1070, or 905 where the loop begins
+#: with a line of code (Zen 3).
 UNROLLS = REGISTERS > 16
 
 #: How wide a tile may be, in halves of a vector; and a number above these.

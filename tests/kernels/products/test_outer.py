@@ -36,15 +36,8 @@ def test_the_product_of_a_column_and_a_row_is_that_of_the_tile(dtype, own):
             a[3 + rows // 2 :] = 0  # -0 + 0 is 0
             c, expected = np.full(8 + rows * stride + 1, 7, dtype), np.zeros((rows, stride), dtype)
             by_outer(c, stride, init, init_row, a, rows, b, columns)
-            by_tile(
-                expected,
-                init[2:].copy().reshape(1, -1),
-                init_row,
-                a[3:].copy(),
-                b[5:].reshape(1, -1),
-                columns,
-                dtype.type(-np.inf),
-            )
+            start, line = init[2:].copy().reshape(1, -1), b[5:].reshape(1, -1)
+            by_tile(expected, start, init_row, a[3:].copy(), line, columns, dtype.type(-np.inf))
             found = c[8 : 8 + rows * stride].reshape(rows, stride)
             assert_same_bits(found[:, :columns].copy(), expected[:, :columns].copy())
             assert (found[:, written:] == 7).all()
