@@ -348,6 +348,9 @@ def test_golden_numbers_are_those_of_torch(name):
             # A loss is stored as a Python float, whatever it was computed in.
             computed_in = np.float32 if "float32" in part else array.dtype
             bound = 1e4 * eps(computed_in) if array.dtype.kind == "f" else 0
+            if part in make.DTYPES and key in ("y", "dx"):  # of an activation
+                # PyTorch's GELU of an infinity is NaN with AVX-512, and infinite with AVX2.
+                again = np.where(np.isinf(arrays["x"]) & (np.isnan(array) != np.isnan(again)), array, again)
             np.testing.assert_allclose(array, again, rtol=bound, atol=bound, err_msg=f"{part}/{key}")
 
 
