@@ -179,8 +179,9 @@ def test_prediction_while_training():
     assert_same_bits(flat(model), flat(trained(X, y)[0]))
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_frozen_parameters_stay_and_the_others_are_trained_as_by_hand(threads, dtype):
+def test_frozen_parameters_stay_and_the_others_are_trained_as_by_hand(threads, activation, dtype):
     """By their flag, by a rate of 0, or left out of the optimizer; whole layers, weights and biases alone."""
     X, y = make_data(21, 3, 4, dtype=dtype)
 
@@ -193,10 +194,10 @@ def test_frozen_parameters_stay_and_the_others_are_trained_as_by_hand(threads, d
             "all but one": [p for p in model.parameters() if p is not model[2].bias],
         }
 
-    for name in frozen_in(make_net([3, 5, 17, 4])):
+    for name in frozen_in(make_net([3, 40, 17, 4])):
         left = []
         for way in ("flag", "rate", "left out", "by hand"):
-            model = make_net([3, 5, 17, 4], dtype=dtype)
+            model = make_net([3, 40, 17, 4], activation, dtype=dtype)
             chosen = frozen_in(model)[name]
             others = [p for p in model.parameters() if all(p is not q for q in chosen)]
             groups = [{"params": others}] + ([{"params": chosen, "lr": 0}] if way == "rate" else [])

@@ -292,7 +292,7 @@ class Linear(Op):
     def tasks(self, record: Any) -> set[int]:
         wants_dx = record.dx >= 0
         return {FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, ACCUMULATE} | (
-            {BACKWARD, PREPARE} if wants_dx else {BACKWARD} if self.fused_relu else set()
+            {BACKWARD, PREPARE} if wants_dx else {BACKWARD} if self.fused_relu and record.dy >= 0 else set()
         )
 
     def tangent(self, record: Any) -> list[tuple[dict[str, int], int]]:
