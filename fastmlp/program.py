@@ -23,7 +23,9 @@ from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, whole_lines,
 from fastmlp.kernels.op import (
     ACCUMULATE,
     BACKWARD,
+    BACKWARD_COLUMNS,
     FORWARD,
+    FORWARD_COLUMNS,
     FORWARD_FEATURE_MAJOR,
     GRADIENT_STATISTICS,
     OP_SIZE,
@@ -58,6 +60,9 @@ BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 #: times the cache, lost 2 %.
 WIDE_FROM = 4
 WIDE_BLOCK_ROWS = 128
+
+#: There a layer so wide has its columns shared in training (blocks/linear_wide.py), so many at a time: whole panels.
+COLUMNS_FROM, COLUMN_UNIT = 256, 48
 
 #: Rows from the place of one thread in the workspace of a prediction to that of the next. A tile asks for rows of B ahead: with
 #: the places side by side, for what the other thread is writing; 100,000 rows of the disc network took 1.35 ms instead of 1.06.
@@ -117,7 +122,7 @@ class Program:
         With ops `between`, all gradients of a step are added up in `grads` before any is applied, over one micro-batch of
         `batch` rows after the other where a step has several; then come these ops, and `updates` of spans of parameters.
         """
-        layers = fused(layers, batch)
+        layers = widened(fused(layers, batch), dtype, batch)
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
         for op in layers:
             op.has_parameters &= any(groups.get(place) is not None for place in op.places())
@@ -249,7 +254,7 @@ class Program:
         calls = program._backward(BACKWARD, layers)
         if forward:
             steps = zip(layers, program.records[1:], tangents)
-            calls = program._tangents([(op, r, *step) for op, r, found in steps for step in found or ()])
+            calls = program._tangents(steps)
         ends = (first.dy, first.y_stride), (last.dx, last.x_stride)
         (last.begin, last.begin_stride), (last.end, last.end_stride) = ends if forward else ends[::-1]
         last.forward, last.inputs = forward, first.width_out
@@ -274,7 +279,7 @@ class Program:
         program._phase(ROWS, program._forward(FORWARD, layers), block=batch)
         program._phase(ROWS, program._backward(BACKWARD, layers), block=batch)
         steps = [] if None in tangents else list(zip(layers, program.records[1:], tangents))
-        program._phase(ROWS, program._tangents([(op, r, *step) for op, r, found in steps for step in found or ()]), block=batch)
+        program._phase(ROWS, program._tangents(steps), block=batch)
         return program
 
     @classmethod
@@ -344,7 +349,7 @@ class Program:
         bytes_of_a_row = 2 * self.dtype.itemsize * max(touched, 1)
         self.block = max(BLOCK_ROWS, BLOCK_BYTES // bytes_of_a_row // BLOCK_ROWS * BLOCK_ROWS)
         self.row_unit = int(UNIT)
-        if self.flops_per_row // 2 * self.dtype.itemsize > WIDE_FROM * level_2_bytes():
+        if are_wide(self.ops, self.dtype) and not any(op.wide for op in self.ops):
             self.block, self.row_unit = max(self.block, WIDE_BLOCK_ROWS), WIDE_BLOCK_ROWS // 2
 
     def _forward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
@@ -361,14 +366,15 @@ class Program:
     def _backward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
         return self._forward(task, ops)[::-1]
 
-    def _tangents(self, steps: Iterable[tuple[Op, Any, dict[str, int], int]]) -> list[Call]:
-        """Calls of ops once more, each with a record of its own: an op, its record, what differs in it, and the task."""
-        calls: list[Call] = []
-        for op, record, changes, task in steps:
-            calls.append((len(self.ops), task))
-            self.ops.append(op)
-            self.records.append(record.changed(**changes))
-        return calls
+    def _tangents(self, steps: Iterable[tuple[Op, Any, list[tuple[dict[str, int], int]] | None]]) -> list[Call]:
+        """The calls by which derivatives go forward through ops: an op, its record, and what :meth:`Op.tangent` says."""
+        return [self._once_more(op, record, *step) for op, record, found in steps for step in found or ()]
+
+    def _once_more(self, op: Op, record: Any, changes: dict[str, int], task: int) -> Call:
+        """A call of an op that is there, with a record of its own: what differs in it, and the task."""
+        self.ops.append(Again(op))
+        self.records.append(record.changed(**changes))
+        return len(self.ops) - 1, task
 
     def _update_at_once(self, op: Op, record: Any) -> None:
         """Have an op apply the formula of its optimizer itself, if it can."""
@@ -392,18 +398,33 @@ class Program:
                 self._phase(UNITS, calls, pool=POOL, unit=1)
 
     def _rows(self, calls: Sequence[Call], loss: Op | None = None) -> None:
-        """A phase by rows; or several, cut where an op first needs statistics of the whole batch. One completes the losses."""
-        place, before = 0, {FORWARD: STATISTICS, BACKWARD: GRADIENT_STATISTICS}
-        cuts = [i for i, (op, task) in enumerate(calls) if before.get(task) in self.ops[op].tasks(self.records[op])]
-        for cut in [*cuts, len(calls)]:
-            here = calls[place:cut]
+        """A phase by rows; or several, cut where an op needs statistics of the whole batch, and where its columns are shared.
+
+        One completes the losses.
+        """
+        before = {FORWARD: STATISTICS, BACKWARD: GRADIENT_STATISTICS}
+        columns = {FORWARD: FORWARD_COLUMNS, BACKWARD: BACKWARD_COLUMNS}
+        here: list[Call] = []
+
+        def by_rows() -> None:
             if here:
                 complete = any(self.ops[op] is loss and task == FORWARD for op, task in here)
                 self._phase(ROWS, here, pool=POOL, unit=self.row_unit, sums=int(complete))
-            if cut < len(calls):
-                op, task = calls[cut]
-                self._phase(UNITS, [(op, before[task])], pool=POOL)
-            place = cut
+                here.clear()
+
+        for number, task in calls:
+            op, record = self.ops[number], self.records[number]
+            if before.get(task) in op.tasks(record):
+                by_rows()
+                self._phase(UNITS, [(number, before[task])], pool=POOL)
+            if not (op.wide and task == FORWARD):
+                here.append((number, task))
+            if op.wide and (task == FORWARD or record.dx >= 0):
+                by_rows()
+                units = op.width_out if task == FORWARD else op.width_in
+                call = self._once_more(op, record, {"units": units}, columns[task])
+                self._phase(UNITS, [call], pool=POOL, unit=COLUMN_UNIT)
+        by_rows()
 
     def _pass(self, once: int = 0, step: int | None = None) -> None:
         """Make a pass of the phases since the pass before; all but the first `once` of them are in every step.
@@ -484,6 +505,7 @@ class Program:
     def __str__(self) -> str:
         letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", ACCUMULATE: "A"}
         kinds = {ROWS: "rows", UNITS: "units"}
+        shared = FORWARD_COLUMNS, BACKWARD_COLUMNS
 
         def names_of(calls: Sequence[Call]) -> list[str]:
             return [f"{letters.get(task, TASKS[task][0])} {self.ops[op].name}" for op, task in calls]
@@ -494,14 +516,41 @@ class Program:
                 lines.append(f"pass {number}")
             for p in range(first, last):
                 phase = self.phases[p]
+                if phase["first"] == phase["last"]:  # nothing to prepare
+                    continue
                 calls = self.calls[phase["first"] : phase["last"]]
                 names = names_of(calls)
                 when = " once" if p < loop else " of each micro-batch" if p < step < last else ""
-                lines.append(f"{kinds[phase['kind']]}{when}: {', '.join(_counted(names))}")
+                kind = "columns" if any(task in shared for _, task in calls) else kinds[phase["kind"]]
+                lines.append(f"{kind}{when}: {', '.join(_counted(names))}")
         inner = self.calls[self.phases[-1]["other_last"] :] if self.phases else []
         if inner:
             lines.append(f"again and again: {', '.join(_counted(names_of(inner)))}")
         return "\n".join(lines)
+
+
+class Again(Op):
+    """An op once more; what it is asked for stands where it is added."""
+
+    def __init__(self, op: Op):
+        super().__init__(op.width_in, op.width_out)
+        self.block, self.name = op.block, op.name
+
+    def tasks(self, record: Any) -> set[int]:
+        return set()
+
+
+def are_wide(ops: Iterable[Op], dtype: np.dtype) -> bool:
+    """Whether the weights are far more than the second-level cache has room for."""
+    return sum(op.flops for op in ops) // 2 * dtype.itemsize > WIDE_FROM * level_2_bytes()
+
+
+def widened(ops: list[Op], dtype: np.dtype, batch: int) -> list[Op]:
+    """The ops of a training; where they are wide, those of wide layers with the blocks by which their columns are shared."""
+    for op in ops if batch > 1 and are_wide(ops, dtype) else ():
+        if op.wide_block is not None and min(op.width_in, op.width_out) >= COLUMNS_FROM:
+            op.wide, op.block = True, op.wide_block
+    return ops
 
 
 def fused(ops: Iterable[Op], batch: int | None = None) -> list[Op]:

@@ -27,10 +27,23 @@ from fastmlp.kernels.op import (
     FORWARD_FEATURE_MAJOR,
     PREPARE,
     ROWS,
+    UNIT,
     UNITS,
     UPDATE,
 )
-from fastmlp.program import ALL_POOL, BLOCK_BYTES, BLOCK_ROWS, COLUMN_ROWS, POOL, WIDE_BLOCK_ROWS, Program, fused
+from fastmlp.kernels.products.panels import PANEL_BYTES
+from fastmlp.program import (
+    ALL_POOL,
+    BLOCK_BYTES,
+    BLOCK_ROWS,
+    COLUMN_ROWS,
+    COLUMN_UNIT,
+    COLUMNS_FROM,
+    POOL,
+    WIDE_BLOCK_ROWS,
+    Program,
+    fused,
+)
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -391,10 +404,41 @@ def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype, monkeypatch):
         assert rows == BLOCK_ROWS or rows * 2 * dtype.itemsize * touched <= BLOCK_BYTES
         assert (rows + BLOCK_ROWS) * 2 * dtype.itemsize * touched > BLOCK_BYTES
     assert block(700, 700) == BLOCK_ROWS < block(1, 1)
-    wide = training(linears(2000, 2000, 2000, dtype=dtype), dtype=dtype)
-    assert wide.block == WIDE_BLOCK_ROWS
-    units = {phase["unit"] for phase in wide.phases if phase["kind"] == ROWS}
+    deep = training(linears(*[200] * 70, dtype=dtype), dtype=dtype)
+    assert deep.block == WIDE_BLOCK_ROWS
+    units = {phase["unit"] for phase in deep.phases if phase["kind"] == ROWS}
     assert units == {WIDE_BLOCK_ROWS // 2}
+
+
+def test_wide_layers_of_a_training_have_their_columns_shared(dtype, monkeypatch):
+    """Those of a network that is far larger than the second-level cache; not with one row, nor outside of training."""
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
+    widths = (784, 1500, COLUMNS_FROM, COLUMNS_FROM - 1, 10)
+    first, second, third, last = linears(*widths, dtype=dtype)
+    program = training([first, relu(1500), second, third, last], CrossEntropy(10), dtype=dtype)
+    assert str(program).splitlines() == [
+        "units once: P linear x2",
+        "rows: F input",
+        "columns: F linear+relu",
+        "columns: F linear",
+        "rows: F linear x2, F cross_entropy, B cross_entropy, B linear x3",
+        "columns: B linear",
+        "rows: B linear+relu",
+        "units: U linear+relu, U linear x3",
+    ]
+    shared = [phase for phase in program.phases if phase["unit"] == COLUMN_UNIT]
+    units = [program.records[program.calls[phase["first"]][0]].units for phase in shared]
+    assert units == [1500, COLUMNS_FROM, 1500]
+    assert COLUMN_UNIT * dtype.itemsize % PANEL_BYTES == 0
+    assert {phase["unit"] for phase in program.phases if phase["kind"] == ROWS} == {UNIT}
+    assert program.flops_per_row == 2 * sum(a * b for a, b in pairwise(widths))
+    for other in (
+        training(linears(*widths, dtype=dtype), CrossEntropy(10), dtype=dtype, batch=1),
+        training(linears(784, 500, 10, dtype=dtype), CrossEntropy(10), dtype=dtype),
+        Program.both_ways(linears(*widths, dtype=dtype), dtype, batch=8),
+        Program.predicting(linears(*widths, dtype=dtype), dtype, threads=2),
+    ):
+        assert "columns" not in str(other)
 
 
 def test_steps_of_optimizers_have_their_spans():

@@ -27,8 +27,10 @@ __all__ = [
     "ACCUMULATE",
     "ADDRESSES",
     "BACKWARD",
+    "BACKWARD_COLUMNS",
     "CALL",
     "FORWARD",
+    "FORWARD_COLUMNS",
     "FORWARD_FEATURE_MAJOR",
     "GRADIENT_STATISTICS",
     "HEADER",
@@ -55,14 +57,14 @@ __all__ = [
 #: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies
 #: in the workspace, in STEP in `grads`. In STATISTICS and GRADIENT_STATISTICS, which come before FORWARD and BACKWARD of the
 #: ops that have them, units are features, each over the whole batch. A loss whose rows have weights is one unit in WEIGH: it
-#: sums those of the batch.
+#: sums those of the batch. In FORWARD_COLUMNS and BACKWARD_COLUMNS, which a wide op has for FORWARD and behind BACKWARD, units
+#: are columns of the output, and of the delta of the input, each over the whole batch.
 TASKS = (
     *("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE"),
-    *("STATISTICS", "GRADIENT_STATISTICS", "WEIGH"),
+    *("STATISTICS", "GRADIENT_STATISTICS", "WEIGH", "FORWARD_COLUMNS", "BACKWARD_COLUMNS"),
 )
-(FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE, STATISTICS, GRADIENT_STATISTICS, WEIGH) = range(
-    len(TASKS)
-)
+FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE = range(7)
+STATISTICS, GRADIENT_STATISTICS, WEIGH, FORWARD_COLUMNS, BACKWARD_COLUMNS = range(7, len(TASKS))
 
 #: How a phase is shared: by the rows of the batch, or by the units of each op.
 ROWS, UNITS = range(2)
@@ -266,9 +268,13 @@ class Op:
     row_block: Block | None = None
     #: What does some columns of a few rows, in FORWARD; None where the op is no product.
     columns_block: Block | None = None
+    #: Where threads share its columns in training, too, a block of its own; of the same record.
+    wide_block: Block | None = None
     #: Where programs that take derivatives, and form no gradients, have a block of their own; of the same record.
     derivative_block: Block | None = None
     name = ""
+    #: Whether it has its `wide_block`.
+    wide = False
     #: What its way back reads: the input and the output, as they were on the way forward.
     reads_x_backward = False
     reads_y_backward = False

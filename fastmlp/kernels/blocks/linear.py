@@ -6,19 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.kernels.block import Block, block, call
+from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.linear_columns import linear_columns
 from fastmlp.kernels.blocks.linear_fields import (
     FIELDS,
+    accumulate_bias_apart,
+    apply_gradient,
     bias_of,
     floor_of,
     relu_backward,
+    set_ones,
     transpose_weight,
+    update_bias_apart,
     weight_of,
     zeros_of,
 )
 from fastmlp.kernels.blocks.linear_row import linear_row
 from fastmlp.kernels.blocks.linear_row_update import linear_row_update
+from fastmlp.kernels.blocks.linear_wide import GRADIENT_DEPTH, linear_wide, wide_gradient_rows
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
@@ -37,6 +42,7 @@ from fastmlp.kernels.op import (
 )
 from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
+from fastmlp.kernels.products.panels import PANEL_BYTES
 from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["Linear", "linear_backward_input", "linear_backward_params", "linear_forward"]
@@ -60,9 +66,8 @@ def linear_forward(op, job, rows, at):
     """``y = x @ weight + bias``, above 0 with a fused ReLU: the bias is what the sums start from. 2 N I O flops."""
     x = matrix(job.work, op.x + at * op.x_stride, rows, op.x_stride)
     y = matrix(job.work, op.y + at * op.y_stride, rows, op.y_stride)
-    one = job.work.dtype.type(1)
-    for n in range(rows if op.units > op.width_in else 0):
-        x[n, op.width_in] = one
+    if op.units > op.width_in:
+        set_ones(op, job, rows, at)
     bias = bias_of(op, job)
     matmul_above(
         y, bias, SAME, ADJACENT, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job)
@@ -178,14 +183,6 @@ def linear_backward_params(op, job, gradient, scratch_at, row):
 
 
 @inner
-def bias_backward(op, job, dbias, init):
-    """``dbias = init + sum of the rows of dy``: a product with a row of ones, so that the sums stay in registers."""
-    dy = matrix(job.work, op.dy, job.rows, op.y_stride)
-    one = matrix(job.work, job.run.one, 1, 1)
-    matmul(dbias, init, SAME, one, SAME, SAME, dy, op.width_out, job.rows)
-
-
-@inner
 def linear_update(op, job, first, last):
     """Gradient and update of rows ``first .. last`` of the weight, and of its bias (by whoever has the first rows).
 
@@ -199,19 +196,12 @@ def linear_update(op, job, first, last):
         rows = least(op.gradient_rows, last - row)
         formed = rows + (rows % TILE_ROWS == TILE_ROWS - 1)  # one more, which nobody reads, where it fills a tile
         linear_backward_params(op, job, matrix(job.work, scratch_at, formed, stride), scratch_at, row)
-        weights = least(rows, op.width_in - row) if op.bias_optimizer != op.optimizer else rows
-        call(job.ops[op.optimizer], UPDATE, job, op.weight + row * stride, weights * stride, scratch_at)
-        if weights < rows:
-            at = scratch_at + weights * stride
-            call(job.ops[op.bias_optimizer], UPDATE, job, op.bias, stride, at)
+        apply_gradient(op, job, row, rows, scratch_at)
         if op.dx >= 0:
             transpose_weight(op, job, row, row + rows)
         row += rows
     if first == 0 and last > 0 and op.bias_apart:
-        gradient = matrix(job.work, scratch_at, 1, stride)
-        bias_backward(op, job, gradient, zeros_of(op, job))
-        clear_unwritten(gradient, op.width_out)
-        call(job.ops[op.bias_optimizer], UPDATE, job, op.bias, stride, scratch_at)
+        update_bias_apart(op, job, scratch_at)
 
 
 @inner
@@ -229,9 +219,7 @@ def linear_accumulate(op, job, first, rows):
         matmul(gradient, gradient, op.y_stride, x, ADJACENT, op.x_stride, dy, op.width_out, job.rows)
     clear_padding(gradient, op.width_out)
     if first == 0 and rows > 0 and op.bias_apart:
-        dbias = matrix(job.grads, op.bias, 1, op.y_stride)
-        bias_backward(op, job, dbias, dbias)
-        clear_padding(dbias, op.width_out)
+        accumulate_bias_apart(op, job)
 
 
 @block("linear", **FIELDS)
@@ -269,6 +257,7 @@ class Linear(Op):
     block: Block = _linear
     row_block = linear_row
     columns_block = linear_columns
+    wide_block = linear_wide
     derivative_block = _linear_derivatives
     name = "linear"
     reads_x_backward = True
@@ -291,6 +280,8 @@ class Linear(Op):
 
     def tasks(self, record: Any) -> set[int]:
         wants_dx = record.dx >= 0
+        if self.wide:
+            return {FORWARD, UPDATE, ACCUMULATE} | ({BACKWARD} if record.dy >= 0 else set())
         return {FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, ACCUMULATE} | (
             {BACKWARD, PREPARE} if wants_dx else {BACKWARD} if self.fused_relu and record.dy >= 0 else set()
         )
@@ -317,6 +308,9 @@ class Linear(Op):
         together = self.bias == self.weight + self.width_in * stride and record.x_stride > self.width_in
         record.units += together
         record.bias_apart = self.bias >= 0 and not together
+        if self.wide:
+            self._lay_out_panels(record, memory)
+            return
         rows = record.gradient_rows = max(1, GRADIENT_BYTES // int(UNIT * stride * memory.dtype.itemsize)) * UNIT
         # In lines of multiply-adds for each row of the batch; transposing it back costs something too. Rows of a kibibyte have
         # a line more, which no square would fill.
@@ -328,3 +322,13 @@ class Linear(Op):
         if PACKS and not transposed and record.x_stride * memory.dtype.itemsize >= PACKED_FROM_BYTES:
             record.packed_rows = rows
         memory.want_scratch(rows * (stride + max(transposed * self.width_out, PACKED_DEPTH * (record.packed_rows > 0))))
+
+    def _lay_out_panels(self, record: Any, memory: Memory) -> None:
+        stride, width = record.y_stride, int(PANEL_BYTES) // memory.dtype.itemsize
+        if self.has_parameters:
+            record.panel_rows = memory.batch
+            record.panels = memory.take(-(-self.width_out // width) * width * memory.batch)
+        rows = record.gradient_rows = wide_gradient_rows(stride * memory.dtype.itemsize)
+        record.packed_rows = rows if PACKS else 0
+        memory.want_scratch(rows * stride + record.packed_rows * GRADIENT_DEPTH)
+        memory.want_scratch(width * max(self.width_in, whole_lines(self.width_out, memory.dtype)))

@@ -1,16 +1,21 @@
-"""What the blocks of the linear layer have in common: the fields of their ops, and what these stand for."""
+"""What the blocks of the linear layer share: the fields of their ops, what these stand for, and how a gradient is applied."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from fastmlp.kernels.block import call
 from fastmlp.kernels.compiler.intrinsics import least, matrix
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.elementary import select
+from fastmlp.kernels.op import UPDATE
+from fastmlp.kernels.products.matmul import SAME, matmul
+from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
 from fastmlp.kernels.products.transpose import transpose
 
-__all__ = ["FIELDS", "bias_of", "floor_of", "relu_backward", "transpose_weight", "weight_of", "zeros_of"]
+__all__ = ["FIELDS", "accumulate_bias_apart", "apply_gradient", "bias_of", "floor_of", "relu_backward", "set_ones"]
+__all__ += ["transpose_weight", "update_bias_apart", "weight_of", "zeros_of"]
 
 FIELDS: dict[str, type] = {
     "weight": np.int64,  # offset in the parameters
@@ -22,6 +27,8 @@ FIELDS: dict[str, type] = {
     "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
     "packed_rows": np.int64,  # rows of the weight whose x is copied side by side for their gradient; 0: none is
     "fused_relu": np.int64,
+    "panels": np.int64,  # the deltas of a wide layer once more, by panels, and from one panel to the next as many rows
+    "panel_rows": np.int64,
     "optimizer": np.int64,  # its op, for the weight and for the bias
     "bias_optimizer": np.int64,
     "scalars": np.int64,  # of the optimizer, in the row of a step, where the block applies its formula itself
@@ -57,6 +64,14 @@ def floor_of(op, job):
 
 
 @inner
+def set_ones(op, job, rows, at):
+    """The input of the bias, where it is trained as one more row of the weight."""
+    one = job.work.dtype.type(1)
+    for n in range(rows):
+        job.work[op.x + (at + n) * op.x_stride + op.width_in] = one
+
+
+@inner
 def relu_backward(dy, y):
     """``dy where y > 0, else 0``, in place: the slope of the fused ReLU. Whole lines."""
     _where_positive(dy.size, dy, 0, y, 0, dy, 0, dy, 0)
@@ -68,3 +83,38 @@ def transpose_weight(op, job, first, last):
     last = least(last, op.width_in)
     transposed = matrix(job.work, op.weight_t, op.width_out, op.x_stride)
     transpose(transposed, weight_of(op, job), zeros_of(op, job), first, last, op.width_out)
+
+
+@inner
+def apply_gradient(op, job, row, rows, at):
+    """Update rows ``row .. row + rows`` of the weight, or of the bias behind it, by their gradient, which lies at `at`."""
+    stride = op.y_stride
+    weights = least(rows, op.width_in - row) if op.bias_optimizer != op.optimizer else rows
+    call(job.ops[op.optimizer], UPDATE, job, op.weight + row * stride, weights * stride, at)
+    if weights < rows:
+        call(job.ops[op.bias_optimizer], UPDATE, job, op.bias, stride, at + weights * stride)
+
+
+@inner
+def bias_backward(op, job, dbias, init):
+    """``dbias = init + sum of the rows of dy``: a product with a row of ones, so that the sums stay in registers."""
+    dy = matrix(job.work, op.dy, job.rows, op.y_stride)
+    one = matrix(job.work, job.run.one, 1, 1)
+    matmul(dbias, init, SAME, one, SAME, SAME, dy, op.width_out, job.rows)
+
+
+@inner
+def update_bias_apart(op, job, at):
+    """Gradient and update of a bias that is no row of the weight; the gradient comes to lie at `at`."""
+    gradient = matrix(job.work, at, 1, op.y_stride)
+    bias_backward(op, job, gradient, zeros_of(op, job))
+    clear_unwritten(gradient, op.width_out)
+    call(job.ops[op.bias_optimizer], UPDATE, job, op.bias, op.y_stride, at)
+
+
+@inner
+def accumulate_bias_apart(op, job):
+    """Add the gradient of a bias that is no row of the weight to `grads`."""
+    dbias = matrix(job.grads, op.bias, 1, op.y_stride)
+    bias_backward(op, job, dbias, dbias)
+    clear_padding(dbias, op.width_out)

@@ -24,7 +24,7 @@ from fastmlp.kernels.compiler.intrinsics import itemsize_of, least
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.layout import LINE_BYTES
 
-__all__ = ["transpose"]
+__all__ = ["emit_transpose", "transpose"]
 
 INT32, INT64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
@@ -35,11 +35,11 @@ PAST_CACHES_FROM = np.int64(2**19)
 HALF_BYTES = 16
 
 
-def _emit(module: ir.Module, scalar: ir.Type, itemsize: int, past_caches: bool) -> ir.Function:
-    """Write the transposition of one square as a function of the module."""
+def emit_transpose(module: ir.Module, scalar: ir.Type, itemsize: int, height: int, past_caches: bool) -> ir.Function:
+    """Write the transposition of so many rows of one line as a function of the module."""
     lanes = LINE_BYTES // itemsize
     signature = ir.FunctionType(ir.VoidType(), [POINTER, INT64] * 3)
-    name = f"fastmlp_transpose_f{8 * itemsize}{'_past_caches' * past_caches}"
+    name = f"fastmlp_transpose_{height}_f{8 * itemsize}{'_past_caches' * past_caches}"
     function = cgutils.get_or_insert_function(module, signature, name)
     if not function.is_declaration:
         return function
@@ -64,13 +64,13 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int, past_caches: bool) 
         return [place + other for place in places for other in (0, whole)]
 
     starts = []
-    for row in range(lanes):
+    for row in range(height):
         start = at(source, builder.mul(source_row, INT64(row)))
         starts.append(builder.select(builder.icmp_signed("<", INT64(row), rows), start, zero))
 
     def turn(column):
         """A few columns: both halves of a line one soon after the other, since what passes the caches is written by lines."""
-        for row in range(0, lanes, whole):
+        for row in range(0, height, whole):
             rows = [builder.load(at(starts[i], column), align=itemsize, typ=half_type) for i in range(row, row + whole)]
             part = [shuffle(rows[i], rows[i + half], list(range(whole))) for i in range(half)]
             for _ in range(half.bit_length() - 1):
@@ -82,7 +82,7 @@ def _emit(module: ir.Module, scalar: ir.Type, itemsize: int, past_caches: bool) 
                 if past_caches:
                     store.set_metadata("nontemporal", module.add_metadata([INT32(1)]))
 
-    if past_caches:  # a loop, 0.01 s to compile instead of 0.04, waits for memory as long
+    if past_caches or height > lanes:  # a loop, 0.01 s to compile instead of 0.04, waits for memory as long
         with cgutils.for_range(builder, INT64(lanes // half)) as loop:
             turn(builder.mul(loop.index, INT64(half)))
     else:
@@ -108,7 +108,8 @@ def _transpose_square(typingctx, target, target_at, source, source_at, zero, row
         with builder.if_else(args[6]) as ways:
             for way, past in zip(ways, (True, False)):
                 with way:
-                    function = _emit(builder.module, scalar, dtype.bitwidth // 8, past)
+                    itemsize = dtype.bitwidth // 8
+                    function = emit_transpose(builder.module, scalar, itemsize, LINE_BYTES // itemsize, past)
                     builder.call(function, [to, widths[0], at, widths[1], nothing.data, args[5]])
         return context.get_dummy_value()
 
