@@ -410,6 +410,12 @@ def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype, monkeypatch):
     assert units == {WIDE_BLOCK_ROWS // 2}
 
 
+def test_few_units_of_an_update_are_for_whoever_comes_first():
+    for threads, pools in ((1, [POOL, POOL]), (2, [ALL_POOL, POOL])):
+        found = [training(linears(4, 32, width, 4), threads=threads).phases[-1]["pool"] for width in (16, 70)]
+        assert found == pools
+
+
 def test_wide_layers_of_a_training_have_their_columns_shared(dtype, monkeypatch):
     """Those of a network that is far larger than the second-level cache; not with one row, nor outside of training."""
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
