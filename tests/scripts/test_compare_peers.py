@@ -333,7 +333,7 @@ def test_take_turns_gives_the_median_of_the_fastest_way(compare_peers, rounds, m
     monkeypatch.setattr(rounds.time, "sleep", lambda _: turns.append("pause"))
 
     def contender(name, *speeds):
-        left = [speeds[0], speeds[0], *speeds]  # two to calibrate
+        left = [speeds[0], speeds[0], speeds[0], *speeds]  # three to calibrate
 
         def run(count):
             turns.append(name)
@@ -356,6 +356,19 @@ def test_calibrate_fills_a_turn(rounds, monkeypatch):
 
     assert rounds._calibrate(rounds.Contender("", run), 0.3) == 100
     assert rounds._calibrate(rounds.Contender("", run), 0.001) == 1
+
+
+@pytest.mark.parametrize("compiles", [1, 2, 3, 7])
+def test_calibrate_takes_no_compilation_for_a_turn(compiles, rounds, monkeypatch):
+    """In the first call, or in the third, where predictions that follow each other get other kernels."""
+    clock, calls = [0.0], [0]
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: clock[0])
+
+    def run(count):
+        calls[0] += count
+        clock[0] += count * 0.003 + 2.0 * (calls[0] - count < compiles <= calls[0])
+
+    assert rounds._calibrate(rounds.Contender("", run), 0.3) == 100
 
 
 def test_peak_memory_is_that_of_the_process_alone(compare_peers):
