@@ -38,7 +38,6 @@ from fastmlp.program import (
     BLOCK_ROWS,
     COLUMN_ROWS,
     COLUMN_UNIT,
-    COLUMNS_FROM,
     POOL,
     WIDE_BLOCK_ROWS,
     Program,
@@ -419,7 +418,8 @@ def test_few_units_of_an_update_are_for_whoever_comes_first():
 def test_wide_layers_of_a_training_have_their_columns_shared(dtype, monkeypatch):
     """Those of a network that is far larger than the second-level cache; not with one row, nor outside of training."""
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
-    widths = (784, 1500, COLUMNS_FROM, COLUMNS_FROM - 1, 10)
+    monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
+    widths = (784, 1500, 256, 255, 10)
     first, second, third, last = linears(*widths, dtype=dtype)
     program = training([first, relu(1500), second, third, last], CrossEntropy(10), dtype=dtype)
     assert str(program).splitlines() == [
@@ -434,7 +434,7 @@ def test_wide_layers_of_a_training_have_their_columns_shared(dtype, monkeypatch)
     ]
     shared = [phase for phase in program.phases if phase["unit"] == COLUMN_UNIT]
     units = [program.records[program.calls[phase["first"]][0]].units for phase in shared]
-    assert units == [1500, COLUMNS_FROM, 1500]
+    assert units == [1500, 256, 1500]
     assert COLUMN_UNIT * dtype.itemsize % PANEL_BYTES == 0
     assert {phase["unit"] for phase in program.phases if phase["kind"] == ROWS} == {UNIT}
     assert program.flops_per_row == 2 * sum(a * b for a, b in pairwise(widths))

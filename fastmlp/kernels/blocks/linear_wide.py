@@ -28,7 +28,6 @@ from fastmlp.kernels.blocks.linear_fields import (
 from fastmlp.kernels.compiler.caches import level_2_bytes
 from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
-from fastmlp.kernels.compiler.processor import REGISTERS
 from fastmlp.kernels.op import ACCUMULATE, BACKWARD, BACKWARD_COLUMNS, FORWARD_COLUMNS, UNIT, UPDATE
 from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
@@ -39,8 +38,8 @@ __all__ = ["GRADIENT_DEPTH", "linear_wide", "wide_gradient_rows"]
 #: Rows of the batch that go past a panel: more would not stay in the caches for the next one.
 ROWS_AT_ONCE = np.int64(512)
 
-#: From so many rows on a panel of the weight is worth its copy. A tile of eight rows reads a weight a quarter as fast.
-PANELS_FROM = np.int64(64 if REGISTERS == 16 else 2**62)
+#: From so many rows on a panel of the weight is worth its copy.
+PANELS_FROM = np.int64(64)
 
 #: Of the gradient, rows of the weight at a time, and rows of the batch whose inputs are copied for them.
 GRADIENT_ROWS, GRADIENT_DEPTH = 64, 256
