@@ -8,6 +8,7 @@ import numpy as np
 from helpers import jit_only, make_net, run_python
 
 import fastmlp as fm
+from fastmlp import program as program_file
 from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.op import TASKS
 from fastmlp.program import Program
@@ -70,24 +71,30 @@ print("followed")
     assert run_python(program).strip() == "followed"
 
 
-def test_listing_is_what_a_program_prints():
-    listings = re.findall(r"```\n(units once:.*?)\n```", TEXT, re.DOTALL)
-    model = make_net([2, 25, 25, 25, 2], "relu")
+def printed(widths, batch, *, parts=False):
+    """What the program of a training prints, with steps in parts or without."""
+    model = make_net(widths, "relu")
     optimizer = fm.SGD(model.parameters(), lr=0.1)
-    whole, spans = optimizer._updates(), optimizer._updates_of(optimizer._spans())
-    for updates, between, listing in ((whole, [], listings[0]), (spans, [Gradients(model.storage.data.size)], listings[1])):
-        program = Program.training(
-            model._route_now().ops(2),
-            fm.CrossEntropyLoss()._op(2),
-            updates,
-            lambda _: 0,
-            np.dtype(np.float32),
-            batch=100,
-            threads=1,
-            between=between,
-        )
-        assert str(program) == listing
-    assert len(listings) == 2
+    program = Program.training(
+        model._route_now().ops(widths[0]),
+        fm.CrossEntropyLoss()._op(widths[-1]),
+        optimizer._updates_of(optimizer._spans()) if parts else optimizer._updates(),
+        lambda _: 0,
+        np.dtype(np.float32),
+        batch=batch,
+        threads=1,
+        between=[Gradients(model.storage.data.size)] if parts else [],
+    )
+    return str(program)
+
+
+def test_listing_is_what_a_program_prints(monkeypatch):
+    disc, in_parts, wide = re.findall(r"```\n(units once:.*?)\n```", TEXT, re.DOTALL)
+    assert printed([2, 25, 25, 25, 2], 100) == disc
+    assert printed([2, 25, 25, 25, 2], 100, parts=True) == in_parts
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**19)
+    monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
+    assert printed([784, 1024, 1024, 10], 256) == wide
 
 
 def test_every_file_and_task_is_named():
