@@ -32,7 +32,7 @@ __all__ = ["warm_up"]
 def warm_up(dtype: np.dtype) -> Iterator[None]:
     """Compile, or load from the cache, what one dtype needs; pauses after each block, for the caller to say what it was."""
     for op in _ops(dtype):
-        for block in (op.block, op.row_block, op.columns_block, op.derivative_block):
+        for block in (op.block, op.row_block, op.columns_block, op.wide_block, op.derivative_block):
             if block is not None:
                 block.address(dtype)
         yield

@@ -147,23 +147,24 @@ def test_a_gradient_has_as_many_rows_as_stay_in_the_cache(monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_networks_with_everything_between_wide_layers_train_as_narrow_ones(threads, dtype, rng, wide):
-    """In fit: functions, norms, dropout, a residual, a frozen layer; clipped, and a batch that is cut short."""
+    """In fit: functions, norms, dropout, a residual, a frozen layer; clipped, in parts, and with a batch that is cut short."""
     width = small(40, 6)
     X, y = normal(rng, (small(70, 20), width), dtype), rng.integers(0, 3, small(70, 20))
 
-    def model():
+    def model(frozen):
         block = fm.Residual(fm.Linear(width, width, rng=3), fm.Tanh(), fm.Linear(width, width, bias=False, rng=4))
         head = [fm.Linear(width, width, rng=1), fm.ReLU(), fm.Linear(width, width, rng=2), fm.BatchNorm1d(width), fm.SiLU()]
         tail = [fm.Dropout(0.5, rng=5), fm.LayerNorm(width), fm.Linear(width, 3, rng=6)]
         made = fm.Sequential(*head, block, *tail, dtype=dtype)
-        made[0].requires_grad_(False)
+        for number in frozen:
+            made[number].requires_grad_(False)
         return made
 
-    for options in ({}, {"clip_norm": 0.5}, {"accumulate": 2}):
+    for frozen, options in (((0,), {}), ((2,), {"clip_norm": 0.5}), ((), {"accumulate": 2})):
         left = []
         for chosen in (False, True):
             wide(chosen)
-            net = model()
+            net = model(frozen)
             options |= {"epochs": 2, "batch_size": 16, "rng": 0, "threads": threads, "progress": False}
             optimizer = fm.Adam(net.parameters(), lr=0.01)
             history = fm.fit(net, fm.CrossEntropyLoss(), optimizer, X, y, **options)
