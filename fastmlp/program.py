@@ -65,6 +65,9 @@ WIDE_BLOCK_ROWS = 128
 #: tiles have 8 rows, and read a weight a quarter as fast, it is not measured: shared by rows, steps are at 83-91 % of the peak.
 COLUMNS_FROM, COLUMN_UNIT = 256 if REGISTERS == 16 else 2**62, 48
 
+#: So many units at least are to be there for each thread, and at most so many rows, since their deltas are there twice.
+UNITS_EACH, COLUMNS_ROWS = 2, 4096
+
 #: Rows from the place of one thread in the workspace of a prediction to that of the next. A tile asks for rows of B ahead: with
 #: the places side by side, for what the other thread is writing; 100,000 rows of the disc network took 1.35 ms instead of 1.06.
 APART = 2 * BLOCK_ROWS
@@ -123,7 +126,7 @@ class Program:
         With ops `between`, all gradients of a step are added up in `grads` before any is applied, over one micro-batch of
         `batch` rows after the other where a step has several; then come these ops, and `updates` of spans of parameters.
         """
-        layers = widened(fused(layers, batch), dtype, batch)
+        layers = widened(fused(layers, batch), dtype, batch, threads)
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
         for op in layers:
             op.has_parameters &= any(groups.get(place) is not None for place in op.places())
@@ -153,7 +156,8 @@ class Program:
             program._phase(UNITS, program._forward(PREPARE), pool=POOL)
             program._pass(once=1, step=step)
         else:
-            program._phase(UNITS, program._forward(UPDATE, layers), pool=program._pool_of(layers))
+            calls = program._forward(UPDATE, layers)
+            program._phase(UNITS, calls, pool=program._pool_of(calls))
             program._pass(once=1)
         return program
 
@@ -225,9 +229,9 @@ class Program:
         program._plan["kept"] = 1  # the rows have one place in the workspace, whoever takes them
         for shared, calls in groupby(program._forward(FORWARD), lambda call: ops[call[0]].columns_block is not None):
             if shared:
-                for call in calls:
-                    program.records[call[0]].units = ops[call[0]].width_out
-                    program._phase(UNITS, [call], pool=NO_POOL)
+                for number, _ in calls:
+                    program.records[number].units = ops[number].width_out
+                    program._phase(UNITS, [(number, FORWARD_COLUMNS)], pool=NO_POOL)
             else:
                 program._phase(ROWS, list(calls), pool=ALL_POOL, block=COLUMN_ROWS, unit=COLUMN_ROWS)
         program._pass()
@@ -350,7 +354,7 @@ class Program:
         bytes_of_a_row = 2 * self.dtype.itemsize * max(touched, 1)
         self.block = max(BLOCK_ROWS, BLOCK_BYTES // bytes_of_a_row // BLOCK_ROWS * BLOCK_ROWS)
         self.row_unit = int(UNIT)
-        if are_wide(self.ops, self.dtype) and not any(op.wide for op in self.ops):
+        if are_wide([op for op in self.ops if not op.wide], self.dtype):
             self.block, self.row_unit = max(self.block, WIDE_BLOCK_ROWS), WIDE_BLOCK_ROWS // 2
 
     def _forward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
@@ -377,16 +381,14 @@ class Program:
         self.records.append(record.changed(**changes))
         return len(self.ops) - 1, task
 
-    def _pool_of(self, ops: Iterable[Op]) -> int:
+    def _pool_of(self, calls: Sequence[Call]) -> int:
         """How much of an update is nobody's: all, where no op has more than two units for a thread.
 
         Shared out, some thread would have one more of each op. A step of 4-32-16-4 on 10,000 rows takes two threads 0.96 times
         as long so, and one of 2-25-25-25-2 on 100.
         """
-        chosen = {id(op) for op in ops}
-        units = [record.units for op, record in zip(self.ops, self.records) if id(op) in chosen]
-        threads = self.memory.threads
-        return ALL_POOL if threads > 1 and max(units, default=0) <= 2 * threads * UNIT else POOL
+        most, threads = max((self.records[op].units for op, _ in calls), default=0), self.memory.threads
+        return ALL_POOL if threads > 1 and most <= 2 * threads * UNIT else POOL
 
     def _update_at_once(self, op: Op, record: Any) -> None:
         """Have an op apply the formula of its optimizer itself, if it can."""
@@ -557,10 +559,11 @@ def are_wide(ops: Iterable[Op], dtype: np.dtype) -> bool:
     return sum(op.flops for op in ops) // 2 * dtype.itemsize > WIDE_FROM * level_2_bytes()
 
 
-def widened(ops: list[Op], dtype: np.dtype, batch: int) -> list[Op]:
+def widened(ops: list[Op], dtype: np.dtype, batch: int, threads: int) -> list[Op]:
     """The ops of a training; where they are wide, those of wide layers with the blocks by which their columns are shared."""
-    for op in ops if batch > 1 and are_wide(ops, dtype) else ():
-        if op.wide_block is not None and min(op.width_in, op.width_out) >= COLUMNS_FROM:
+    least = max(COLUMNS_FROM, UNITS_EACH * threads * COLUMN_UNIT if threads > 1 else 0)
+    for op in ops if 1 < batch <= COLUMNS_ROWS and are_wide(ops, dtype) else ():
+        if op.wide_block is not None and min(op.width_in, op.width_out) >= least:
             op.wide, op.block = True, op.wide_block
     return ops
 

@@ -38,6 +38,7 @@ from fastmlp.program import (
     BLOCK_ROWS,
     COLUMN_ROWS,
     COLUMN_UNIT,
+    COLUMNS_ROWS,
     POOL,
     WIDE_BLOCK_ROWS,
     Program,
@@ -358,7 +359,7 @@ def test_a_prediction_takes_rows_as_they_come():
 
 def test_a_prediction_by_columns_meets_behind_each_product(dtype, rng):
     program = Program.by_columns([tanh(64), *linears(64, 40, 3, dtype=dtype)], dtype, threads=2)
-    assert str(program).splitlines() == ["rows: F input, F tanh", "units: F linear", "units: F linear", "rows: F output"]
+    assert str(program).splitlines() == ["rows: F input, F tanh", "columns: F linear", "columns: F linear", "rows: F output"]
     assert [phase["pool"] for phase in program.phases] == [1, 2**62, 2**62, 1]
     assert [record.units for record in of(program, "linear")] == [40, 3], "columns, of which a thread takes 16 or more"
     for widths in ([7, 49, 33, 3], [3, 1], [2, 100, 17]):
@@ -440,6 +441,8 @@ def test_wide_layers_of_a_training_have_their_columns_shared(dtype, monkeypatch)
     assert program.flops_per_row == 2 * sum(a * b for a, b in pairwise(widths))
     for other in (
         training(linears(*widths, dtype=dtype), CrossEntropy(10), dtype=dtype, batch=1),
+        training(linears(*widths, dtype=dtype), CrossEntropy(10), dtype=dtype, batch=COLUMNS_ROWS + 1),
+        training(linears(*widths, dtype=dtype), CrossEntropy(10), dtype=dtype, threads=16),
         training(linears(784, 500, 10, dtype=dtype), CrossEntropy(10), dtype=dtype),
         Program.both_ways(linears(*widths, dtype=dtype), dtype, batch=8),
         Program.predicting(linears(*widths, dtype=dtype), dtype, threads=2),

@@ -2,7 +2,8 @@
 
 A training step has two phases, and threads meet after each. In the first a thread takes rows of the batch, a block at a
 time, through all layers, the loss, and back to the first delta. In the second it takes rows of every weight, forms their
-gradient over the whole batch, and updates them while they are hot. No sum depends on the number of threads.
+gradient over the whole batch, and updates them while they are hot. Where layers are wide, the first is cut into several, of
+which some are shared by columns. No sum depends on the number of threads.
 
 A step may take its rows in micro-batches (gradient accumulation): it goes through the first phases for each of them, adding up
 gradients, then once through those that apply the sums.

@@ -266,9 +266,9 @@ class Op:
     block: Block
     #: Where a batch of one row has a block of its own; of the same record.
     row_block: Block | None = None
-    #: What does some columns of a few rows, in FORWARD; None where the op is no product.
+    #: What does some columns of a few rows, in FORWARD_COLUMNS; None where the op is no product.
     columns_block: Block | None = None
-    #: Where threads share its columns in training, too, a block of its own; of the same record.
+    #: Where threads share its columns in training, the block that does so; of the same record.
     wide_block: Block | None = None
     #: Where programs that take derivatives, and form no gradients, have a block of their own; of the same record.
     derivative_block: Block | None = None

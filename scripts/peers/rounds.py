@@ -62,7 +62,8 @@ def _calibrate(contender: Contender, seconds: float) -> int:
     contender.run(1)  # a compilation may hide in it
     count = 1
     while True:
-        passed = min(_timed(contender, count), _timed(contender, count))  # or in one of these: fastmlp's third call
+        # The lesser of two: a compilation may hide in one, as in fastmlp's third prediction.
+        passed = min(_timed(contender, count), _timed(contender, count))
         if passed > seconds / 4:
             return max(1, round(count * seconds / passed))
         count *= 4

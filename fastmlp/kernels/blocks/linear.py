@@ -10,11 +10,12 @@ from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.blocks.linear_columns import linear_columns
 from fastmlp.kernels.blocks.linear_fields import (
     FIELDS,
+    PACKS,
     accumulate_bias_apart,
     apply_gradient,
     bias_of,
     floor_of,
-    relu_backward,
+    linear_backward_relu,
     set_ones,
     transpose_weight,
     update_bias_apart,
@@ -25,9 +26,9 @@ from fastmlp.kernels.blocks.linear_row import linear_row
 from fastmlp.kernels.blocks.linear_row_update import linear_row_update
 from fastmlp.kernels.blocks.linear_wide import GRADIENT_DEPTH, linear_wide, wide_gradient_rows
 from fastmlp.kernels.blocks.optimizers import Update
-from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix, vector
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix
 from fastmlp.kernels.compiler.jit import inner
-from fastmlp.kernels.compiler.processor import REGISTER_BYTES, REGISTERS, TILE_ROWS
+from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, whole_lines
 from fastmlp.kernels.op import (
     ACCUMULATE,
@@ -54,7 +55,6 @@ GRADIENT_BYTES = 16384
 #: is wide these lie far apart, in each other's way in the L1 cache: so they are copied side by side, of so many rows of the
 #: batch at a time, which with a strip of the deltas take 24 KiB. 16 x 1024 entries over 512 rows took 84 GFLOP/s, so 101-109,
 #: on a core of a Zen 4 (peak 115); with AVX-512, whose tiles take half a line for three times as long, 116 either way.
-PACKS = REGISTERS == 16
 PACKED_DEPTH, PACKED_FROM_BYTES = 128, 1024
 
 #: Rows along the vectors pay where the multiply-adds, times this, are still fewer than with the features along them.
@@ -120,14 +120,6 @@ def linear_backward_input_at_once(op, job, dx, dy):
         for i in range(op.width_in):
             for n in range(here):
                 dx[row + n, i] = dx_t[i, n]
-
-
-@inner
-def linear_backward_relu(op, job, rows, at):
-    """``dy where y > 0, else 0``, in place, where a ReLU is fused."""
-    if op.fused_relu:
-        size, start = rows * op.y_stride, at * op.y_stride
-        relu_backward(vector(job.work, op.dy + start, size), vector(job.work, op.y + start, size))
 
 
 @inner
@@ -279,11 +271,10 @@ class Linear(Op):
         return self.width_in * -(-self.width_out // lanes), FEATURE_MAJOR_PAYS_FROM * self.width_in * self.width_out
 
     def tasks(self, record: Any) -> set[int]:
-        wants_dx = record.dx >= 0
         if self.wide:
             return {FORWARD, UPDATE, ACCUMULATE} | ({BACKWARD} if record.dy >= 0 else set())
         return {FORWARD, FORWARD_FEATURE_MAJOR, UPDATE, ACCUMULATE} | (
-            {BACKWARD, PREPARE} if wants_dx else {BACKWARD} if self.fused_relu and record.dy >= 0 else set()
+            {BACKWARD, PREPARE} if record.dx >= 0 else {BACKWARD} if self.fused_relu and record.dy >= 0 else set()
         )
 
     def tangent(self, record: Any) -> list[tuple[dict[str, int], int]]:
@@ -329,6 +320,5 @@ class Linear(Op):
             record.panel_rows = memory.batch
             record.panels = memory.take(-(-self.width_out // width) * width * memory.batch)
         rows = record.gradient_rows = wide_gradient_rows(stride * memory.dtype.itemsize)
-        record.packed_rows = rows if PACKS else 0
-        memory.want_scratch(rows * stride + record.packed_rows * GRADIENT_DEPTH)
+        memory.want_scratch(rows * (stride + PACKS * GRADIENT_DEPTH))
         memory.want_scratch(width * max(self.width_in, whole_lines(self.width_out, memory.dtype)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastmlp.kernels.block import block
 from fastmlp.kernels.blocks.linear_fields import FIELDS, floor_of
 from fastmlp.kernels.compiler.intrinsics import matrix
-from fastmlp.kernels.op import FORWARD
+from fastmlp.kernels.op import FORWARD_COLUMNS
 from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul_above
 from fastmlp.kernels.products.row import row_above
 
@@ -15,7 +15,7 @@ __all__ = ["linear_columns"]
 @block("linear_columns", **FIELDS)
 def linear_columns(task, op, job, row, rows, at):
     """Columns ``row .. row + rows`` of the output, for all rows of the batch that are at hand."""
-    if task == FORWARD and rows > 0:
+    if task == FORWARD_COLUMNS and rows > 0:
         w, stride, floor = job.work, op.y_stride, floor_of(op, job)
         biases, bias_at = (job.params, op.bias + row) if op.has_bias else (w, job.run.zero)
         if job.rows == 1:

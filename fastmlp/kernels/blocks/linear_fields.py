@@ -5,16 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.block import call
-from fastmlp.kernels.compiler.intrinsics import least, matrix
+from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
+from fastmlp.kernels.compiler.processor import REGISTERS
 from fastmlp.kernels.elementary import select
 from fastmlp.kernels.op import UPDATE
 from fastmlp.kernels.products.matmul import SAME, matmul
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
 from fastmlp.kernels.products.transpose import transpose
 
-__all__ = ["FIELDS", "accumulate_bias_apart", "apply_gradient", "bias_of", "floor_of", "relu_backward", "set_ones"]
+__all__ = [
+    "FIELDS",
+    "PACKS",
+    "accumulate_bias_apart",
+    "apply_gradient",
+    "bias_of",
+    "floor_of",
+    "linear_backward_relu",
+    "set_ones",
+]
 __all__ += ["transpose_weight", "update_bias_apart", "weight_of", "zeros_of"]
 
 FIELDS: dict[str, type] = {
@@ -23,16 +33,19 @@ FIELDS: dict[str, type] = {
     "has_bias": np.int64,
     "weight_t": np.int64,  # the transposed copy
     "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
-    "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in the L1 cache
+    "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in a cache
     "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
     "packed_rows": np.int64,  # rows of the weight whose x is copied side by side for their gradient; 0: none is
     "fused_relu": np.int64,
-    "panels": np.int64,  # the deltas of a wide layer once more, by panels, and from one panel to the next as many rows
-    "panel_rows": np.int64,
+    "panels": np.int64,  # where the deltas of a wide layer lie once more, by panels
+    "panel_rows": np.int64,  # of each; 0: there are none, since nobody forms the gradient
     "optimizer": np.int64,  # its op, for the weight and for the bias
     "bias_optimizer": np.int64,
     "scalars": np.int64,  # of the optimizer, in the row of a step, where the block applies its formula itself
 }
+
+#: Whether the inputs that a gradient reads may be copied side by side: see :mod:`.linear`.
+PACKS = REGISTERS == 16
 
 _where_positive = lines_pass(lambda dy, y: select(y > 0, dy, 0), inputs=2)
 
@@ -75,6 +88,14 @@ def set_ones(op, job, rows, at):
 def relu_backward(dy, y):
     """``dy where y > 0, else 0``, in place: the slope of the fused ReLU. Whole lines."""
     _where_positive(dy.size, dy, 0, y, 0, dy, 0, dy, 0)
+
+
+@inner
+def linear_backward_relu(op, job, rows, at):
+    """``dy where y > 0, else 0``, in place, where a ReLU is fused."""
+    if op.fused_relu:
+        size, start = rows * op.y_stride, at * op.y_stride
+        relu_backward(vector(job.work, op.dy + start, size), vector(job.work, op.y + start, size))
 
 
 @inner

@@ -5,9 +5,7 @@ just written half. What a product reads again and again is copied side by side b
 of the weight forward, some rows of it transposed on the way back, which takes the place of the transposed copy, and the deltas,
 which every few rows of a gradient read.
 
-A step of training on two threads of a Zen 3, in ms, shared by rows and so: 784-512-512-10 at batch 128 4.11, 3.38;
-784-1024-1024-10 at 256 22.9, 18.5; 1024-1024-1024-1024 at 512 73.7, 65.2; 2048-2048-2048 at 128 50.0, 43.9. On one thread 0.92
-to 1.00 times as long. Of that, sharing the columns without the copies is 3 to 10 % on two threads, nothing on one.
+What that gave stands in docs/design.md.
 """
 
 from __future__ import annotations
@@ -17,14 +15,16 @@ import numpy as np
 from fastmlp.kernels.block import block
 from fastmlp.kernels.blocks.linear_fields import (
     FIELDS,
+    PACKS,
     accumulate_bias_apart,
     apply_gradient,
     floor_of,
-    relu_backward,
+    linear_backward_relu,
     set_ones,
     update_bias_apart,
     zeros_of,
 )
+from fastmlp.kernels.blocks.vectors import scratch_of
 from fastmlp.kernels.compiler.caches import level_2_bytes
 from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
 from fastmlp.kernels.compiler.jit import inner
@@ -41,7 +41,7 @@ ROWS_AT_ONCE = np.int64(512)
 #: From so many rows on a panel of the weight is worth its copy.
 PANELS_FROM = np.int64(64)
 
-#: Of the gradient, rows of the weight at a time, and rows of the batch whose inputs are copied for them.
+#: Of the gradient, rows of the weight at a time, and rows of the batch, whose inputs may be copied for them.
 GRADIENT_ROWS, GRADIENT_DEPTH = 64, 256
 
 
@@ -49,12 +49,6 @@ def wide_gradient_rows(row_bytes: int) -> int:
     """Rows of a gradient that fit the second-level cache, at most GRADIENT_ROWS."""
     unit = int(UNIT)
     return max(unit, min(GRADIENT_ROWS, level_2_bytes() // row_bytes // unit * unit))
-
-
-@inner
-def scratch_of(job):
-    """Where the scratch memory of this thread begins."""
-    return job.run.scratch + job.thread * job.run.scratch_size
 
 
 @inner
@@ -88,9 +82,7 @@ def forward_columns(op, job, first, columns):
 def slope_and_panels(op, job, rows, at):
     """The slope of a fused ReLU, in place; then these rows of the deltas are copied to the panels."""
     w, stride, width = job.work, op.y_stride, panel_width(job.work)
-    if op.fused_relu:
-        size, start = rows * stride, at * stride
-        relu_backward(vector(w, op.dy + start, size), vector(w, op.y + start, size))
+    linear_backward_relu(op, job, rows, at)
     for done in range(0, op.width_out if op.panel_rows > 0 else 0, width):
         to = op.panels + done * op.panel_rows + at * width
         copy_panel(w, to, w, op.dy + at * stride + done, stride, rows, least(width, op.width_out - done))
@@ -115,17 +107,18 @@ def backward_columns(op, job, first, columns):
 
 
 @inner
-def gradient_of(op, job, target, at, adds, row, rows, packed_at):
-    """``dweight = x.T @ dy`` of the rows of the weight from `row` on, to `target`; added to what is there, or not.
+def gradient_of(op, job, target, at, init_row, row, rows, packed_at):
+    """``dweight = init + x.T @ dy`` of the rows of the weight from `row` on, to `target`.
 
-    Each entry is one chain of multiply-adds over the batch, in order.
+    `init` is zero where `init_row` is SAME, and what is there where it is the stride. Each entry is one chain of multiply-adds
+    over the batch, in order.
     """
     w, stride, width = job.work, op.y_stride, panel_width(job.work)
     zeros, n = zeros_of(op, job), 0
     while n == 0 or n < job.rows:
         here = least(GRADIENT_DEPTH, job.rows - n)
         x_at, x_step = op.x + n * op.x_stride + row, op.x_stride
-        if op.packed_rows > 0:
+        if PACKS:
             x, packed = matrix(w, x_at, here, x_step), matrix(w, packed_at, here, rows)
             for k in range(here):
                 for i in range(rows):
@@ -135,9 +128,8 @@ def gradient_of(op, job, target, at, adds, row, rows, packed_at):
         for done in range(0, op.width_out, width):
             part, columns = matrix(target, at + done, rows, stride), least(width, op.width_out - done)
             deltas = matrix(w, op.panels + done * op.panel_rows + n * width, here, width)
-            init, init_row = (part, stride) if adds or n > 0 else (zeros, SAME)
-            matmul(part, init, init_row, x, ADJACENT, x_step, deltas, columns, here)
-        n += GRADIENT_DEPTH
+            matmul(part, zeros if init_row == SAME else part, init_row, x, ADJACENT, x_step, deltas, columns, here)
+        n, init_row = n + GRADIENT_DEPTH, stride
 
 
 @inner
@@ -147,7 +139,7 @@ def update_rows(op, job, first, last):
     row = first
     while row < last:
         rows = least(op.gradient_rows, last - row)
-        gradient_of(op, job, job.work, at, False, row, rows, at + rows * stride)
+        gradient_of(op, job, job.work, at, SAME, row, rows, at + rows * stride)
         clear_unwritten(matrix(job.work, at, rows, stride), op.width_out)
         apply_gradient(op, job, row, rows, at)
         row += rows
@@ -163,7 +155,7 @@ def accumulate_rows(op, job, first, last):
     while row < last:
         rows = least(op.gradient_rows, last - row)
         at = op.weight + row * stride
-        gradient_of(op, job, job.grads, at, True, row, rows, scratch_of(job))
+        gradient_of(op, job, job.grads, at, stride, row, rows, scratch_of(job))
         clear_padding(matrix(job.grads, at, rows, stride), op.width_out)
         row += rows
     if first == 0 and last > 0 and op.bias_apart:

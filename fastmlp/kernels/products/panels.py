@@ -22,7 +22,7 @@ from fastmlp.kernels.products.transpose import emit_transpose
 
 __all__ = ["PANEL_BYTES", "copy_panel", "panel_width", "transpose_panel"]
 
-#: As wide as a tile; whole pieces of 32 bytes, which a transposition writes.
+#: As wide as a tile, or with SSE as two: whole pieces of 32 bytes, which a transposition writes.
 PANEL_BYTES = np.int64(TILE_VECTORS * max(REGISTER_BYTES, 32))
 
 INT, POINTER = ir.IntType(64), ir.PointerType()
