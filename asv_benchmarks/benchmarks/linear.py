@@ -63,6 +63,48 @@ def update(shape: str, dtype: str):
     return times_of(job, x, dy)
 
 
+@cache
+def wide(name: str, shape: str, dtype: str):
+    """A function that does a task of a wide layer, the second of two, as often as it is told, as one thread alone."""
+    engine, number = engine_of(), task(name)
+    rows, inputs, outputs = map(int, shape.split("x"))
+    rng = np.random.default_rng(0)
+    model = fm.Sequential(fm.Linear(inputs, inputs, rng=0), fm.Linear(inputs, outputs, rng=0), dtype=dtype)
+    optimizer = fm.SGD(model.parameters(), lr=1e-9)
+    ops = [op for layer in model for op in layer._ops(inputs)]
+    for op in ops:
+        if getattr(op, "wide_block", None) is None:
+            raise NotImplementedError("no block of wide layers at this commit")
+        op.wide, op.block = True, op.wide_block
+    program = engine.Program.training(
+        ops, fm.MSELoss()._op(outputs), optimizer._updates(), lambda _: 0, np.dtype(dtype), batch=rows, threads=1
+    )
+    job, scalars = program.job(), np.zeros((1, optimizer._updates()[0].scalars), dtype)
+    optimizer._fill_scalars(scalars, np.array([1]), None)
+    job.set(params=model.storage.data, grads=model.storage.grad, state=np.zeros(0, dtype), order=np.arange(rows))
+    job.set(scalars=np.repeat(scalars, SHAPES[shape], axis=0).reshape(-1))
+    job.run.params = model.storage.data.size
+    x, y = (rng.standard_normal((rows, width)).astype(dtype) for width in (inputs, outputs))
+    engine.run(job.handle, 0, x, y, 0, 1)
+    only(job, [op for op, asked in program.calls if asked == number][-1], number)
+    return times_of(job, x, y)
+
+
+class Wide(Timed):
+    """The products of a wide layer, whose columns threads share, and its update by plain SGD: one gigaflop of each."""
+
+    params = (["FORWARD_COLUMNS", "BACKWARD_COLUMNS", "UPDATE"], ["256x1024x1024"], DTYPES)
+    param_names = ("task", "rows x inputs x outputs", "dtype")
+    covers = ("blocks.linear_wide", "panels.panel_width", "panels.transpose_panel")
+
+    def setup(self, name, shape, dtype):
+        pin(1)
+        self.run, self.times = wide(name, shape, dtype), SHAPES[shape]
+
+    def time_one_gigaflop(self, name, shape, dtype):
+        self.run(self.times)
+
+
 class Forward(Timed):
     """``y = x W + b``: one gigaflop of it."""
 
