@@ -32,7 +32,9 @@ STEPS_APART, FIRST_STEPS = 20, 8
 #: Threads had their cores where each has worked, or spun at a barrier, for so much of the time: 0.96-1.0 on a quiet machine, at
 #: most 0.75 beside one busy process. Steps longer than a look are then faster on two threads than on one, and a look is wasted:
 #: it takes a step more. A run of 32 steps of 2048-2048-2048 at batch 128, 28 ms each, has lost 6 % to two looks. So these come
-#: after so many steps. Shorter ones come after so many seconds, where the last look has found one thread to be slower.
+#: after so many steps of training, whatever time has passed between two runs, and however long a step has become: runs of 15
+#: steps of 784-1024-1024-10, 18 ms each, a second apart, took 1.05 to 1.1 times as long as on two threads. Shorter ones come
+#: after so many seconds, where the last look has found one thread to be slower.
 FULL, FULL_STEPS, FULL_WAIT = 0.9, 100, 10.0
 
 #: How many cores are free is asked so many times as a run begins, since a thread of the system may just have something to do.
@@ -81,7 +83,7 @@ class Pace:
         self._best: dict[int, float] = {}  # the least seconds of a step, by level, since it was chosen
         self._now: dict[int, float] = {}  # lately
         self._lately = 0.0, 0.0, 0.0  # of this level: seconds, steps and seconds of work; those long ago count less
-        self._since = 0.0  # seconds since the last look
+        self._since = self._trained = 0.0  # seconds since the last look, and those of training among them
         self._looks, self._wait = len(FIRST_LOOKS) if self._crowded else 0, LEAST_WAIT
         self._down = not self._crowded  # where the next look goes
         self._looking: int | None = None
@@ -121,14 +123,15 @@ class Pace:
         if other > threads and self._is_crowded(other):
             return max(CROWDED_WAIT, STEPS_APART * now) - self._since
         wait, apart, begins = self._schedule()[0], STEPS_APART, self._looks == 0
+        full = other == 1 and self._share > FULL
+        if full and now > LOOK:
+            return max(wait - self._since, FULL_STEPS * now - self._trained)
         slower = now > SLOWER * self._best[self._at] or (threads > 1 and self._share < self._least_share)
         if slower and begins:
             return 0.0
         if slower or (other > threads and self._crowded and self._hopes):
             wait, apart = min(HASTE if slower else SOON, wait), FIRST_STEPS
-        elif other == 1 and self._share > FULL and now > LOOK:
-            apart = FULL_STEPS
-        elif other == 1 and self._share > FULL and FASTER * self._now.get(0, 0.0) > now:
+        elif full and FASTER * self._now.get(0, 0.0) > now:
             wait = FULL_WAIT
         elif begins and self._share <= FULL:
             apart = FIRST_STEPS
@@ -162,7 +165,7 @@ class Pace:
             self._note_look(self._looking, each)
 
     def _note_usual(self, seconds: float, each: float, share: float) -> None:
-        self._since += seconds
+        self._since, self._trained = self._since + seconds, self._trained + seconds
         if self._at in self._now:
             kept, (passed, steps, work) = math.exp(-seconds / MEMORY), self._lately
             self._lately = kept * passed + seconds, kept * steps + seconds / each, kept * work + seconds * share
@@ -174,13 +177,14 @@ class Pace:
         if self._left is not None:
             if each > SLOWER * self._now[self._left]:
                 self._go_to(self._left, self._now[self._left])
-                self._since, self._wait, self._left = 0.0, min(MOST_WAIT, 2 * self._wait), None
+                self._since = self._trained = 0.0
+                self._wait, self._left = min(MOST_WAIT, 2 * self._wait), None
             elif self._since > TRIAL:
                 self._left = None
 
     def _note_look(self, seen: int, each: float) -> None:
         first = self._looks < len(FIRST_LOOKS)
-        self._looking, self._since, self._looks = None, 0.0, self._looks + 1
+        self._looking, self._since, self._trained, self._looks = None, 0.0, 0.0, self._looks + 1
         self._hopes = each < FASTER * self._now[self._at]
         if self._hopes:
             self._left = self._at if seen > self._at else None

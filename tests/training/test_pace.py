@@ -106,6 +106,25 @@ def test_pace_hardly_tries_out_one_thread_where_two_have_their_cores():
 
 
 @pytest.mark.once
+def test_pace_does_not_try_out_long_steps_because_they_became_longer_or_time_has_passed():
+    """As in short runs, a while apart, whose steps take now 15 ms and now 22, on two cores that they have for themselves."""
+    pace = Pace(2)
+    for _ in range(6):
+        for each in (0.015, 0.022, 0.018):
+            threads, most = pace.next()
+            assert threads == 2
+            pace.note(5 * each, 5, 0.97)
+            assert most is None or most >= 5
+        pace.pause(2.0)
+    looks = 0
+    for _ in range(3 * paces.FULL_STEPS // 5):
+        threads, _ = pace.next()
+        looks += threads == 1
+        pace.note(5 * 0.018 if threads == 2 else 0.035, 5 if threads == 2 else 1, 0.97)
+    assert looks == 3, "one for so many steps"
+
+
+@pytest.mark.once
 def test_pace_tries_out_one_thread_where_two_do_not_have_their_cores():
     def machine(threads, clock):
         return {1: 0.03, 2: 0.015 if clock < 1 else 0.06}[threads]
