@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.block import call
-from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
+from fastmlp.kernels.compiler.intrinsics import least, matrix
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.compiler.processor import REGISTERS
@@ -15,17 +15,8 @@ from fastmlp.kernels.products.matmul import SAME, matmul
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
 from fastmlp.kernels.products.transpose import transpose
 
-__all__ = [
-    "FIELDS",
-    "PACKS",
-    "accumulate_bias_apart",
-    "apply_gradient",
-    "bias_of",
-    "floor_of",
-    "linear_backward_relu",
-    "set_ones",
-]
-__all__ += ["transpose_weight", "update_bias_apart", "weight_of", "zeros_of"]
+__all__ = ["FIELDS", "PACKS", "accumulate_bias_apart", "apply_gradient", "bias_of", "floor_of", "linear_backward_relu"]
+__all__ += ["set_ones", "transpose_weight", "update_bias_apart", "weight_of", "zeros_of"]
 
 FIELDS: dict[str, type] = {
     "weight": np.int64,  # offset in the parameters
@@ -85,17 +76,12 @@ def set_ones(op, job, rows, at):
 
 
 @inner
-def relu_backward(dy, y):
-    """``dy where y > 0, else 0``, in place: the slope of the fused ReLU. Whole lines."""
-    _where_positive(dy.size, dy, 0, y, 0, dy, 0, dy, 0)
-
-
-@inner
 def linear_backward_relu(op, job, rows, at):
-    """``dy where y > 0, else 0``, in place, where a ReLU is fused."""
+    """``dy where y > 0, else 0``, in place, where a ReLU is fused: its slope. Whole lines."""
     if op.fused_relu:
-        size, start = rows * op.y_stride, at * op.y_stride
-        relu_backward(vector(job.work, op.dy + start, size), vector(job.work, op.y + start, size))
+        start = at * op.y_stride
+        dy, y = op.dy + start, op.y + start
+        _where_positive(rows * op.y_stride, job.work, dy, job.work, y, job.work, dy, job.work, dy)
 
 
 @inner

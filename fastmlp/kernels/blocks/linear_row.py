@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.kernels.block import block, call
-from fastmlp.kernels.blocks.linear_fields import FIELDS, floor_of, relu_backward, transpose_weight
-from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
+from fastmlp.kernels.blocks.linear_fields import FIELDS, apply_gradient, floor_of, linear_backward_relu, transpose_weight
+from fastmlp.kernels.compiler.intrinsics import least, matrix
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.op import ACCUMULATE, BACKWARD, FORWARD, PREPARE, UPDATE
 from fastmlp.kernels.products.matmul import SAME
@@ -39,8 +39,7 @@ def row_forward(op, job):
 def row_backward_input(op, job):
     """``dx = dy @ weight.T``, from ``y = x @ weight + bias``."""
     w = job.work
-    if op.fused_relu:
-        relu_backward(vector(w, op.dy, op.y_stride), vector(w, op.y, op.y_stride))
+    linear_backward_relu(op, job, 1, 0)
     if op.dx >= 0:
         none = w.dtype.type(-np.inf)
         row_above(w, op.dx, w, job.run.zero, w, op.dy, w, op.weight_t, op.x_stride, op.width_in, op.width_out, none)
@@ -56,10 +55,7 @@ def row_update(op, job, first, last):
         rows = least(op.gradient_rows, last - row)
         outer(w, scratch, stride, w, zero, SAME, w, op.x + row, rows, w, op.dy, op.width_out)
         clear_unwritten(matrix(w, scratch, rows, stride), op.width_out)
-        weights = least(rows, op.width_in - row) if op.bias_optimizer != op.optimizer else rows
-        call(job.ops[op.optimizer], UPDATE, job, op.weight + row * stride, weights * stride, scratch)
-        if weights < rows:
-            call(job.ops[op.bias_optimizer], UPDATE, job, op.bias, stride, scratch + weights * stride)
+        apply_gradient(op, job, row, rows, scratch)
         if op.dx >= 0:
             transpose_weight(op, job, row, row + rows)
         row += rows
