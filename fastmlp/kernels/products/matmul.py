@@ -14,7 +14,7 @@ from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.layout import LINE_BYTES
 from fastmlp.kernels.products.prefetch import prefetch_strip
-from fastmlp.kernels.products.tile import EDGE_ROWS, HALVES, TILE_ROWS, tile
+from fastmlp.kernels.products.tile import EDGE_ROWS, HALVES, TILE_ROWS, TURNS, tile
 
 __all__ = ["ADJACENT", "SAME", "matmul", "matmul_above"]
 
@@ -39,8 +39,14 @@ FAR_ROWS = np.int64(32)
 #: for A there: then some rows of B are taken at a time, with what has been summed so far in C. With 512 KiB 128 x 2048 x 2048
 #: took 17.8 ms in one go, 13.0 by 1024 rows, 12.6 by 512 and 11.9 by 256 (Zen 3); 128 x 1024 x 1024 in one go 2.8, by 256 rows
 #: 2.9. A tile of eight rows reads B a quarter as fast.
-DEPTH_AT_ONCE = np.int64(level_2_bytes() // 4 // (-(-TILE_VECTORS * REGISTER_BYTES // LINE_BYTES) * LINE_BYTES))
+LINES_OF_STRIP = -(-TILE_VECTORS * REGISTER_BYTES // LINE_BYTES)
+DEPTH_AT_ONCE = np.int64(level_2_bytes() // 4 // (LINES_OF_STRIP * LINE_BYTES))
 DEPTH_OF_BLOCK = DEPTH_AT_ONCE // 4
+
+#: So many rows of a strip stay in the first-level cache, 32 KiB of lines. Behind its first tile nobody asks for them again, nor
+#: for those of a matrix of so many bytes, which are there; nor for rows side by side, which the processor's prefetcher follows.
+DEPTH_NEAR = np.int64(2**15 // (LINES_OF_STRIP * LINE_BYTES))
+NEAR_BYTES = np.int64(2**14)
 
 
 @inner
@@ -68,34 +74,38 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     lanes = REGISTER_BYTES // itemsize_of(c)
     vectors = (columns + lanes - 1) // lanes
     k, at_once = np.int64(0), depth
-    asks = rows >= FAR_ROWS and depth * b_row > FAR
-    if SMALL_TILES and asks and depth > DEPTH_AT_ONCE:
+    far = rows >= FAR_ROWS and depth * b_row > FAR
+    if SMALL_TILES and far and depth > DEPTH_AT_ONCE:
         at_once = depth // (depth // DEPTH_OF_BLOCK) + 1
     while True:
         here = least(at_once, depth - k)
         top = floor if k + here == depth else c.dtype.type(-np.inf)
-        some = here // (rows // TILE_ROWS) + 1 if asks else 0
+        some = here // (rows // TILE_ROWS) + 1 if far else 0
+        beside = b_row <= TILE_VECTORS * lanes
+        near = TURNS > 1 and (beside or here <= DEPTH_NEAR)
+        there = near and (beside or here * b_row * itemsize_of(b) <= NEAR_BYTES)
         done = 0
         while done < vectors:
             left = vectors - done
             strip = TILE_VECTORS - 1 if SMALL_TILES and left == TILE_VECTORS + 1 else least(TILE_VECTORS, left)
             j = done * lanes
-            width = 1 if HALVES and columns - j <= lanes // 2 else 2 * strip
+            wide = 1 if HALVES and columns - j <= lanes // 2 else 2 * strip
             i, asked = 0, 0
             b_at = k * b_row + j
             while i < rows:
                 if some > 0 and asked < here and done + strip < vectors:
                     prefetch_strip(b, b_at + asked * b_row + strip * lanes, b_row, least(some, here - asked))
                     asked += some
-                at, start, first = i * c_row + j, i * init_row + j * init_n, i * a_row + k * a_k
+                at, i_at, a_at = i * c_row + j, i * init_row + j * init_n, i * a_row + k * a_k
                 tall = i + TILE_ROWS <= rows
                 high = TILE_ROWS if tall else EDGE_ROWS
-                tiles = (rows - i) // TILE_ROWS if tall and some == 0 else 1
+                asks = 0 if there or (near and i > 0) else 1
+                tiles = (rows - i) // TILE_ROWS if tall and some == 0 and not (near and asks == 1) else 1
                 # The odd last row is computed twice, into the same place.
                 pair = 1 if tall or i + EDGE_ROWS <= rows else 0
-                row, step, a_step = pair * c_row, pair * init_row, pair * a_row
+                row, step, down = pair * c_row, pair * init_row, pair * a_row
                 tile(
-                    high, width, c, at, row, init, start, step, init_n, a, first, a_step, a_k, b, b_at, b_row, here, top, tiles
+                    high, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, b_at, b_row, here, asks, top, tiles
                 )
                 i += tiles * high
             done += strip

@@ -15,6 +15,8 @@ The layout of the sums follows K. Goto and R. van de Geijn, "Anatomy of High-Per
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -42,6 +44,12 @@ HALVES = REGISTER_BYTES == 64
 #: with a line of code (Zen 3).
 UNROLLS = REGISTERS > 16
 
+#: So many turns of the loop over k are written out where LLVM takes one at a time, each behind the other, with one addition for
+#: B and one for A: 21.5 instructions for twelve multiply-adds instead of 25, of which two ask for B. Twelve take six cycles,
+#: in which a core could begin 36 instructions; but a core of a virtual machine has a neighbour on its other thread at most
+#: hours, and then begins 18. There 128 x 784 x 24 ran at 66 GFLOP/s, at 83 with four turns; alone at 100 and 101 (Zen 3).
+TURNS = 1 if UNROLLS else 4
+
 #: How wide a tile may be, in halves of a vector; and a number above these.
 WIDTHS = (*((1,) if HALVES else ()), *range(2, 2 * TILE_VECTORS + 1, 2))
 WIDER = 2 * TILE_VECTORS + 1
@@ -65,7 +73,7 @@ class _Emitter:
         self.rows, self.vectors = rows, 1 if self.half else halves // 2
         self.fma = fused_multiply_add(module, self.vector, itemsize)
         matrices = [POINTER, INT, POINTER, INT, INT, POINTER, INT, INT, POINTER, INT]
-        signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, scalar, INT])
+        signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, INT, scalar, INT])
         name = f"fastmlp_tile_{rows}x{halves}_f{8 * itemsize}"
         self.function = cgutils.get_or_insert_function(module, signature, name)
         if self.function.is_declaration:
@@ -90,9 +98,9 @@ class _Emitter:
         return sorted({*range(0, self.vectors, max(1, LINE_BYTES // REGISTER_BYTES)), self.vectors - 1})
 
     def _emit(self):
-        c, c_row, init, init_row, init_n, a, a_row, a_k, b, b_row, depth, floor, tiles = self.function.args
-        names = ("entry", "begin", "one_for_a_row", "one_each", "test", "body", "leave", "end")
-        entry, begin, one_for_a_row, one_each, test, body, leave, end = map(self.function.append_basic_block, names)
+        c, c_row, init, init_row, init_n, a, a_row, a_k, b, b_row, depth, asks, floor, tiles = self.function.args
+        names = ("entry", "begin", "one_for_a_row", "one_each", "end")
+        entry, begin, one_for_a_row, one_each, end = map(self.function.append_basic_block, names)
         rows = range(self.rows)
 
         builder = ir.IRBuilder(entry)
@@ -100,6 +108,7 @@ class _Emitter:
         a_offsets = [builder.mul(a_row, INT(r)) for r in rows]
         if self.half:  # LLVM would add one up from the other, a chain of as many additions as rows, and 8 cycles instead of 5
             a_offsets = [opaque(builder, offset) for offset in a_offsets]
+        silent = builder.select(builder.icmp_signed("==", asks, INT(0)), depth, INT(0))
         least = splat(builder, floor, self.lanes)
         builder.branch(begin)
 
@@ -115,40 +124,14 @@ class _Emitter:
         for r in rows:
             place = self._at(builder, init, builder.mul(init_row, INT(r)))
             spread.append([splat(builder, builder.load(place, typ=self.scalar), self.lanes)] * self.vectors)
-        builder.branch(test)
 
         builder = ir.IRBuilder(one_each)
         start = [[self._load(builder, p) for p in self._row(builder, init, init_row, r)] for r in rows]
-        builder.branch(test)
 
-        builder = ir.IRBuilder(test)
-        k, a_now, b_now = builder.phi(INT), builder.phi(a.type), builder.phi(b.type)
-        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in rows]
-        builder.cbranch(builder.icmp_signed("<", k, depth), body, leave)
-
-        builder = ir.IRBuilder(body)
-        ahead = self._at(builder, b_now, far)
-        for v in self._first_of_each_line() if self.rows > EDGE_ROWS else ():
-            emit_prefetch(builder, self._at(builder, ahead, INT(v * self.lanes)), LEVEL_1)
-        line = [self._load(builder, self._at(builder, b_now, INT(v * self.lanes))) for v in range(self.vectors)]
-        added = []
-        for r in rows:
-            factor = splat(builder, builder.load(self._at(builder, a_now, a_offsets[r]), typ=self.scalar), self.lanes)
-            added.append([builder.call(self.fma, [factor, vector, total]) for vector, total in zip(line, sums[r])])
-        step = builder.add(k, INT(1)), self._at(builder, a_now, a_k), self._at(builder, b_now, b_row)
-        back = builder.branch(test)
-        if self.half or not UNROLLS:  # of half a vector two turns would want more registers for offsets than there are
-            self._keep_loop(builder.module, back)
-
-        for phi, first, following in zip((k, a_now, b_now), (INT(0), a, b), step):
-            phi.add_incoming(first, one_for_a_row)
-            phi.add_incoming(first, one_each)
-            phi.add_incoming(following, body)
-        for r in rows:
-            for phi, same, first, following in zip(sums[r], spread[r], start[r], added[r]):
-                phi.add_incoming(same, one_for_a_row)
-                phi.add_incoming(first, one_each)
-                phi.add_incoming(following, body)
+        came = [(one_for_a_row, (INT(0), a, b, spread)), (one_each, (INT(0), a, b, start))]
+        if TURNS > 1 and self.rows > EDGE_ROWS:
+            came = [self._loop(came, TURNS, silent, a_offsets, a_k, b_row, None)]
+        leave, (_, _, _, sums) = self._loop(came, 1, depth, a_offsets, a_k, b_row, far if self.rows > EDGE_ROWS else None)
 
         builder = ir.IRBuilder(leave)
         for r in rows:
@@ -165,6 +148,46 @@ class _Emitter:
         left.add_incoming(others, leave)
         builder.cbranch(builder.icmp_signed(">", others, INT(0)), begin, end)
         ir.IRBuilder(end).ret_void()
+
+    def _loop(self, came, turns, limit, a_offsets, a_k, b_row, far):
+        """A loop over k while so many turns are below a limit; `far` where it asks for B.
+
+        Each block that it comes from has k, where A and B are read, and the sums; so has the block behind it: what is returned.
+        """
+        test, body, behind = map(self.function.append_basic_block, ("test", "body", "behind"))
+        builder = ir.IRBuilder(test)
+        k, a, b = builder.phi(INT), builder.phi(POINTER), builder.phi(POINTER)
+        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        phis = [k, a, b, *chain.from_iterable(sums)]
+        end = builder.add(k, INT(turns))
+        builder.cbranch(builder.icmp_signed("<=", end, limit), body, behind)
+        for block, (first_k, first_a, first_b, first_sums) in came:
+            ir.IRBuilder(block).branch(test)
+            for phi, first in zip(phis, [first_k, first_a, first_b, *chain.from_iterable(first_sums)]):
+                phi.add_incoming(first, block)
+
+        builder = ir.IRBuilder(body)
+        a_now, b_now, added = a, b, sums
+        for _ in range(turns):
+            if far is not None:
+                ahead = self._at(builder, b_now, far)
+                for v in self._first_of_each_line():
+                    emit_prefetch(builder, self._at(builder, ahead, INT(v * self.lanes)), LEVEL_1)
+            line = [self._load(builder, self._at(builder, b_now, INT(v * self.lanes))) for v in range(self.vectors)]
+            before, added = added, []
+            for r in range(self.rows):
+                factor = splat(builder, builder.load(self._at(builder, a_now, a_offsets[r]), typ=self.scalar), self.lanes)
+                added.append([builder.call(self.fma, [factor, vector, total]) for vector, total in zip(line, before[r])])
+            a_now, b_now = self._at(builder, a_now, a_k), self._at(builder, b_now, b_row)
+            if turns > 1:  # else LLVM would load for several turns at once, for which there are no registers
+                a_now, b_now = opaque(builder, a_now), opaque(builder, b_now)
+                builder.call(ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True), [])
+        back = builder.branch(test)
+        if self.half or not UNROLLS:  # of half a vector two turns would want more registers for offsets than there are
+            self._keep_loop(builder.module, back)
+        for phi, following in zip(phis, [end, a_now, b_now, *chain.from_iterable(added)]):
+            phi.add_incoming(following, body)
+        return behind, (k, a, b, sums)
 
     def _keep_loop(self, module, back):
         """One turn at a time, and from the beginning of a line of code on: see `UNROLLS`."""
@@ -195,11 +218,12 @@ def _tile(
     b_at,
     b_row,
     depth,
+    asks,
     floor,
     tiles,
 ):
     n = types.intp
-    signature = types.void(n, n, c, n, n, init, n, n, n, a, n, n, n, b, n, n, n, c.dtype, n)
+    signature = types.void(n, n, c, n, n, init, n, n, n, a, n, n, n, b, n, n, n, n, c.dtype, n)
 
     def codegen(context, builder, signature, args):
         chosen, dtype = args[:2], signature.args[2].dtype
@@ -230,12 +254,31 @@ def _tile(
 
 @instead(_tile)
 def tile(
-    rows, halves, c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, floor, tiles
+    rows,
+    halves,
+    c,
+    c_at,
+    c_row,
+    init,
+    init_at,
+    init_row,
+    init_n,
+    a,
+    a_at,
+    a_row,
+    a_k,
+    b,
+    b_at,
+    b_row,
+    depth,
+    asks,
+    floor,
+    tiles,
 ):
     """C = max(floor, init + A B) for so many tiles, below each other, of TILE_ROWS or EDGE_ROWS rows by one of WIDTHS.
 
     Each matrix is an array, where in it the tile begins, and its strides. `init_n` is 1, or 0 where the entries of a row of
-    init are all the same one.
+    init are all the same one. `asks` is 1 where what is read of B is not in the first-level cache.
     """
     c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
     width = halves * (REGISTER_BYTES // 2 // c.itemsize)
