@@ -20,7 +20,7 @@ from fastmlp.kernels.products.tile import TILE_ROWS
 from fastmlp.kernels.threads import ABORT
 from fastmlp.kernels.together import shared_call
 from fastmlp.parameters import Storage
-from fastmlp.program import BLOCK_ROWS, COLUMN_ROWS, Program
+from fastmlp.program import BLOCK_ROWS, COLUMN_ROWS, Program, widened
 from fastmlp.team import cores_lately, run_beside, run_together, team_size, wake
 
 __all__ = ["Kept", "Stretch"]
@@ -50,6 +50,12 @@ LATE, SECONDS_LATE, WITHOUT = 1.25, 1e-5, 20
 
 #: Up to so many flops, about two milliseconds, a first call goes alone, by which it is known what is late.
 FLOPS_TO_LEARN = 200_000_000
+
+#: Of a wide network, from so many rows to so many are taken together, since each part of a weight is copied for them.
+PANELS_FROM, PANELS_TO = 64, 512
+
+#: What is shared between the threads of a prediction: rows, columns of a few rows, or of more rows of a wide network.
+ROWS, COLUMNS, PANELS = range(3)
 
 #: Into how many shares for each thread many rows are cut; no share is smaller than a block, but where there are few rows.
 SHARES = 8
@@ -104,12 +110,12 @@ class Stretch:
         #: Into how many parts the columns of the widest product can be cut.
         self._columns = max([1, *(op.width_out // int(UNIT) for op in described if op.columns_block is not None)])
         self.empty = not described
+        #: Whether threads are to share columns of more rows than a few.
+        self._wide = any(op.wide for op in widened(list(described), dtype, PANELS_TO, 1))
         self.spare: list[Job] = []  # for passes that keep
         self._row: tuple[Callable[..., None], Any] | None = None  # what takes one row, and what that reads
-        self._alone: list[Job] = []  # for predictions of more rows on one thread
-        self._together: dict[int, list[Job]] = {}  # on several, by their number
-        self._jacobians: dict[int, list[Job]] = {}  # by the number of threads, too
-        self._beside: dict[tuple[int, bool], list[Job]] = {}  # by the number of threads, and whether they share columns
+        self._jobs: dict[tuple[int, int], list[Job]] = {}  # for more rows, by the number of threads and what they share
+        self._jacobians: dict[int, list[Job]] = {}  # by the number of threads
         self._call_beside: Callable[..., int] | None = None
         rows = 2 * FLOPS_PER_THREAD_AWAKE // max(1, self.flops_per_row)
         self._rows_for_two = rows if rows > 1 else 0  # one row takes as long as two: the weights are read for it
@@ -176,23 +182,18 @@ class Stretch:
         self._ended = time.perf_counter()
 
     def _predict_beside(self, x: np.ndarray, out: np.ndarray, boxes: np.ndarray) -> int:
-        """With threads that spin: share columns of a few rows, or take rows, some at a time."""
+        """With threads that spin: share columns, or take rows, some at a time."""
         rows, threads = len(x), len(boxes) + 1
-        by_columns = rows <= COLUMN_ROWS
-        jobs = self._beside.setdefault((threads, by_columns), [])
-        try:
-            job = jobs.pop()
-        except IndexError:
-            make = Program.by_columns if by_columns else Program.predicting
-            job = self._with_parameters(make(self._ops(self.width_in), self.dtype, threads=threads), 0)
-        if not by_columns:
+        shares = COLUMNS if rows <= COLUMN_ROWS else self._shares(rows)
+        job = self._taken(threads, shares)
+        if shares == ROWS:
             _cut(job, rows, threads)
         if self._call_beside is None:
             self._call_beside = shared_call(self.dtype)
         began = time.perf_counter()
-        done = self._call_beside(job.handle, x, out, boxes, int(by_columns))
+        done = self._call_beside(job.handle, x, out, boxes, int(shares != ROWS))
         ended = time.perf_counter()
-        jobs.append(job)
+        self._jobs[threads, shares].append(job)
         lost = ended - began - LATE * rows * self._alone_takes.get(rows.bit_length(), math.inf)
         if lost > SECONDS_LATE:
             self._without = ended + 1e-3 + WITHOUT * lost
@@ -213,12 +214,27 @@ class Stretch:
             take, header = self._row or self._prepare_row(x, out)
             take(header, x, out, 1)
             return
-        try:
-            job = self._alone.pop()
-        except IndexError:
-            job = self._predicting(1)
+        shares = self._shares(len(x))
+        job = self._taken(1, shares)
         run(job.handle, 0, x, out, 0, 1)
-        self._alone.append(job)
+        self._jobs[1, shares].append(job)
+
+    def _shares(self, rows: int) -> int:
+        return PANELS if self._wide and PANELS_FROM <= rows <= PANELS_TO else ROWS
+
+    def _taken(self, threads: int, shares: int) -> Job:
+        """A job for a prediction, to be put back."""
+        try:
+            return self._jobs.setdefault((threads, shares), []).pop()
+        except IndexError:
+            return self._with_parameters(self._sharing(threads, shares), 0)
+
+    def _sharing(self, threads: int, shares: int) -> Program:
+        layers = self._ops(self.width_in)
+        if shares == PANELS:
+            return Program.by_panels(layers, self.dtype, threads=threads, batch=PANELS_TO)
+        make = Program.by_columns if shares == COLUMNS else Program.predicting
+        return make(layers, self.dtype, threads=threads)
 
     def jacobian(self, x: np.ndarray, threads: int | None) -> np.ndarray:
         """The derivatives of the outputs by the inputs, (N, O, I), for `x`, C-contiguous."""
@@ -243,25 +259,17 @@ class Stretch:
         jobs.append(job)
         return out
 
-    def _predicting(self, threads: int) -> Job:
-        return self._with_parameters(Program.predicting(self._ops(self.width_in), self.dtype, threads=threads), 0)
-
     def _predict_together(self, x: np.ndarray, out: np.ndarray, threads: int, *, shared: bool) -> None:
         """Let threads take rows, some at a time, until all are done."""
-        rows = len(x)
-        jobs = self._together.setdefault(threads, [])
-        try:
-            job = jobs.pop()
-        except IndexError:
-            job = self._predicting(threads)
-        _cut(job, rows, threads)
+        job = self._taken(threads, ROWS)
+        _cut(job, len(x), threads)
         job.control[:] = 0
 
         def take_part(thread: int, _: int) -> None:
             run(job.handle, 0, x, out, thread, threads)
 
         run_together(take_part, threads, shared=shared, all_needed=False)
-        jobs.append(job)
+        self._jobs[threads, ROWS].append(job)
 
     def _with_parameters(self, program: Program, rows: int) -> Job:
         beside.begin(program.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from helpers import assert_same_bits, jit_only, make_net, normal, small
 
 import fastmlp as fm
-from fastmlp import team
+from fastmlp import program, team
 from fastmlp.modules import stretch
 from fastmlp.program import Program
 
@@ -73,6 +73,28 @@ def test_predict_starts_no_more_threads_than_there_are_tiles(monkeypatch):
         X = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
         np.testing.assert_array_equal(model.predict(X, threads=1000), model.predict(X))
     assert teams == [2, 4, -(-1000 // stretch.TILE_ROWS)]
+
+
+def test_columns_are_shared_for_a_number_of_rows_of_a_wide_network(dtype, rng, monkeypatch):
+    monkeypatch.setattr(program, "level_2_bytes", lambda: 2**10)
+    monkeypatch.setattr(program, "COLUMNS_FROM", 25)
+    monkeypatch.setattr(stretch, "PANELS_TO", 70)
+    made = []
+
+    def by_panels(layers, dtype, *, threads, batch, real=Program.by_panels):
+        made.append((threads, batch))
+        return real(layers, dtype, threads=threads, batch=batch)
+
+    monkeypatch.setattr(Program, "by_panels", by_panels)
+    inputs = [normal(rng, (rows, 30), dtype) for rows in (1, 63, 64, 66, 70, 71)]
+    narrow = make_net([30, 24, 24, 3], dtype=dtype)
+    for x in inputs:
+        narrow.predict(x)
+    assert not made
+    model = make_net([30, 40, 33, 3], dtype=dtype)
+    for x in inputs:
+        assert_same_bits(model.predict(x, threads=1), model(x))
+    assert made == [(1, 70)]
 
 
 class Copies(fm.Module):

@@ -291,6 +291,9 @@ class Linear(Op):
         record.units = self.width_in
         if memory.gradients:
             self._lay_out_gradient(record, memory)
+        elif self.wide:
+            record.bias_apart = self.bias >= 0
+            memory.want_scratch(int(PANEL_BYTES) // memory.dtype.itemsize * self.width_in)
         elif memory.backward:
             memory.want_scratch((self.width_in + self.width_out) * (FEATURE_MAJOR_BYTES // memory.dtype.itemsize))
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import JIT, assert_same_bits, kept_job, linear_op, normal, run_job, small
+from helpers import JIT, assert_same_bits, kept_job, linear_op, normal, ran_predicting, run_job, small
 
 import fastmlp as fm
 from fastmlp import program as program_file
@@ -63,13 +63,18 @@ def layers_of(rng, widths, dtype, bias):
     return ops, np.concatenate(parts)
 
 
-def trained(ops, params, x, y, *, threads=1, groups=1, microbatch=0, steps=2):
-    """The parameters after two steps, and the program. In two groups the biases go the other way."""
-    dtype, rows = x.dtype, len(x)
+def with_relus(ops):
+    """The same linear ops once more, with ReLUs between them."""
     layers = []
     for number, op in enumerate(ops):
         layers.append(Linear(op.width_in, op.width_out, op.weight, op.bias))
         layers += fm.ReLU()._ops(op.width_out) if number < len(ops) - 1 else []
+    return layers
+
+
+def trained(ops, params, x, y, *, threads=1, groups=1, microbatch=0, steps=2):
+    """The parameters after two steps, and the program. In two groups the biases go the other way."""
+    dtype, rows, layers = x.dtype, len(x), with_relus(ops)
     biases = {op.bias for op in ops}
     updates = [Update("descent", descent, 0, 0, 0), Update("ascent", ascent, 0, 0, 0)][:groups]
     between = ()
@@ -114,6 +119,24 @@ def test_a_step_of_shared_columns_is_one_of_shared_rows_to_the_bit(rows, bias, d
                 assert sum(op.wide for op in program.ops) == len(ops)
                 assert_same_bits(found, expected)
                 assert_same_bits(sums, losses)
+
+
+@pytest.mark.parametrize("bias", ["together", "apart", "none"])
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_pass_forward_of_shared_columns_is_one_of_shared_rows_to_the_bit(rows, bias, dtype, rng, wide):
+    """A prediction, with room for more rows than come."""
+    for widths in WIDTHS:
+        ops, params = layers_of(rng, widths, dtype, bias)
+        x = normal(rng, (rows, widths[0]), dtype)
+        expected = ran_predicting(with_relus(ops), x, widths[-1], params).y
+        wide(True)
+        for threads in (1, 2, 3):
+            program = Program.by_panels(with_relus(ops), dtype, threads=threads, batch=ROWS[-1])
+            assert sum(op.wide for op in program.ops) == len(ops)
+            found = np.full_like(expected, np.nan)
+            run_job(kept_job(program, dtype, params=params), x, found, threads=threads)
+            assert_same_bits(found, expected)
+        wide(False)
 
 
 @pytest.mark.parametrize("bias", ["together", "apart", "none"])
