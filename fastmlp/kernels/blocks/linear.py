@@ -24,7 +24,7 @@ from fastmlp.kernels.blocks.linear_fields import (
 )
 from fastmlp.kernels.blocks.linear_row import linear_row
 from fastmlp.kernels.blocks.linear_row_update import linear_row_update
-from fastmlp.kernels.blocks.linear_wide import GRADIENT_DEPTH, linear_wide, wide_gradient_rows
+from fastmlp.kernels.blocks.linear_wide import TURNED_STRIDE, linear_wide, wide_gradient_rows
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix
 from fastmlp.kernels.compiler.jit import inner
@@ -323,5 +323,5 @@ class Linear(Op):
             record.panel_rows = memory.batch
             record.panels = memory.take(-(-self.width_out // width) * width * memory.batch)
         rows = record.gradient_rows = wide_gradient_rows(stride * memory.dtype.itemsize)
-        memory.want_scratch(rows * (stride + PACKS * GRADIENT_DEPTH))
+        memory.want_scratch(rows * (stride + PACKS * TURNED_STRIDE))
         memory.want_scratch(width * max(self.width_in, whole_lines(self.width_out, memory.dtype)))
