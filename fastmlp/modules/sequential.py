@@ -278,7 +278,10 @@ class Sequential(Module):
                 y = np.empty(shape, dtype) if out is None else checks.as_output(out, shape, dtype, apart_from=X)
                 if threads is not None and threads is not ONE:
                     threads = checks.as_size(threads, "threads")
-                stretch.predict(X, y, threads)
+                if shape[0] == 1 and (take := stretch.row) is not None:
+                    take[0](take[1], X, y, 1)
+                else:
+                    stretch.predict(X, y, threads)
                 if out is None or y is out:
                     return y
                 out[...] = y  # it overlaps X, or is of a subclass

@@ -114,6 +114,8 @@ class Stretch:
         self._wide = any(op.wide for op in widened(list(described), dtype, PANELS_TO, 1))
         self.spare: list[Job] = []  # for passes that keep
         self._row: tuple[Callable[..., None], Any] | None = None  # what takes one row, and what that reads
+        #: The same, for whoever has no time to call :meth:`predict`, where that would do nothing else.
+        self.row: tuple[Callable[..., None], Any] | None = None
         self._jobs: dict[tuple[int, int], list[Job]] = {}  # for more rows, by the number of threads and what they share
         self._jacobians: dict[int, list[Job]] = {}  # by the number of threads
         self._call_beside: Callable[..., int] | None = None
@@ -207,6 +209,8 @@ class Stretch:
         plan, self._header = Plan(job, program.constants, program.ends), Header()
         self._header.write(self.dtype, {"inputs": self.width_in, "outputs": self.width_out}, {"row": plan}, ["forward"])
         self._row = row_caller(self._header.handle, x, out), self._header.handle
+        if self.check is None and self._rows_for_two:
+            self.row = self._row
         return self._row
 
     def _predict_alone(self, x: np.ndarray, out: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 from helpers import assert_same_bits, jit_only, make_net, normal, small
 
 import fastmlp as fm
@@ -73,6 +74,32 @@ def test_predict_starts_no_more_threads_than_there_are_tiles(monkeypatch):
         X = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
         np.testing.assert_array_equal(model.predict(X, threads=1000), model.predict(X))
     assert teams == [2, 4, -(-1000 // stretch.TILE_ROWS)]
+
+
+def test_one_row_is_taken_at_once_but_for_what_is_looked_at_before(dtype, rng, monkeypatch):
+    """The second time; never where its numbers are indices, or where threads are to share its columns."""
+    calls = []
+
+    def predict(self, x, out, threads, real=stretch.Stretch.predict):
+        calls.append(len(x))
+        real(self, x, out, threads)
+
+    monkeypatch.setattr(stretch.Stretch, "predict", predict)
+    model, x = make_net([3, 5, 2], dtype=dtype), normal(rng, (2, 3), dtype)
+    for given in (x[:1], x[1:], x, x[:1]):
+        assert_same_bits(model.predict(given), model(given))
+    assert calls == [1, 2]
+    embedded = fm.Sequential(fm.Embedding(4, 3, rng=0), fm.Linear(3, 2, rng=0), dtype=dtype)
+    for _ in range(2):
+        embedded.predict(np.ones((1, 1), dtype))
+    with pytest.raises(ValueError, match="4"):
+        embedded.predict(np.full((1, 1), 4, dtype))
+    monkeypatch.setattr(stretch, "FLOPS_PER_THREAD_AWAKE", 1)
+    wide = make_net([3, 5, 2], dtype=dtype)
+    calls.clear()
+    for _ in range(3):
+        assert_same_bits(wide.predict(x[:1]), wide(x[:1]))
+    assert calls == [1, 1, 1]
 
 
 def test_columns_are_shared_for_a_number_of_rows_of_a_wide_network(dtype, rng, monkeypatch):
