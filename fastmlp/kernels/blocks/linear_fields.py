@@ -25,6 +25,7 @@ FIELDS: dict[str, type] = {
     "weight_t": np.int64,  # the transposed copy
     "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
     "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in a cache
+    "gradient_depth": np.int64,  # rows of the batch that are gone through at a time for it
     "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
     "packed_rows": np.int64,  # rows of the weight whose x is copied side by side for their gradient; 0: none is
     "fused_relu": np.int64,

@@ -30,6 +30,7 @@ from fastmlp.kernels.blocks.elementwise import Elementwise
 from fastmlp.kernels.blocks.elementwise_loss import ElementwiseLoss
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.expression import select
+from fastmlp.kernels.layout import row_stride
 from fastmlp.program import Program
 
 #: Widths of the input against widths of the output, with every edge on either side once, and one line more than needed.
@@ -263,6 +264,24 @@ def test_a_gradient_of_rows_that_were_copied_side_by_side_is_the_same(rows, dtyp
         results.append((found, ran_both_ways([relu_free(op)], x, dy, params).grads))
     for packed, plain in zip(*results):
         assert_same_bits(packed, plain)
+
+
+@pytest.mark.parametrize("bias", BIASES)
+def test_a_gradient_of_some_rows_after_others_is_the_same(bias, dtype, rng, monkeypatch):
+    """Applied and added up; of an even number of rows, of an odd one, and of all at once."""
+    op, params, *_ = layer(rng, 20, 9, dtype, bias)
+    x, dy = normal(rng, (small(400, 9), 20), dtype), normal(rng, (small(400, 9), 9), dtype)
+    monkeypatch.setattr(linear, "TURNS", 1)
+    results = []
+    for depth in (small(128, 4), 3, 2**40):
+        monkeypatch.setattr(linear, "PACKED_DEPTH", 0)
+        monkeypatch.setattr(linear, "DEPTH_BYTES", depth * (row_stride(20, dtype) + row_stride(9, dtype)) * dtype.itemsize)
+        found, record = updated(relu_free(op), params, x, dy, groups=1, threads=1)
+        assert record.gradient_depth == depth
+        results.append((found, ran_both_ways([relu_free(op)], x, dy, params).grads))
+    for some in results[:2]:
+        for part, whole in zip(some, results[2]):
+            assert_same_bits(part, whole)
 
 
 def descent(p, g):
