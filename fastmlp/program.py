@@ -44,6 +44,7 @@ from fastmlp.kernels.op import (
     Memory,
     Op,
 )
+from fastmlp.kernels.products.panels import PANEL_BYTES
 from fastmlp.kernels.threads import CONTROL_SIZE
 
 __all__ = ["BLOCK_ROWS", "COLUMN_ROWS", "Program", "widened"]
@@ -61,12 +62,13 @@ BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 WIDE_FROM = 4
 WIDE_BLOCK_ROWS = 128
 
-#: There a layer so wide has its columns shared in training (blocks/linear_wide.py), so many at a time: whole panels. Where
-#: tiles have 8 rows, and read a weight a quarter as fast, it is not measured: shared by rows, steps are at 83-91 % of the peak.
-COLUMNS_FROM, COLUMN_UNIT = 256 if REGISTERS == 16 else 2**62, 48
+#: There a layer so wide has its columns shared in training (blocks/linear_wide.py), so many at a time: whole panels. By 48 two
+#: threads had 288 and 224 of 512; by 24 784-1024-1024-10 takes 0.97 times as long. Where tiles have 8 rows, and read a weight a
+#: quarter as fast, it is not measured: shared by rows, steps are at 83-91 % of the peak.
+COLUMNS_FROM, COLUMN_UNIT = 256 if REGISTERS == 16 else 2**62, int(PANEL_BYTES) // 4
 
 #: So many units at least are to be there for each thread, and at most so many rows, since their deltas are there twice.
-UNITS_EACH, COLUMNS_ROWS = 2, 4096
+UNITS_EACH, COLUMNS_ROWS = 4, 4096
 
 #: Rows from the place of one thread in the workspace of a prediction to that of the next. A tile asks for rows of B ahead: with
 #: the places side by side, for what the other thread is writing; 100,000 rows of the disc network took 1.35 ms instead of 1.06.
