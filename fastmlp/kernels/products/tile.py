@@ -46,8 +46,8 @@ UNROLLS = REGISTERS > 16
 
 #: So many turns of the loop over k are written out where LLVM takes one at a time, each behind the other, with one addition for
 #: B and one for A: 21.5 instructions for twelve multiply-adds instead of 25, of which two ask for B. Twelve take six cycles,
-#: in which a core could begin 36 instructions; but a core of a virtual machine has a neighbour on its other thread at most
-#: hours, and then begins 18. There 128 x 784 x 24 ran at 66 GFLOP/s, at 83 with four turns; alone at 100 and 101 (Zen 3).
+#: in which a core could begin 36 instructions; but where somebody else has its other thread, as often on a virtual machine, it
+#: begins about 18. There 128 x 784 x 24 ran at 66 GFLOP/s, at 83 with four turns; alone at 100 and 101 (Zen 3).
 TURNS = 1 if UNROLLS else 4
 
 #: How wide a tile may be, in halves of a vector; and a number above these.
