@@ -108,7 +108,7 @@ class _Emitter:
         a_offsets = [builder.mul(a_row, INT(r)) for r in rows]
         if self.half:  # LLVM would add one up from the other, a chain of as many additions as rows, and 8 cycles instead of 5
             a_offsets = [opaque(builder, offset) for offset in a_offsets]
-        silent = builder.select(builder.icmp_signed("==", asks, INT(0)), depth, INT(0))
+        silent = builder.select(builder.icmp_signed("==", asks, INT(0)), builder.sub(depth, INT(TURNS - 1)), INT(0))
         least = splat(builder, floor, self.lanes)
         builder.branch(begin)
 
@@ -150,7 +150,7 @@ class _Emitter:
         ir.IRBuilder(end).ret_void()
 
     def _loop(self, came, turns, limit, a_offsets, a_k, b_row, far):
-        """A loop over k while so many turns are below a limit; `far` where it asks for B.
+        """A loop over k, so many turns at a time, while it is below a limit; `far` where it asks for B.
 
         Each block that it comes from has k, where A and B are read, and the sums; so has the block behind it: what is returned.
         """
@@ -159,8 +159,7 @@ class _Emitter:
         k, a, b = builder.phi(INT), builder.phi(POINTER), builder.phi(POINTER)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         phis = [k, a, b, *chain.from_iterable(sums)]
-        end = builder.add(k, INT(turns))
-        builder.cbranch(builder.icmp_signed("<=", end, limit), body, behind)
+        builder.cbranch(builder.icmp_signed("<", k, limit), body, behind)
         for block, (first_k, first_a, first_b, first_sums) in came:
             ir.IRBuilder(block).branch(test)
             for phi, first in zip(phis, [first_k, first_a, first_b, *chain.from_iterable(first_sums)]):
@@ -182,6 +181,7 @@ class _Emitter:
             if turns > 1:  # else LLVM would load for several turns at once, for which there are no registers
                 a_now, b_now = opaque(builder, a_now), opaque(builder, b_now)
                 builder.call(ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True), [])
+        end = builder.add(k, INT(turns))
         back = builder.branch(test)
         if self.half or not UNROLLS:  # of half a vector two turns would want more registers for offsets than there are
             self._keep_loop(builder.module, back)
