@@ -122,6 +122,10 @@ def test_columns_are_shared_for_a_number_of_rows_of_a_wide_network(dtype, rng, m
     for x in inputs:
         assert_same_bits(model.predict(x, threads=1), model(x))
     assert made == [(1, 70)]
+    monkeypatch.setattr(stretch, "team_size", lambda wanted, *_: wanted or 1)
+    for _ in range(3):
+        assert_same_bits(model.predict(inputs[-2], threads=2), model(inputs[-2]))
+    assert set(made[1:]) == {(2, 70)}
 
 
 class Copies(fm.Module):

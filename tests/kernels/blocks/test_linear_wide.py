@@ -174,7 +174,10 @@ def test_a_gradient_has_as_many_rows_as_stay_in_the_cache(monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_networks_with_everything_between_wide_layers_train_as_narrow_ones(threads, dtype, rng, wide):
-    """In fit: functions, norms, dropout, a residual, a frozen layer; clipped, in parts, and with a batch that is cut short."""
+    """In fit: functions, norms, dropout, a residual, a frozen layer; clipped, in parts, and with a batch that is cut short.
+
+    And in predict.
+    """
     width = small(40, 6)
     X, y = normal(rng, (small(70, 20), width), dtype), rng.integers(0, 3, small(70, 20))
 
@@ -188,7 +191,7 @@ def test_networks_with_everything_between_wide_layers_train_as_narrow_ones(threa
         return made
 
     for frozen, options in (((0,), {}), ((2,), {"clip_norm": 0.5}), ((), {"accumulate": 2})):
-        left = []
+        left, predicted = [], []
         for chosen in (False, True):
             wide(chosen)
             net = model(frozen)
@@ -198,6 +201,8 @@ def test_networks_with_everything_between_wide_layers_train_as_narrow_ones(threa
             programs = list(net._route._training.values())
             assert any(op.wide for program in programs for op in program.ops) == chosen
             left.append((net.state_dict(), history.loss))
+            predicted.append(net.predict(X, threads=threads))
+        assert_same_bits(*predicted)
         assert left[0][1] == left[1][1]
         for name, array in left[0][0].items():
             assert_same_bits(np.asarray(array), np.asarray(left[1][0][name]))
