@@ -47,7 +47,7 @@ from fastmlp.kernels.op import (
 from fastmlp.kernels.products.panels import PANEL_BYTES
 from fastmlp.kernels.threads import CONTROL_SIZE
 
-__all__ = ["BLOCK_ROWS", "COLUMN_ROWS", "Program", "widened"]
+__all__ = ["BLOCK_ROWS", "COLUMN_ROWS", "Program", "shares_panels"]
 
 #: Rows that a thread carries through the layers at a time: these, or more while a block touches no more than BLOCK_BYTES. A
 #: step of the disc network on 100 rows takes 23.7 us with 16, 21.5 with 32, 19.9 with 64, 19.0 with all at once; wide layers
@@ -62,7 +62,7 @@ BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 WIDE_FROM = 4
 WIDE_BLOCK_ROWS = 128
 
-#: There a layer so wide has its columns shared in training (blocks/linear_wide.py), so many at a time: whole panels. By 48 two
+#: There a layer so wide has its columns shared (blocks/linear_wide.py), so many at a time: whole panels. By 48 two
 #: threads had 288 and 224 of 512; by 24 784-1024-1024-10 takes 0.97 times as long. Where tiles have 8 rows, and read a weight a
 #: quarter as fast, it is not measured: shared by rows, steps are at 83-91 % of the peak.
 COLUMNS_FROM, COLUMN_UNIT = 256 if REGISTERS == 16 else 2**62, int(PANEL_BYTES) // 4
@@ -243,14 +243,13 @@ class Program:
     def by_panels(cls, layers: Iterable[Op], dtype: np.dtype, *, threads: int, batch: int) -> Program:
         """One pass forward of at most `batch` rows of a wide network, of which threads share columns as in training.
 
-        784-512-512-10 on one thread of a Zen 3 and on two, each with a neighbour on its core: 128 rows 2.35 ms, so 2.18, and
-        1.36, so 1.29; 512 rows on one 8.3, so 8.0.
+        784-512-512-10, 128 rows: 2.35 ms by rows on one thread of a Zen 3, so 2.18; on two 1.30, so 1.10.
         """
         given = list(layers)
         layers = widened(fused(chain.from_iterable(op.evaluated() for op in given)), dtype, batch, threads)
         memory = Memory(dtype, batch, threads, backward=False)
         program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory)
-        program._plan["kept"] = 1  # as by columns
+        program._plan["kept"], program.row_unit = 1, int(UNIT)  # as by columns; and there may be few rows
         program._rows(program._forward(FORWARD))
         program._pass()
         return program
@@ -373,7 +372,8 @@ class Program:
         self.block = max(BLOCK_ROWS, BLOCK_BYTES // bytes_of_a_row // BLOCK_ROWS * BLOCK_ROWS)
         self.row_unit = int(UNIT)
         if are_wide([op for op in self.ops if not op.wide], self.dtype):
-            self.block, self.row_unit = max(self.block, WIDE_BLOCK_ROWS), WIDE_BLOCK_ROWS // 2
+            each = memory.batch // memory.threads // int(UNIT) * int(UNIT)
+            self.block, self.row_unit = max(self.block, WIDE_BLOCK_ROWS), max(self.row_unit, min(WIDE_BLOCK_ROWS // 2, each))
 
     def _forward(self, task: int, ops: Iterable[Op] | None = None) -> list[Call]:
         """The calls of all ops (or of some) that have this task, in order."""
@@ -584,6 +584,12 @@ def widened(ops: list[Op], dtype: np.dtype, batch: int, threads: int) -> list[Op
         if op.wide_block is not None and min(op.width_in, op.width_out) >= least:
             op.wide, op.block = True, op.wide_block
     return ops
+
+
+def shares_panels(ops: list[Op], dtype: np.dtype, batch: int, threads: int) -> bool:
+    """Whether nearly all work of a prediction is in layers whose columns so many threads can share."""
+    wide = sum(op.flops for op in widened(ops, dtype, batch, threads) if op.wide)
+    return 8 * wide > 7 * sum(op.flops for op in ops)
 
 
 def fused(ops: Iterable[Op], batch: int | None = None) -> list[Op]:

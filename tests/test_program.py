@@ -43,6 +43,7 @@ from fastmlp.program import (
     WIDE_BLOCK_ROWS,
     Program,
     fused,
+    shares_panels,
 )
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -404,10 +405,17 @@ def test_blocks_hold_as_many_rows_as_stay_in_the_cache(dtype, monkeypatch):
         assert rows == BLOCK_ROWS or rows * 2 * dtype.itemsize * touched <= BLOCK_BYTES
         assert (rows + BLOCK_ROWS) * 2 * dtype.itemsize * touched > BLOCK_BYTES
     assert block(700, 700) == BLOCK_ROWS < block(1, 1)
-    deep = training(linears(*[200] * 70, dtype=dtype), dtype=dtype)
+    deep = training(linears(*[200] * 70, dtype=dtype), dtype=dtype, batch=512)
     assert deep.block == WIDE_BLOCK_ROWS
     units = {phase["unit"] for phase in deep.phases if phase["kind"] == ROWS}
     assert units == {WIDE_BLOCK_ROWS // 2}
+
+
+def test_row_blocks_of_a_wide_network_are_shared_by_all_threads(dtype):
+    layers = [200] * 70
+    for batch, threads, unit in ((512, 2, 64), (128, 2, 64), (64, 2, 32), (64, 3, 16), (7, 2, 16)):
+        program = training(linears(*layers, dtype=dtype), dtype=dtype, batch=batch, threads=threads)
+        assert {phase["unit"] for phase in program.phases if phase["kind"] == ROWS} == {unit}
 
 
 def test_few_units_of_an_update_are_for_whoever_comes_first():
@@ -416,8 +424,25 @@ def test_few_units_of_an_update_are_for_whoever_comes_first():
         assert found == pools
 
 
+def test_columns_of_predictions_are_shared_where_they_are_nearly_all_of_the_work(dtype, monkeypatch):
+    """And where each thread gets some."""
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**17)
+    monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
+    enough = 512 // (4 * COLUMN_UNIT)
+    for widths, threads, shared in (
+        ((784, 512, 512, 10), 2, True),
+        ((784, 512, 512, 10), enough, True),
+        ((784, 512, 512, 10), enough + 1, False),
+        ((3072, 200, 256, 256, 10), 2, False),
+        ((30, 512, 10), 1, False),
+    ):
+        assert shares_panels(linears(*widths, dtype=dtype), dtype, 512, threads) == shared
+        program = Program.by_panels(linears(*widths, dtype=dtype), dtype, threads=threads, batch=512)
+        assert {phase["unit"] for phase in program.phases} <= {int(UNIT), COLUMN_UNIT}
+
+
 def test_wide_layers_of_a_training_have_their_columns_shared(dtype, monkeypatch):
-    """Those of a network that is far larger than the second-level cache; not with one row, nor outside of training."""
+    """Those of a network that is far larger than the second-level cache; not with one row, nor in passes by hand."""
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
     monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
     widths = (784, 1500, 256, 255, 10)

@@ -268,7 +268,7 @@ class Op:
     row_block: Block | None = None
     #: What does some columns of a few rows, in FORWARD_COLUMNS; None where the op is no product.
     columns_block: Block | None = None
-    #: Where threads share its columns in training, the block that does so; of the same record.
+    #: Where threads share its columns for more rows than a few, the block that does so; of the same record.
     wide_block: Block | None = None
     #: Where programs that take derivatives, and form no gradients, have a block of their own; of the same record.
     derivative_block: Block | None = None

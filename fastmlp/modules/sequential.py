@@ -276,11 +276,11 @@ class Sequential(Module):
             if X.dtype is dtype and len(shape) == 2 and shape[1] == stretch.width_in and shape[0] and X.flags.carray:
                 shape = shape[0], stretch.width_out
                 y = np.empty(shape, dtype) if out is None else checks.as_output(out, shape, dtype, apart_from=X)
-                if threads is not None and threads is not ONE:
-                    threads = checks.as_size(threads, "threads")
-                if shape[0] == 1 and (take := stretch.row) is not None:
-                    take[0](take[1], X, y, 1)
+                if shape[0] == 1 and threads is None and (row := stretch.row) is not None:
+                    row[0](row[1], X, y, 1)
                 else:
+                    if threads is not None and threads is not ONE:
+                        threads = checks.as_size(threads, "threads")
                     stretch.predict(X, y, threads)
                 if out is None or y is out:
                     return y

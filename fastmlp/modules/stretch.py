@@ -20,7 +20,7 @@ from fastmlp.kernels.products.tile import TILE_ROWS
 from fastmlp.kernels.threads import ABORT
 from fastmlp.kernels.together import shared_call
 from fastmlp.parameters import Storage
-from fastmlp.program import BLOCK_ROWS, COLUMN_ROWS, Program, widened
+from fastmlp.program import BLOCK_ROWS, COLUMN_ROWS, Program, shares_panels
 from fastmlp.team import cores_lately, run_beside, run_together, team_size, wake
 
 __all__ = ["Kept", "Stretch"]
@@ -53,7 +53,7 @@ FLOPS_TO_LEARN = 200_000_000
 
 #: Of a wide network, from so many rows to so many are taken together, since each part of a weight is copied for them. More rows
 #: in pieces would gain, too, 10,000 of 784-512-512-10 a tenth (Zen 3); but on a busy machine, where threads that meet wait for
-#: each other, they take 1.3 to 1.6 times as long.
+#: each other, they take 1.3 to 1.6 times as long, and so do 64 with threads that were asleep.
 PANELS_FROM, PANELS_TO = 64, 512
 
 #: What is shared between the threads of a prediction: rows, columns of a few rows, or of more rows of a wide network.
@@ -112,13 +112,13 @@ class Stretch:
         #: Into how many parts the columns of the widest product can be cut.
         self._columns = max([1, *(op.width_out // int(UNIT) for op in described if op.columns_block is not None)])
         self.empty = not described
-        #: Whether threads are to share columns of more rows than a few.
-        self._wide = any(op.wide for op in widened(list(described), dtype, PANELS_TO, 1))
         self.spare: list[Job] = []  # for passes that keep
-        self._row: tuple[Callable[..., None], Any] | None = None  # what takes one row, and what that reads
+        #: What takes one row, what that reads, and whose that is: threads that come together first each make their own.
+        self._row: tuple[Callable[..., None], Any, Header] | None = None
         #: The same, for whoever has no time to call :meth:`predict`, where that would do nothing else.
-        self.row: tuple[Callable[..., None], Any] | None = None
+        self.row: tuple[Callable[..., None], Any, Header] | None = None
         self._jobs: dict[tuple[int, int], list[Job]] = {}  # for more rows, by the number of threads and what they share
+        self._panels: dict[int, bool] = {}  # by the number of threads, whether they can share columns of more rows than a few
         self._jacobians: dict[int, list[Job]] = {}  # by the number of threads
         self._call_beside: Callable[..., int] | None = None
         rows = 2 * FLOPS_PER_THREAD_AWAKE // max(1, self.flops_per_row)
@@ -188,7 +188,7 @@ class Stretch:
     def _predict_beside(self, x: np.ndarray, out: np.ndarray, boxes: np.ndarray) -> int:
         """With threads that spin: share columns, or take rows, some at a time."""
         rows, threads = len(x), len(boxes) + 1
-        shares = COLUMNS if rows <= COLUMN_ROWS else self._shares(rows)
+        shares = COLUMNS if rows <= COLUMN_ROWS else self._shares(rows, threads)
         job = self._taken(threads, shares)
         if shares == ROWS:
             _cut(job, rows, threads)
@@ -203,30 +203,36 @@ class Stretch:
             self._without = ended + 1e-3 + WITHOUT * lost
         return done
 
-    def _prepare_row(self, x: np.ndarray, out: np.ndarray) -> tuple[Callable[..., None], Any]:
+    def _prepare_row(self, x: np.ndarray, out: np.ndarray) -> tuple[Callable[..., None], Any, Header]:
         """Have one row taken as in compiled code: by the blocks for that, with its workspace on the stack of the call."""
         program = Program.of_row(self._ops(self.width_in), self.dtype)
         job = program.job()  # without the engine, which a second process would compile
         job.set(params=self.storage.data)
-        plan, self._header = Plan(job, program.constants, program.ends), Header()
-        self._header.write(self.dtype, {"inputs": self.width_in, "outputs": self.width_out}, {"row": plan}, ["forward"])
-        self._row = row_caller(self._header.handle, x, out), self._header.handle
+        plan, header = Plan(job, program.constants, program.ends), Header()
+        header.write(self.dtype, {"inputs": self.width_in, "outputs": self.width_out}, {"row": plan}, ["forward"])
+        self._row = row_caller(header.handle, x, out), header.handle, header
         if self.check is None and self._rows_for_two:
             self.row = self._row
         return self._row
 
     def _predict_alone(self, x: np.ndarray, out: np.ndarray) -> None:
         if len(x) == 1:
-            take, header = self._row or self._prepare_row(x, out)
-            take(header, x, out, 1)
+            row = self._row or self._prepare_row(x, out)
+            row[0](row[1], x, out, 1)
             return
-        shares = self._shares(len(x))
+        shares = self._shares(len(x), 1)
         job = self._taken(1, shares)
         run(job.handle, 0, x, out, 0, 1)
         self._jobs[1, shares].append(job)
 
-    def _shares(self, rows: int) -> int:
-        return PANELS if self._wide and PANELS_FROM <= rows <= PANELS_TO else ROWS
+    def _shares(self, rows: int, threads: int) -> int:
+        """What so many threads share of so many rows, more than a few."""
+        if not PANELS_FROM <= rows <= PANELS_TO:
+            return ROWS
+        found = self._panels.get(threads)
+        if found is None:
+            found = self._panels[threads] = shares_panels(list(self._ops(self.width_in)), self.dtype, PANELS_TO, threads)
+        return PANELS if found else ROWS
 
     def _taken(self, threads: int, shares: int) -> Job:
         """A job for a prediction, to be put back."""
@@ -266,21 +272,16 @@ class Stretch:
         return out
 
     def _predict_together(self, x: np.ndarray, out: np.ndarray, threads: int, *, shared: bool) -> None:
-        """With threads that may be asleep: share columns, or take rows, some at a time, until all are done."""
-        shares = self._shares(len(x))
-        job = self._taken(threads, shares)
-        if shares == ROWS:
-            _cut(job, len(x), threads)
+        """Let threads take rows, some at a time, until all are done. They may be asleep, so nobody waits for them."""
+        job = self._taken(threads, ROWS)
+        _cut(job, len(x), threads)
         job.control[:] = 0
 
-        def call_off() -> None:
-            job.control[ABORT] = 1
+        def take_part(thread: int, _: int) -> None:
+            run(job.handle, 0, x, out, thread, threads)
 
-        def take_part(thread: int, count: int) -> None:
-            run(job.handle, 0, x, out, thread, count)
-
-        run_together(take_part, threads, call_off=call_off, shared=shared, all_needed=shares != ROWS)
-        self._jobs[threads, shares].append(job)
+        run_together(take_part, threads, shared=shared, all_needed=False)
+        self._jobs[threads, ROWS].append(job)
 
     def _with_parameters(self, program: Program, rows: int) -> Job:
         beside.begin(program.dtype)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from helpers import assert_same_bits, jit_only, make_net, normal
 
+from fastmlp import program as program_file
 from fastmlp.cores import cores
 from fastmlp.kernels.threads import ARRIVED, BOX_GIVEN, BOX_SIZE, BOX_STATE, CONTROL_SIZE, LOOKING, stand_by
 from fastmlp.kernels.together import shared_call
@@ -54,24 +56,28 @@ def ops_of(model):
 
 
 @pytest.mark.parametrize("helpers", [1, 2])
-def test_a_pass_forward_is_that_of_one_thread(boxes, helpers, dtype, rng):
-    """By rows and by columns, time and again; every thread that came has left its box as it was."""
+def test_a_pass_forward_is_that_of_one_thread(boxes, helpers, dtype, rng, monkeypatch):
+    """By rows, by columns and by panels, time and again; every thread that came has left its box as it was."""
     model = make_net([7, 50, 33, 3], dtype=dtype)
     state, addresses = boxes(helpers)
-    for rows in (1, 15, 16, 100):
+    for name, value in (("WIDE_FROM", 0), ("COLUMNS_FROM", 1), ("UNITS_EACH", 0)):
+        monkeypatch.setattr(program_file, name, value)
+    by_columns, by_panels = Program.by_columns, partial(Program.by_panels, batch=100)
+    for rows, make in ((1, by_columns), (15, by_columns), (16, Program.predicting), (100, Program.predicting), (90, by_panels)):
         x, out = normal(rng, (rows, 7), dtype), np.empty((rows, 3), dtype)
-        right = model.predict(x, threads=1)
-        make = Program.by_columns if rows <= 15 else Program.predicting
-        job = job_of(model, make(ops_of(model), dtype, threads=helpers + 1))
+        right = model(x)
+        program = make(ops_of(model), dtype, threads=helpers + 1)
+        assert any(op.wide for op in program.ops) == (make is by_panels)
+        job, meets = job_of(model, program), make is not Program.predicting
         came, deadline = 0, time.perf_counter() + 20
         while came < 2:
             assert time.perf_counter() < deadline, f"{rows} rows: they never came"
             if not came:
                 time.sleep(0)  # on a busy machine they have no core at times
             out[...] = 0
-            done = shared_call(dtype)(job.handle, x, out, addresses, int(rows <= 15))
+            done = shared_call(dtype)(job.handle, x, out, addresses, int(meets))
             came += done or helpers >= cores()
-            assert done or rows <= 15, "who does not come is not waited for, where rows are shared"
+            assert done or meets, "who does not come is not waited for, where rows are shared"
             if done:
                 assert_same_bits(out, right)
             assert all(box[BOX_STATE] == LOOKING for box in state)

@@ -88,7 +88,10 @@ def test_one_row_is_taken_at_once_but_for_what_is_looked_at_before(dtype, rng, m
     model, x = make_net([3, 5, 2], dtype=dtype), normal(rng, (2, 3), dtype)
     for given in (x[:1], x[1:], x, x[:1]):
         assert_same_bits(model.predict(given), model(given))
-    assert calls == [1, 2]
+    model.predict(x[:1], threads=2)
+    with pytest.raises(ValueError, match="threads"):
+        model.predict(x[:1], threads=0)
+    assert calls == [1, 2, 1]
     embedded = fm.Sequential(fm.Embedding(4, 3, rng=0), fm.Linear(3, 2, rng=0), dtype=dtype)
     for _ in range(2):
         embedded.predict(np.ones((1, 1), dtype))
@@ -100,6 +103,17 @@ def test_one_row_is_taken_at_once_but_for_what_is_looked_at_before(dtype, rng, m
     for _ in range(3):
         assert_same_bits(wide.predict(x[:1]), wide(x[:1]))
     assert calls == [1, 1, 1]
+
+
+def test_what_takes_one_row_stays_when_another_thread_makes_its_own(dtype, rng):
+    model, x = make_net([3, 5, 2], dtype=dtype), normal(rng, (1, 3), dtype)
+    out = np.empty_like(model.predict(x))
+    found = model._route_now().last
+    (take, handle, header), other = found._prepare_row(x, out), found._prepare_row(x, out)
+    assert found.row is other
+    assert header is not other[2]
+    take(handle, x, out, 1)
+    assert_same_bits(out, model(x))
 
 
 def test_columns_are_shared_for_a_number_of_rows_of_a_wide_network(dtype, rng, monkeypatch):
@@ -122,10 +136,6 @@ def test_columns_are_shared_for_a_number_of_rows_of_a_wide_network(dtype, rng, m
     for x in inputs:
         assert_same_bits(model.predict(x, threads=1), model(x))
     assert made == [(1, 70)]
-    monkeypatch.setattr(stretch, "team_size", lambda wanted, *_: wanted or 1)
-    for _ in range(3):
-        assert_same_bits(model.predict(inputs[-2], threads=2), model(inputs[-2]))
-    assert set(made[1:]) == {(2, 70)}
 
 
 class Copies(fm.Module):

@@ -11,6 +11,7 @@ from helpers import jit_only, make_net, normal
 
 import fastmlp as fm
 from fastmlp.kernels.engine import run
+from fastmlp.modules.stretch import ROWS
 
 pytestmark = [jit_only, pytest.mark.slow]
 
@@ -37,7 +38,7 @@ def test_one_row(widths, activation):
     x = normal(np.random.default_rng(0), (8, widths[0]), np.float32)
     out, p = np.empty((8, widths[-1]), np.float32), fm.compiled(model)
     model.predict(x[:2])  # of one row it would be the predictor's
-    job = model._route_now().last._alone[-1]
+    job = model._route_now().last._jobs[1, ROWS][-1]
     engine, predictor = [], []
     for _ in range(200):  # the quickest of each counts
         for seconds, loop, arguments in (

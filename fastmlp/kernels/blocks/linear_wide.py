@@ -47,7 +47,7 @@ PANELS_FROM = np.int64(64)
 #: with 256 rows whose inputs are only copied side by side.
 GRADIENT_ROWS, GRADIENT_DEPTH = 64, 512
 
-#: From a row of these to the next: a line more than a power of two.
+#: From a row of these to the next: more than a power of two, in whole lines.
 TURNED_STRIDE = np.int64(GRADIENT_DEPTH + UNIT)
 
 

@@ -269,15 +269,15 @@ def test_a_gradient_of_rows_that_were_copied_side_by_side_is_the_same(rows, dtyp
 @pytest.mark.parametrize("bias", BIASES)
 def test_a_gradient_of_some_rows_after_others_is_the_same(bias, dtype, rng, monkeypatch):
     """Applied and added up; of an even number of rows, of an odd one, and of all at once."""
-    op, params, *_ = layer(rng, 20, 9, dtype, bias)
-    x, dy = normal(rng, (small(400, 9), 20), dtype), normal(rng, (small(400, 9), 9), dtype)
+    op, params, *_ = layer(rng, 20, 17, dtype, bias)
+    x, dy = normal(rng, (small(400, 9), 20), dtype), normal(rng, (small(400, 9), 17), dtype)
     monkeypatch.setattr(linear, "TURNS", 1)
     results = []
     for depth in (small(128, 4), 3, 2**40):
         monkeypatch.setattr(linear, "PACKED_DEPTH", 0)
-        monkeypatch.setattr(linear, "DEPTH_BYTES", depth * (row_stride(20, dtype) + row_stride(9, dtype)) * dtype.itemsize)
+        monkeypatch.setattr(linear, "DEPTH_BYTES", depth * (row_stride(20, dtype) + row_stride(17, dtype)) * dtype.itemsize)
         found, record = updated(relu_free(op), params, x, dy, groups=1, threads=1)
-        assert record.gradient_depth == depth
+        assert (record.gradient_depth, record.transposed_gradient) == (depth, False)
         results.append((found, ran_both_ways([relu_free(op)], x, dy, params).grads))
     for some in results[:2]:
         for part, whole in zip(some, results[2]):
