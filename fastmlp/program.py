@@ -62,9 +62,9 @@ BLOCK_ROWS, BLOCK_BYTES = 64, 2**18
 WIDE_FROM = 4
 WIDE_BLOCK_ROWS = 128
 
-#: There a layer so wide has its columns shared (blocks/linear_wide.py), so many at a time: whole panels. By 48 two
-#: threads had 288 and 224 of 512; by 24 784-1024-1024-10 takes 0.97 times as long. Where tiles have 8 rows, and read a weight a
-#: quarter as fast, it is not measured: shared by rows, steps are at 83-91 % of the peak.
+#: There a layer so wide has its columns shared (blocks/linear_wide.py), so many at a time: whole panels. By 48 two threads had
+#: 288 and 224 of 512; by 24 784-1024-1024-10 takes 0.97 times as long. Where tiles have 8 rows, and read a weight a quarter as
+#: fast, it is not measured: shared by rows, steps are at 83-91 % of the peak.
 COLUMNS_FROM, COLUMN_UNIT = 256 if REGISTERS == 16 else 2**62, int(PANEL_BYTES) // 4
 
 #: So many units at least are to be there for each thread, and at most so many rows, since their deltas are there twice.

@@ -56,8 +56,8 @@ FLOPS_TO_LEARN = 200_000_000
 #: each other, they take 1.3 to 1.6 times as long, and so do 64 with threads that were asleep.
 PANELS_FROM, PANELS_TO = 64, 512
 
-#: What is shared between the threads of a prediction: rows, columns of a few rows, or of more rows of a wide network.
-ROWS, COLUMNS, PANELS = range(3)
+#: What threads share: rows of a prediction, columns of a few rows, or of more rows of a wide network; rows of derivatives.
+ROWS, COLUMNS, PANELS, DERIVATIVES = range(4)
 
 #: Into how many shares for each thread many rows are cut; no share is smaller than a block, but where there are few rows.
 SHARES = 8
@@ -119,7 +119,6 @@ class Stretch:
         self.row: tuple[Callable[..., None], Any, Header] | None = None
         self._jobs: dict[tuple[int, int], list[Job]] = {}  # for more rows, by the number of threads and what they share
         self._panels: dict[int, bool] = {}  # by the number of threads, whether they can share columns of more rows than a few
-        self._jacobians: dict[int, list[Job]] = {}  # by the number of threads
         self._call_beside: Callable[..., int] | None = None
         rows = 2 * FLOPS_PER_THREAD_AWAKE // max(1, self.flops_per_row)
         self._rows_for_two = rows if rows > 1 else 0  # one row takes as long as two: the weights are read for it
@@ -235,7 +234,7 @@ class Stretch:
         return PANELS if found else ROWS
 
     def _taken(self, threads: int, shares: int) -> Job:
-        """A job for a prediction, to be put back."""
+        """A job for a prediction, or for derivatives, to be put back."""
         try:
             return self._jobs.setdefault((threads, shares), []).pop()
         except IndexError:
@@ -245,7 +244,7 @@ class Stretch:
         layers = self._ops(self.width_in)
         if shares == PANELS:
             return Program.by_panels(layers, self.dtype, threads=threads, batch=PANELS_TO)
-        make = Program.by_columns if shares == COLUMNS else Program.predicting
+        make = {ROWS: Program.predicting, COLUMNS: Program.by_columns, DERIVATIVES: Program.jacobian}[shares]
         return make(layers, self.dtype, threads=threads)
 
     def jacobian(self, x: np.ndarray, threads: int | None) -> np.ndarray:
@@ -254,11 +253,7 @@ class Stretch:
         out = np.empty((rows, self.width_out, self.width_in), self.dtype)
         flops = rows * self.flops_per_row * (1 + min(self.width_in, self.width_out))
         team = team_size(threads, flops, FLOPS_PER_THREAD, -(-rows // TILE_ROWS))
-        jobs = self._jacobians.setdefault(team, [])
-        try:
-            job = jobs.pop()
-        except IndexError:
-            job = self._with_parameters(Program.jacobian(self._ops(self.width_in), self.dtype, threads=team), 0)
+        job = self._taken(team, DERIVATIVES)
         job.control[:] = 0
 
         def call_off() -> None:
@@ -268,7 +263,7 @@ class Stretch:
             run(job.handle, 0, x, out.reshape(rows, -1), thread, threads)
 
         run_together(take_part, team, call_off, threads is None)
-        jobs.append(job)
+        self._jobs[team, DERIVATIVES].append(job)
         return out
 
     def _predict_together(self, x: np.ndarray, out: np.ndarray, threads: int, *, shared: bool) -> None:

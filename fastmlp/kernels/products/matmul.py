@@ -35,17 +35,19 @@ SMALL_TILES = TILE_ROWS < 8
 #: Fewer rows are too few tiles to ask for a strip.
 FAR_ROWS = np.int64(32)
 
+#: What a tile brings in of a row of B: whole lines.
+STRIP_BYTES = -(-TILE_VECTORS * REGISTER_BYTES // LINE_BYTES) * LINE_BYTES
+
 #: Where a strip of B, in whole lines, takes more than a quarter of the second-level cache, it and the next one leave no room
 #: for A there: then some rows of B are taken at a time, with what has been summed so far in C. With 512 KiB 128 x 2048 x 2048
 #: took 17.8 ms in one go, 13.0 by 1024 rows, 12.6 by 512 and 11.9 by 256 (Zen 3); 128 x 1024 x 1024 in one go 2.8, by 256 rows
 #: 2.9. A tile of eight rows reads B a quarter as fast.
-LINES_OF_STRIP = -(-TILE_VECTORS * REGISTER_BYTES // LINE_BYTES)
-DEPTH_AT_ONCE = np.int64(level_2_bytes() // 4 // (LINES_OF_STRIP * LINE_BYTES))
+DEPTH_AT_ONCE = np.int64(level_2_bytes() // 4 // STRIP_BYTES)
 DEPTH_OF_BLOCK = DEPTH_AT_ONCE // 4
 
 #: So many rows of a strip stay in the first-level cache, 32 KiB of lines. Behind its first tile nobody asks for them again, nor
 #: for those of a matrix of so many bytes, which are there; nor for rows side by side, which the processor's prefetcher follows.
-DEPTH_NEAR = np.int64(2**15 // (LINES_OF_STRIP * LINE_BYTES))
+DEPTH_NEAR = np.int64(2**15 // STRIP_BYTES)
 NEAR_BYTES = np.int64(2**14)
 
 
@@ -99,13 +101,13 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
                 at, i_at, a_at = i * c_row + j, i * init_row + j * init_n, i * a_row + k * a_k
                 tall = i + TILE_ROWS <= rows
                 high = TILE_ROWS if tall else EDGE_ROWS
-                asks = 0 if there or (near and i > 0) else 1
-                tiles = (rows - i) // TILE_ROWS if tall and some == 0 and not (near and asks == 1) else 1
+                ask = 0 if there or (near and i > 0) else 1
+                tiles = (rows - i) // TILE_ROWS if tall and some == 0 and not (near and ask == 1) else 1
                 # The odd last row is computed twice, into the same place.
                 pair = 1 if tall or i + EDGE_ROWS <= rows else 0
                 row, step, down = pair * c_row, pair * init_row, pair * a_row
                 tile(
-                    high, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, b_at, b_row, here, asks, top, tiles
+                    high, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, b_at, b_row, here, ask, top, tiles
                 )
                 i += tiles * high
             done += strip

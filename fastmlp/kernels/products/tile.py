@@ -54,7 +54,7 @@ TURNS = 1 if UNROLLS else 4
 WIDTHS = (*((1,) if HALVES else ()), *range(2, 2 * TILE_VECTORS + 1, 2))
 WIDER = 2 * TILE_VECTORS + 1
 
-#: How many rows of B ahead a tile asks for. No prefetcher of the processor follows rows of a kibibyte and more, and a weight
+#: How many rows of B ahead a tile ask for. No prefetcher of the processor follows rows of a kibibyte and more, and a weight
 #: that another core has just updated is far away: 64-256-256-10 at batch 128 on two threads 370 to 343 us, 784-512-512-10 on
 #: one 4100 to 3920. Between 8 and 24 rows make no difference; asking for A as well makes none.
 PREFETCH_ROWS = 12
@@ -98,7 +98,7 @@ class _Emitter:
         return sorted({*range(0, self.vectors, max(1, LINE_BYTES // REGISTER_BYTES)), self.vectors - 1})
 
     def _emit(self):
-        c, c_row, init, init_row, init_n, a, a_row, a_k, b, b_row, depth, asks, floor, tiles = self.function.args
+        c, c_row, init, init_row, init_n, a, a_row, a_k, b, b_row, depth, ask, floor, tiles = self.function.args
         names = ("entry", "begin", "one_for_a_row", "one_each", "end")
         entry, begin, one_for_a_row, one_each, end = map(self.function.append_basic_block, names)
         rows = range(self.rows)
@@ -108,7 +108,7 @@ class _Emitter:
         a_offsets = [builder.mul(a_row, INT(r)) for r in rows]
         if self.half:  # LLVM would add one up from the other, a chain of as many additions as rows, and 8 cycles instead of 5
             a_offsets = [opaque(builder, offset) for offset in a_offsets]
-        silent = builder.select(builder.icmp_signed("==", asks, INT(0)), builder.sub(depth, INT(TURNS - 1)), INT(0))
+        silent = builder.select(builder.icmp_signed("==", ask, INT(0)), builder.sub(depth, INT(TURNS - 1)), INT(0))
         least = splat(builder, floor, self.lanes)
         builder.branch(begin)
 
@@ -218,7 +218,7 @@ def _tile(
     b_at,
     b_row,
     depth,
-    asks,
+    ask,
     floor,
     tiles,
 ):
@@ -254,31 +254,12 @@ def _tile(
 
 @instead(_tile)
 def tile(
-    rows,
-    halves,
-    c,
-    c_at,
-    c_row,
-    init,
-    init_at,
-    init_row,
-    init_n,
-    a,
-    a_at,
-    a_row,
-    a_k,
-    b,
-    b_at,
-    b_row,
-    depth,
-    asks,
-    floor,
-    tiles,
+    rows, halves, c, c_at, c_row, init, init_at, init_row, init_n, a, a_at, a_row, a_k, b, b_at, b_row, depth, ask, floor, tiles
 ):
     """C = max(floor, init + A B) for so many tiles, below each other, of TILE_ROWS or EDGE_ROWS rows by one of WIDTHS.
 
     Each matrix is an array, where in it the tile begins, and its strides. `init_n` is 1, or 0 where the entries of a row of
-    init are all the same one. `asks` is 1 where what is read of B is not in the first-level cache.
+    init are all the same one. `ask` is 1 where what is read of B is not in the first-level cache.
     """
     c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
     width = halves * (REGISTER_BYTES // 2 // c.itemsize)
