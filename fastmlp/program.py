@@ -100,6 +100,8 @@ class Program:
         self.calls: list[Call] = []
         self.passes: list[tuple[int, int, int, int]] = []
         self.records: list[Any] = [Fields(op.block.record) for op in self.ops]
+        #: Jobs of runs that are over, for the next ones; beside each, room for parameters and state.
+        self.spare: list[tuple[Job, tuple[np.ndarray, np.ndarray]]] = []
         self._table: np.ndarray | None = None
         self._counted: list[tuple[int, Any, str]] = []
         self._plan: dict[str, int] = {"losses": -1, "steps": 1, "kept": int(memory.backward)}

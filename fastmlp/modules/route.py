@@ -25,7 +25,7 @@ ARITHMETIC = ("forward", "backward", "__call__")
 #: Rows of a prediction that modules written in Python take at a time.
 PYTHON_ROWS = 1024
 
-#: Programs of training that a route keeps: they are small, workspaces are not in them.
+#: Programs of training that a route keeps: they are small, but for the memory of the last run (training/compiled.py).
 PROGRAMS_KEPT = 4
 
 

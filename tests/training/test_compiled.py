@@ -29,6 +29,48 @@ def test_slices_of_a_run_do_not_matter(dtype, monkeypatch):
         assert steps == results[0][2] == 4 * -(-len(X) // 4)
 
 
+def busy_net(dtype):
+    layers = fm.Linear(3, 9, dtype=dtype, rng=1), fm.BatchNorm1d(9, dtype=dtype), fm.Tanh(), fm.Dropout(0.3, rng=2)
+    return fm.Sequential(*layers, fm.Linear(9, 3, dtype=dtype, rng=3))
+
+
+def spare_of(model):
+    return [spare for program in model._route_now()._training.values() for spare in program.spare]
+
+
+@pytest.mark.parametrize("more", [{}, {"accumulate": 2, "clip_norm": 0.5}], ids=["plain", "accumulating"])
+def test_a_run_in_the_memory_of_the_one_before(more, dtype, monkeypatch):
+    X, y = make_data(small(50, 12), 3, 3, dtype=dtype)
+    results = []
+    for room in (compiled.SPARE_BYTES, 0):
+        monkeypatch.setattr(compiled, "SPARE_BYTES", room)
+        model = busy_net(dtype)
+        optimizer = fm.Adam(model.parameters())
+        losses = []
+        for epochs in (2, 1, 1):
+            losses += fm.fit(
+                model, fm.CrossEntropyLoss(), optimizer, X, y, epochs=epochs, batch_size=5, rng=epochs, threads=2, **more
+            ).loss
+            assert len(spare_of(model)) == (room > 0)
+        results.append((model.storage.data.copy(), losses))
+    assert_same_bits(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+
+
+def test_a_run_leaves_no_memory_that_is_the_users_or_has_held_infinities():
+    X, y = make_data(20, 3, 3)
+    model, labels, weights = make_net([3, 4, 3]), y.copy(), np.ones(20, np.float32)
+    optimizer = fm.SGD(model.parameters(), lr=0.1)
+    fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, labels, epochs=1, batch_size=20, sample_weight=weights)
+    ((job, _),) = spare_of(model)
+    kept = [array for array in vars(job).values() if isinstance(array, np.ndarray)]
+    assert not any(np.shares_memory(array, theirs) for array in kept for theirs in (X, labels, weights))
+    optimizer.param_groups[0]["lr"] = 1e38
+    with pytest.raises(fm.NonFiniteLossError):
+        fm.fit(model, fm.CrossEntropyLoss(), optimizer, X, labels, epochs=9, batch_size=20, sample_weight=weights)
+    assert not spare_of(model)
+
+
 PROGRAM = """
 import fastmlp as fm
 from fastmlp.kernels.compiler import jit
