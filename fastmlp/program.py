@@ -16,12 +16,14 @@ from fastmlp.kernels.blocks.gradients import CHUNK
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
+from fastmlp.kernels.blocks.relay import Relay
 from fastmlp.kernels.compiler.caches import level_2_bytes
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, REGISTERS
 from fastmlp.kernels.job import RUN_AT, Job
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, whole_lines, zeros
 from fastmlp.kernels.op import (
     ACCUMULATE,
+    ALL,
     BACKWARD,
     BACKWARD_COLUMNS,
     FORWARD,
@@ -47,7 +49,7 @@ from fastmlp.kernels.op import (
 from fastmlp.kernels.products.panels import PANEL_BYTES
 from fastmlp.kernels.threads import CONTROL_SIZE
 
-__all__ = ["BLOCK_ROWS", "COLUMN_ROWS", "Program", "shares_panels"]
+__all__ = ["BLOCK_ROWS", "COLUMN_ROWS", "RELAY_EACH", "Program", "are_narrow", "shares_panels"]
 
 #: Rows that a thread carries through the layers at a time: these, or more while a block touches no more than BLOCK_BYTES. A
 #: step of the disc network on 100 rows takes 23.7 us with 16, 21.5 with 32, 19.9 with 64, 19.0 with all at once; wide layers
@@ -64,11 +66,19 @@ WIDE_BLOCK_ROWS = 128
 
 #: There a layer so wide has its columns shared (blocks/linear_wide.py), so many at a time: whole panels. By 48 two threads had
 #: 288 and 224 of 512; by 24 784-1024-1024-10 takes 0.97 times as long. Where tiles have 8 rows, and read a weight a quarter as
-#: fast, it is not measured: shared by rows, steps are at 83-91 % of the peak.
+#: fast, it gave nothing (Zen 4, steps of the four wide networks of docs/benchmarks.md: 0.99-1.03 times as long).
 COLUMNS_FROM, COLUMN_UNIT = 256 if REGISTERS == 16 else 2**62, int(PANEL_BYTES) // 4
 
 #: So many units at least are to be there for each thread, and at most so many rows, since their deltas are there twice.
 UNITS_EACH, COLUMNS_ROWS = 4, 4096
+
+#: Rows of the batch that are worth a thread of a relay. Two threads of a Zen 4 take 1.04 times as long as one with batches of
+#: 32 through 2-25-25-25-2, 0.83 with 50, 0.58 with 200; of 64 through 8-16-4 0.93, of 256 0.59.
+RELAY_EACH = 24
+
+#: What two threads of a relay write lies so many bytes, or rows, apart: a processor that reads ahead would fetch lines that the
+#: other thread is writing. With rows side by side a step of 2-25-25-25-2 on 100 rows took 10.7 us instead of 10.1.
+RELAY_APART, RELAY_ROWS = 4096, 64
 
 #: Rows from the place of one thread in the workspace of a prediction to that of the next. A tile asks for rows of B ahead: with
 #: the places side by side, for what the other thread is writing; 100,000 rows of the disc network took 1.35 ms instead of 1.06.
@@ -100,8 +110,6 @@ class Program:
         self.calls: list[Call] = []
         self.passes: list[tuple[int, int, int, int]] = []
         self.records: list[Any] = [Fields(op.block.record) for op in self.ops]
-        #: Jobs of runs that are over, for the next ones; beside each, room for parameters and state.
-        self.spare: list[tuple[Job, tuple[np.ndarray, np.ndarray]]] = []
         self._table: np.ndarray | None = None
         self._counted: list[tuple[int, Any, str]] = []
         self._plan: dict[str, int] = {"losses": -1, "steps": 1, "kept": int(memory.backward)}
@@ -134,13 +142,18 @@ class Program:
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
         for op in layers:
             op.has_parameters &= any(groups.get(place) is not None for place in op.places())
-        memory = Memory(dtype, batch, threads, backward=True)
+        relays = 1 < threads <= batch // RELAY_EACH and not between and are_narrow([*layers, loss], dtype)
+        for op in layers if relays else ():
+            op.block = op.relay_block or op.block
+        memory = Memory(dtype, batch + relays * (threads - 1) * RELAY_ROWS, threads, backward=True)
+        memory.relays, memory.apart = relays, RELAY_APART // dtype.itemsize
         first = len(layers) + 2
         ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates, *between]
         if None in groups.values():
             ops.append(Frozen())
+        ops += [Relay()] * relays
         program = cls(ops, dtype, memory)
-        update_of = {place: len(ops) - 1 if group is None else first + group for place, group in groups.items()}
+        update_of = {place: len(ops) - 1 - relays if group is None else first + group for place, group in groups.items()}
         for op, record in zip(program.ops, program.records):
             if op.has_parameters:
                 record.optimizer = update_of[record.weight]
@@ -148,6 +161,8 @@ class Program:
                 if batch == 1 and not between and record.optimizer == record.bias_optimizer:
                     program._update_at_once(op, record)
         program._plan.update(gathers=1, scalars=max((op.first_scalar + op.scalars for op in updates), default=0))
+        if relays:
+            return program._by_relay(program._forward(UPDATE, layers))
         program._phase(UNITS, program._forward(PREPARE), pool=POOL)
         program._phase_of_weights()
         program._rows(program._forward(FORWARD) + program._backward(BACKWARD), loss)
@@ -160,8 +175,7 @@ class Program:
             program._phase(UNITS, program._forward(PREPARE), pool=POOL)
             program._pass(once=1, step=step)
         else:
-            calls = program._forward(UPDATE, layers)
-            program._phase(UNITS, calls, pool=program._pool_of(calls))
+            program._phase(UNITS, program._forward(UPDATE, layers), pool=POOL)
             program._pass(once=1)
         return program
 
@@ -368,8 +382,10 @@ class Program:
             if op.gives_losses:
                 plan["losses"] = memory.take(memory.batch)
             previous = op
-        plan["scratch_size"] = memory.scratch_size
-        plan["scratch"] = memory.take(memory.threads * memory.scratch_size)
+        if memory.relays:
+            memory.want_scratch(memory.batch)  # for the losses of the rows side by side
+        plan["scratch_size"] = memory.scratch_size + memory.relays * memory.apart
+        plan["scratch"] = memory.take(memory.threads * plan["scratch_size"])
         bytes_of_a_row = 2 * self.dtype.itemsize * max(touched, 1)
         self.block = max(BLOCK_ROWS, BLOCK_BYTES // bytes_of_a_row // BLOCK_ROWS * BLOCK_ROWS)
         self.row_unit = int(UNIT)
@@ -401,14 +417,18 @@ class Program:
         self.records.append(record.changed(**changes))
         return len(self.ops) - 1, task
 
-    def _pool_of(self, calls: Sequence[Call]) -> int:
-        """How much of an update is nobody's: all, where no op has more than two units for a thread.
-
-        Shared out, some thread would have one more of each op. A step of 4-32-16-4 on 10,000 rows takes two threads 0.96 times
-        as long so, and one of 2-25-25-25-2 on 100.
-        """
-        most, threads = max((self.records[op].units for op, _ in calls), default=0), self.memory.threads
-        return ALL_POOL if threads > 1 and most <= 2 * threads * UNIT else POOL
+    def _by_relay(self, updates: Sequence[Call]) -> Program:
+        """Have the last op take whole steps, with all threads."""
+        record, number = self.records[-1], len(self.ops) - 1
+        rows = self._forward(FORWARD) + self._forward(PREPARE) + self._backward(BACKWARD)
+        self._plan["apart"] = RELAY_ROWS
+        self._phase(ALL, [(number, STEP)])
+        self._pass()
+        record.first = len(self.calls)
+        record.middle, record.last = record.first + len(rows), record.first + len(rows) + len(updates)
+        record.block_rows = self.block
+        self.calls += [*rows, *updates]  # of no phase, as in `jacobian`
+        return self
 
     def _update_at_once(self, op: Op, record: Any) -> None:
         """Have an op apply the formula of its optimizer itself, if it can."""
@@ -487,13 +507,16 @@ class Program:
         job.set(
             work=work,
             integers=np.zeros(max(1, self.memory.integers), np.int64),
-            control=np.zeros(CONTROL_SIZE, np.int64),
+            control=np.zeros(CONTROL_SIZE + 8 * self.memory.relays * self.memory.threads, np.int64),
             sums=np.zeros(1),
             totals=np.zeros(2),
         )
-        job.program = self  # whose blocks hold the machine code
-        job.counted = self._counted
+        self.adopt(job)
         return job
+
+    def adopt(self, job: Job) -> None:
+        """Go with the job: blocks hold the machine code. It may be one that has been let go of."""
+        job.program, job.counted = self, self._counted
 
     def _written(self) -> np.ndarray:
         """The table, with the addresses of the blocks; not yet those of arrays."""
@@ -538,7 +561,7 @@ class Program:
 
     def __str__(self) -> str:
         letters = {FORWARD_FEATURE_MAJOR: "F", PREPARE: "P", ACCUMULATE: "A"}
-        kinds = {ROWS: "rows", UNITS: "units"}
+        kinds = {ROWS: "rows", UNITS: "units", ALL: "all threads"}
         shared = FORWARD_COLUMNS, BACKWARD_COLUMNS
 
         def names_of(calls: Sequence[Call]) -> list[str]:
@@ -559,7 +582,8 @@ class Program:
                 lines.append(f"{kind}{when}: {', '.join(_counted(names))}")
         inner = self.calls[self.phases[-1]["other_last"] :] if self.phases else []
         if inner:
-            lines.append(f"again and again: {', '.join(_counted(names_of(inner)))}")
+            when = self.ops[-1].name if self.phases[-1]["kind"] == ALL else "again and again"
+            lines.append(f"{when}: {', '.join(_counted(names_of(inner)))}")
         return "\n".join(lines)
 
 
@@ -577,6 +601,11 @@ class Again(Op):
 def are_wide(ops: Iterable[Op], dtype: np.dtype) -> bool:
     """Whether the weights are far more than the second-level cache has room for."""
     return sum(op.flops for op in ops) // 2 * dtype.itemsize > WIDE_FROM * level_2_bytes()
+
+
+def are_narrow(ops: Iterable[Op], dtype: np.dtype) -> bool:
+    """Whether a step of these may be a relay, on several threads."""
+    return all(op.relays(dtype) for op in ops)
 
 
 def widened(ops: list[Op], dtype: np.dtype, batch: int, threads: int) -> list[Op]:

@@ -14,6 +14,7 @@ from fastmlp.kernels.blocks.gradients import Gradients
 from fastmlp.kernels.blocks.jacobian import Jacobian
 from fastmlp.kernels.blocks.moves import Input, Output
 from fastmlp.kernels.blocks.optimizers import Frozen
+from fastmlp.kernels.blocks.relay import Relay
 from fastmlp.kernels.blocks.squares import Squares
 from fastmlp.kernels.compiler.jit import COMPILING
 from fastmlp.kernels.op import Op
@@ -32,7 +33,7 @@ __all__ = ["warm_up"]
 def warm_up(dtype: np.dtype) -> Iterator[None]:
     """Compile, or load from the cache, what one dtype needs; pauses after each block, for the caller to say what it was."""
     for op in _ops(dtype):
-        for block in (op.block, op.row_block, op.columns_block, op.wide_block, op.derivative_block):
+        for block in (op.block, op.row_block, op.columns_block, op.wide_block, op.relay_block, op.derivative_block):
             if block is not None:
                 block.address(dtype)
         yield
@@ -56,7 +57,7 @@ def _ops(dtype: np.dtype) -> Iterator[Op]:
     """An op of each block: of all layers, activations, losses and optimizers, in all their forms."""
     layer = Linear(2, 2, dtype=dtype)
     yield from (Input(2), *layer._ops(2), Output(2))
-    yield from (Jacobian(2), Frozen(), *Residual(Identity())._ops(2), *Embedding(2, 2)._ops(1))
+    yield from (Jacobian(2), Relay(), Frozen(), *Residual(Identity())._ops(2), *Embedding(2, 2)._ops(1))
     yield from (Gradients(16), Squares(0, 16), *Clip.of([(0, 16)], 1.0, by_value=False))
     for family in (registry.layers(), registry.activations()):
         for kind in family.values():

@@ -12,7 +12,9 @@ class Epochs(Timed):
 
     params = (list(WORKLOADS), [1, 2])
     param_names = ("workload", "threads")
-    covers = ("engine.run", "threads.next_task")
+    # Where the layers are narrow, two threads take a relay.
+    covers = ("engine.run", "threads.next_task", "blocks.linear_relay", "blocks.relay", "threads.hand_on", "threads.wait_for")
+    covers += ("threads.call_off", "threads.is_called_off")
 
     def setup(self, workload, threads):
         pin(threads)

@@ -3,7 +3,8 @@
 A training step has two phases, and threads meet after each. In the first a thread takes rows of the batch, a block at a
 time, through all layers, the loss, and back to the first delta. In the second it takes rows of every weight, forms their
 gradient over the whole batch, and updates them while they are hot. Where layers are wide, the first is cut into several, of
-which some are shared by columns. No sum depends on the number of threads.
+which some are shared by columns; where they are narrow, threads take whole steps in a way of their own (:mod:`.blocks.relay`).
+No sum depends on the number of threads.
 
 A step may take its rows in micro-batches (gradient accumulation): it goes through the first phases for each of them, adding up
 gradients, then once through those that apply the sums.
@@ -18,10 +19,10 @@ from fastmlp.kernels.compiler.intrinsics import flush_subnormals, itemsize_of, l
 from fastmlp.kernels.compiler.jit import announced, inner, kernel
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import begin
-from fastmlp.kernels.op import ROWS
+from fastmlp.kernels.op import ALL, ROWS, UNITS
 from fastmlp.kernels.scan import row_sum
 from fastmlp.kernels.shuffle import shuffle
-from fastmlp.kernels.threads import barrier, next_task
+from fastmlp.kernels.threads import barrier, is_called_off, next_task
 
 __all__ = ["run"]
 
@@ -105,7 +106,11 @@ def take_part(job, phase, threads, asked):
     """Take part in a phase, as one of `threads`; return as :func:`share_rows`."""
     if phase.kind == ROWS:
         return share_rows(job, phase, threads, asked)
-    return share_units(job, phase, threads, asked)
+    if phase.kind == UNITS:
+        return share_units(job, phase, threads, asked)
+    chosen = job.calls[phase.first]
+    call(job.ops[chosen.op], chosen.task, job, job.step - job.run.first_step, threads, np.int64(0))
+    return asked
 
 
 @inner
@@ -138,7 +143,12 @@ def take_steps(table, number, x, y, thread, threads):
             for p in range(first, chosen.last if left <= 0 else chosen.step):
                 phase = job.phases[p]
                 asked = take_part(job, phase, threads, asked)
-                if p + 1 < chosen.last or step + 1 < plan.steps:
+                meets = p + 1 < chosen.last or step + 1 < plan.steps
+                if phase.kind == ALL:
+                    if is_called_off(job.control):
+                        return
+                    meets = meets and plan.shuffle and batch + 1 == plan.batches
+                if meets:
                     meeting += 1
                     if not barrier(job.control, meeting, threads):
                         return
@@ -152,7 +162,7 @@ def take_steps(table, number, x, y, thread, threads):
             job.microbatch += 1
             if left <= 0:
                 break
-        if thread == 0:
+        if thread == threads - 1:
             job.sums[epoch] += loss
             if plan.weighs:
                 job.totals[1 + epoch] += weight
@@ -169,9 +179,9 @@ def take_steps(table, number, x, y, thread, threads):
 def run(table, number, x, y, thread, threads):
     """Go through pass `number` of a program as one of `threads` threads; each calls this with the same arrays.
 
-    ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. Thread 0 writes the steps done and the
-    sums of the losses, and of the weights where rows have weights. A run ends early, before the update, at a batch whose loss
-    is not finite (`not_finite` becomes 1).
+    ``run.steps`` steps are taken from batch `first_batch` of epoch `first_epoch` on. The last thread writes the steps done and
+    the sums of the losses, and of the weights where rows have weights. A run ends early, before the update, at a batch whose
+    loss is not finite (`not_finite` becomes 1).
     """
     before = flush_subnormals()  # a network that is sure of its rows has gradients there, and one with dead units momenta
     take_steps(table, number, x, y, thread, threads)

@@ -73,7 +73,7 @@ class Job:
     weights   T (rows), in: how much each row counts, where the program weighs
     sums      float64 (epochs touched), in/out: the losses of their rows, summed
     totals    float64 (1 + epochs touched), in/out: the weights of a batch, summed; and those of the epochs
-    control   int64 (CONTROL_SIZE), zero on entry
+    control   int64 (CONTROL_SIZE, in relays 8 more for each thread), zero on entry
     """
 
     params: np.ndarray

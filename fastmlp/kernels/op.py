@@ -4,7 +4,7 @@
 op          an entry of a program (a layer, the input, a loss, an optimizer): a header that all have, then its block's fields
 task        what a call asks an op for: FORWARD, BACKWARD, UPDATE, ...
 call        a task of an op
-phase       calls without a barrier between them, shared between threads by rows or by units
+phase       calls without a barrier between them, shared between threads by rows, by units, or in an op's own way
 pass        phases that one call of the engine goes through: its prologue once, then those of each micro-batch and step
 ==========  ==================================================================================================================
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCUMULATE",
     "ADDRESSES",
+    "ALL",
     "BACKWARD",
     "BACKWARD_COLUMNS",
     "CALL",
@@ -55,10 +56,10 @@ __all__ = [
 
 #: Tasks, in the order of their numbers. Rows of the batch are shared out in FORWARD, FORWARD_FEATURE_MAJOR and BACKWARD; units
 #: (rows of a weight) in UPDATE, ACCUMULATE and PREPARE. An optimizer takes a span of parameters: in UPDATE their gradient lies
-#: in the workspace, in STEP in `grads`. In STATISTICS and GRADIENT_STATISTICS, which come before FORWARD and BACKWARD of the
-#: ops that have them, units are features, each over the whole batch. A loss whose rows have weights is one unit in WEIGH: it
-#: sums those of the batch. In FORWARD_COLUMNS and BACKWARD_COLUMNS, which a wide op has for FORWARD and behind BACKWARD, units
-#: are columns of the output, and of the delta of the input, each over the whole batch.
+#: in the workspace, in STEP in `grads`; a relay takes a whole step. In STATISTICS and GRADIENT_STATISTICS, which come before
+#: FORWARD and BACKWARD of the ops that have them, units are features, each over the whole batch. A loss whose rows have weights
+#: is one unit in WEIGH: it sums those of the batch. In FORWARD_COLUMNS and BACKWARD_COLUMNS, which a wide op has for FORWARD
+#: and behind BACKWARD, units are columns of the output, and of the delta of the input, each over the whole batch.
 TASKS = (
     *("FORWARD", "FORWARD_FEATURE_MAJOR", "BACKWARD", "UPDATE", "STEP", "ACCUMULATE", "PREPARE"),
     *("STATISTICS", "GRADIENT_STATISTICS", "WEIGH", "FORWARD_COLUMNS", "BACKWARD_COLUMNS"),
@@ -66,8 +67,9 @@ TASKS = (
 FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE = range(7)
 STATISTICS, GRADIENT_STATISTICS, WEIGH, FORWARD_COLUMNS, BACKWARD_COLUMNS = range(7, len(TASKS))
 
-#: How a phase is shared: by the rows of the batch, or by the units of each op.
-ROWS, UNITS = range(2)
+#: How a phase is shared: by the rows of the batch, by the units of each op, or as its one op says, which each thread calls with
+#: the number of the step in a call and how many threads there are. Behind such a phase they meet before a shuffle only.
+ROWS, UNITS, ALL = range(3)
 
 #: Rows of a weight that are shared out together: the line that a row becomes in the transposed copy. (Typed: see matmul.py.)
 UNIT = np.int64(16)
@@ -226,6 +228,9 @@ class Memory:
         self.dtype, self.batch, self.threads, self.backward = dtype, batch, threads, backward
         #: Whether gradients of parameters are formed; else a way back is for one call, and prepares nothing.
         self.gradients = backward and gradients
+        #: Whether threads keep their rows of the batch, and have what they write apart: steps are relays (blocks/relay.py).
+        self.relays = False
+        self.apart = 0  # entries between two threads' parts, then
         self.lanes = lanes_per_line(dtype)
         self.size = self.scratch_size = self.integers = 0
         self.values: list[tuple[int, tuple[float, ...]]] = []  # to be written at these offsets
@@ -270,6 +275,8 @@ class Op:
     columns_block: Block | None = None
     #: Where threads share its columns for more rows than a few, the block that does so; of the same record.
     wide_block: Block | None = None
+    #: Where steps are relays, the block for them; of the same record.
+    relay_block: Block | None = None
     #: Where programs that take derivatives, and form no gradients, have a block of their own; of the same record.
     derivative_block: Block | None = None
     name = ""
@@ -282,6 +289,8 @@ class Op:
     in_place = False
     #: Whether its output is its input, untouched, which somebody else reads, too: so the next op may not overwrite it.
     keeps_output = False
+    #: Whether all that it does is done row by row, and nothing depends on which rows are taken together.
+    by_rows = False
     has_parameters = False  # that are trained
     #: Where they begin; -1: there is none.
     weight = bias = -1
@@ -311,6 +320,10 @@ class Op:
         Its record has a field `scalars`: where those of the optimizer are.
         """
         return None
+
+    def relays(self, dtype: np.dtype) -> bool:
+        """Whether a step with it may be a relay."""
+        return self.by_rows
 
     def places(self) -> list[int]:
         """Where its parameters begin."""

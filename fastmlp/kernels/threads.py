@@ -31,20 +31,25 @@ __all__ = [
     "BOX_THREAD",
     "BOX_THREADS",
     "CONTROL_SIZE",
+    "HANDED_ON",
     "LOOKING",
     "POSTED",
     "TAKEN",
     "WORKING",
     "barrier",
+    "call_off",
+    "hand_on",
+    "is_called_off",
     "next_task",
     "pause",
     "stand_by",
+    "wait_for",
     "yield_thread",
 ]
 
-# Places in the shared `control` array (int64), a line apart.
-ARRIVED, ABORT, TAKEN = 0, 8, 16
-CONTROL_SIZE = 24
+# Places in the shared `control` array (int64), a line apart. In relays each thread has one more, from HANDED_ON on.
+ARRIVED, ABORT, TAKEN, HANDED_ON = 0, 8, 16, 24
+CONTROL_SIZE = HANDED_ON
 
 #: Places in the box (int64) of a thread that waits for work: pieces that Python has given it so far; its state; and of work
 #: from compiled code the address of a function, the job, and which thread of how many is to do it.
@@ -101,6 +106,21 @@ def atomic_load(array, index):
 
 
 @intrinsic
+def _atomic_store(typingctx, array, index, value):
+    def codegen(context, builder, signature, args):
+        builder.store_atomic(args[2], _pointer(context, builder, signature, args), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), codegen
+
+
+@instead(_atomic_store)
+def atomic_store(array, index, value):
+    """Put a number into an int64 entry that other threads look at."""
+    array[index] = value
+
+
+@intrinsic
 def _yield_thread(typingctx):
     def codegen(context, builder, signature, args):
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
@@ -134,18 +154,11 @@ def pause():
 
 
 @inner
-def barrier(control, meeting, threads):
-    """Wait until all threads have come to this meeting (numbered from 1); False if the run was called off meanwhile.
-
-    The counter only grows, so no thread can mistake one meeting for the next.
-    """
-    if threads == 1:
-        return True
-    goal = meeting * threads
-    atomic_add(control, ARRIVED, 1)
+def wait_for(control, place, goal):
+    """Wait until a counter has come to `goal`; False if the run was called off meanwhile."""
     spins = 0
-    while atomic_load(control, ARRIVED) < goal:
-        if atomic_load(control, ABORT) != 0:
+    while atomic_load(control, place) < goal:
+        if is_called_off(control):
             return False
         spins += 1
         if spins > SPINS:
@@ -153,6 +166,36 @@ def barrier(control, meeting, threads):
         else:
             pause()
     return True
+
+
+@inner
+def barrier(control, meeting, threads):
+    """Wait until all threads have come to this meeting (numbered from 1); False if the run was called off meanwhile.
+
+    The counter only grows, so no thread can mistake one meeting for the next.
+    """
+    if threads == 1:
+        return True
+    atomic_add(control, ARRIVED, 1)
+    return wait_for(control, ARRIVED, meeting * threads)
+
+
+@inner
+def is_called_off(control):
+    """Whether the run is over for all threads."""
+    return atomic_load(control, ABORT) != 0
+
+
+@inner
+def call_off(control):
+    """Have all threads leave that wait, or will."""
+    atomic_store(control, ABORT, np.int64(1))
+
+
+@inner
+def hand_on(control, thread, pieces):
+    """Let others know that so many pieces of a thread's are ready, with all that it has written."""
+    atomic_store(control, HANDED_ON + 8 * thread, pieces)
 
 
 @intrinsic

@@ -12,7 +12,7 @@ from fastmlp.eligible import runs_compiled
 from fastmlp.kernels.op import UNIT, Op
 from fastmlp.modules.stretch import Kept, Stretch
 from fastmlp.parameters import Parameter, Storage, spans_of
-from fastmlp.program import Program
+from fastmlp.program import Program, are_narrow
 
 if TYPE_CHECKING:
     from fastmlp.modules.module import Module
@@ -94,7 +94,7 @@ class Route:
                 self._parts.append([part])
         #: Rows that a batch of training must have.
         self.least_rows = max([1, *(part.least_rows for part in self.modules if part.training)])
-        self._work: dict[int, tuple[int, int]] = {}
+        self._work: dict[int, tuple[int, int, bool]] = {}
         self._training: dict[tuple, Program] = {}
         self._stretches: dict[tuple[int, int, np.dtype], Stretch] = {}
         #: The stretch of the last call, where everything is one.
@@ -126,12 +126,12 @@ class Route:
         """All ops, of a route that the engine can take as a whole."""
         return ops_of(self.modules, width)
 
-    def work(self, width: int) -> tuple[int, int]:
-        """Flops of a row on the way forward, and into how many units the largest weight is shared out."""
+    def work(self, width: int, dtype: np.dtype) -> tuple[int, int, bool]:
+        """Flops of a row forward, into how many units the largest weight is shared out; whether layers are narrow."""
         if width not in self._work:
             ops = self.ops(width)
             units = [-(-op.width_in // int(UNIT)) for op in ops if op.has_parameters]
-            self._work[width] = sum(op.flops for op in ops), max(units, default=1)
+            self._work[width] = sum(op.flops for op in ops), max(units, default=1), are_narrow(ops, dtype)
         return self._work[width]
 
     def training(

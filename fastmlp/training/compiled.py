@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from fastmlp.modules import Sequential
 from fastmlp.modules.route import Route
 from fastmlp.optim import Optimizer
 from fastmlp.parameters import spans_of
+from fastmlp.program import Program
 from fastmlp.team import run_together
 from fastmlp.training.data import Data
 from fastmlp.training.interrupts import interrupts_held
@@ -38,10 +40,11 @@ SLICE_SECONDS = 0.05
 #: some, in so many seconds. Twice as many in twice as many seconds made no difference that could be measured.
 SOME, LONG_SLICE_SECONDS = 8, 0.25
 
-#: A run leaves its memory to the next one of the same program, up to so many bytes: pages that a system gives anew are cleared,
-#: in a virtual machine found, too. Without, runs of 16 steps of 2048-2048-2048 at batch 128, 54 MB each, took 6 % more time.
+#: The last run leaves its memory to the next one, where that has the same program, up to so many bytes: pages that a system
+#: gives anew are cleared, in a virtual machine found, too. Without, 16 steps of 2048-2048-2048 at batch 128 took 6 % more time.
 #: One whose numbers were not finite leaves none: some may have come where zeros are taken for granted.
 SPARE_BYTES = 2**27
+SPARE: WeakKeyDictionary[Program, tuple[Job, tuple[np.ndarray, np.ndarray]]] = WeakKeyDictionary()
 
 #: The dtypes whose engine has been called in this process.
 READY: set[np.dtype] = set()
@@ -92,20 +95,20 @@ class CompiledRun(Run):
         self._row = 0  # of these, for the first step of the last call
         self._sums, self._totals, self._touched = np.zeros(0), np.zeros(0), 0
         self._held, self._params = interrupts_held(), self.storage.data
-        self._in_engine = 0.0  # seconds of the last call, of which a look at few steps would feel what Python does around it
-        self._shares: list[float] = []  # of these, that each of its threads had its core
+        # Of the last call, by thread: seconds in the engine, since a look at few steps would feel what Python does around it,
+        # and how much of them it had its core.
+        self._times: list[tuple[float, float]] = []
         self._steps = 2 if shared and threads > 1 else 8  # of a call; grows towards SLICE_SECONDS
 
     def _room(self, between: bool) -> tuple[Job, tuple[np.ndarray, np.ndarray]]:
-        """A job, and room for parameters and state: those of a run that is over, or new ones."""
-        params, state, spare = self.storage.data, self.state, self.program.spare
-        if spare and spare[-1][1][1].shape == state.shape:
-            job, before = spare.pop()
-            job.control[:] = 0
-            return job, before
+        """A job, and room for parameters and state: those of the run before, or new ones."""
+        params, left = self.storage.data, SPARE.pop(self.program, None)
+        if left is not None:
+            self.program.adopt(left[0])
+            return left
         job = self.program.job()
         job.set(grads=zeros(params.size, params.dtype) if between else self.storage.grad)
-        return job, (np.empty_like(params), np.empty_like(state))
+        return job, (np.empty_like(params), np.empty_like(self.state))
 
     def prepare(self) -> None:
         if self.storage.data.dtype not in READY:
@@ -117,10 +120,11 @@ class CompiledRun(Run):
         if self._pace is not None:
             keep_pace(self._pace, self._work)
         job, nothing = self.job, np.zeros(1, np.int64)
-        room = sum(array.nbytes for array in (job.work, *self._before))
-        if not self.failed and room <= SPARE_BYTES:
-            job.set(order=nothing, labels=nothing, weights=nothing)  # no longer those of the user
-            self.program.spare.append((job, self._before))
+        SPARE.clear()
+        if not self.failed and sum(array.nbytes for array in (job.work, job.grads, *self._before)) <= SPARE_BYTES:
+            job.program, job.counted = None, ()  # it goes with its network, and the job with it
+            job.set(order=nothing, labels=nothing, weights=nothing, state=nothing, scalars=nothing)  # no longer somebody's
+            SPARE[self.program] = job, self._before
 
     def _enter(self, window: Window) -> None:
         (_, y, weights), dtype = window.rows, self.storage.data.dtype
@@ -160,10 +164,11 @@ class CompiledRun(Run):
             seconds = time.perf_counter() - began
             done, sums, totals = self._outcome()
             if job.number("not_finite") or not all_finite(params):
-                done, sums, totals = self._last_finite(before, done)
                 self.failed = True
+                done, sums, totals = self._last_finite(before, done)
             if self._pace is not None:
-                self._pace.note(self._in_engine, done, min(self._shares))
+                seconds_each, shares = zip(*self._times)
+                self._pace.note(max(seconds_each), done, min(shares))
             self.optimizer.__dict__["steps"] += done  # past __setattr__: no hyperparameter changes
             if job.counted and done:
                 job.counted_on(job.number("microbatches_done"))
@@ -197,9 +202,8 @@ class CompiledRun(Run):
             job.count()
         # A call that takes no step compiles, and helpers would only wait for Numba's lock.
         threads = self.threads if steps else 1
-        if threads > 1:
-            job.control[:] = 0
-        self._shares.clear()
+        job.control[:] = 0
+        self._times.clear()
         run_together(self._take_part, threads, self._call_off, self._shared)
 
     def _take_part(self, thread: int, threads: int) -> None:
@@ -213,9 +217,7 @@ class CompiledRun(Run):
         began, worked = time.perf_counter(), time.thread_time()
         run(*given)
         worked, seconds = time.thread_time() - worked, time.perf_counter() - began
-        self._shares.append(worked / max(seconds, 1e-9))
-        if thread == 0:
-            self._in_engine = seconds
+        self._times.append((seconds, worked / max(seconds, 1e-9)))
 
     def _call_off(self) -> None:
         """Have leave whoever waits at a barrier."""
@@ -259,8 +261,7 @@ class CompiledRun(Run):
 
 def _between(model: Sequential, optimizer: Optimizer, data: Data) -> list[Op]:
     """The ops between the gradients of a step and its update, where these are to be there together."""
-    together = data.microbatch < data.batch_size or data.clip_norm is not None or data.clip_value is not None
-    return [Gradients(model.storage.data.size), *_clips(model, optimizer, data)] if together else []
+    return [Gradients(model.storage.data.size), *_clips(model, optimizer, data)] if data.together else []
 
 
 def _clips(model: Sequential, optimizer: Optimizer, data: Data) -> list[Clip]:

@@ -35,6 +35,11 @@ class Data:
         return self.rows % self.microbatch or self.microbatch
 
     @property
+    def together(self) -> bool:
+        """Whether all gradients of a step are to be there before any is applied."""
+        return self.microbatch < self.batch_size or self.clip_norm is not None or self.clip_value is not None
+
+    @property
     def whole(self) -> bool:
         """Whether all rows are in memory."""
         return isinstance(self.given, Rows)

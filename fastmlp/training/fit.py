@@ -13,8 +13,10 @@ from fastmlp.criterion import Criterion
 from fastmlp.kernels.op import UNIT
 from fastmlp.kernels.scan import all_finite
 from fastmlp.modules import Sequential
+from fastmlp.modules.route import Route
 from fastmlp.optim import LRScheduler, Optimizer
 from fastmlp.parameters import Buffer
+from fastmlp.program import RELAY_EACH
 from fastmlp.team import team_size
 from fastmlp.training.callbacks import Training, as_callbacks
 from fastmlp.training.chunks import Chunks
@@ -42,6 +44,9 @@ FLOPS_PER_THREAD = 4_000_000
 #: cores of a Zen 4, steps of 30-80 us: runs of 10 ms gain 0-14 %, those of 30 ms 5-25 %, and they lose 1 % where the cores are
 #: far from each other; one of 5 ms would lose 15 %.
 LONG_RUN = 1_000_000_000
+
+#: The same in a long run whose steps are relays (kernels/blocks/relay.py), beside the rows that are worth one.
+FLOPS_PER_THREAD_RELAY = 30_000
 
 #: Work of a whole run that is worth another thread: one that sleeps takes 100-300 us until its core is awake. A step of
 #: 64-100-10 with 200 rows in float64, 18 million, takes 0.15 ms on one thread.
@@ -326,6 +331,21 @@ def _check_parameters(model: Sequential, optimizer: Optimizer) -> None:
         raise ValueError("there is nothing to train: no parameter of the optimizer requires a gradient")
 
 
+def _most_threads(route: Route, dtype: np.dtype, data: Data, steps: int, wanted: int | None) -> int:
+    """How many threads a run on the engine may have."""
+    flops, units, narrow = route.work(data.given.first.x.shape[1], dtype)
+    work = 3 * flops * data.microbatch * dtype.itemsize // 4
+    if wanted is None and work * steps < 2 * FLOPS_PER_THREAD_OF_RUN:
+        return 1
+    shares = max(-(-data.microbatch // int(UNIT)), units)
+    least = FLOPS_PER_THREAD if work * steps < LONG_RUN else FLOPS_PER_THREAD // 2
+    each = data.batch_size // RELAY_EACH
+    if narrow and each > 1 and not (data.together or data.given.weighted):
+        shares = each
+        least = FLOPS_PER_THREAD_RELAY if work * steps >= LONG_RUN else least
+    return team_size(wanted, work, least, shares)
+
+
 def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, threads) -> Run:
     """On the engine where it can run everything, else in Python, which a warning says."""
     route = model._route_as_whole()
@@ -335,13 +355,8 @@ def _make_run(model, criterion, optimizer, data: Data, initial_epoch, rates, thr
         hint = f": drop_last=True leaves out a last {last} that is smaller" if smallest < data.microbatch else ""
         route.refuse(smallest, hint)
     if route.compiled and criterion.runs_in_engine() and optimizer.runs_in_engine():
-        flops, units = route.work(data.given.first.x.shape[1])
-        shares = max(-(-data.microbatch // int(UNIT)), units)
-        work = 3 * flops * data.microbatch * model.dtype.itemsize // 4
         steps = (data.last_epoch - initial_epoch) * data.batches
-        worth = threads is not None or work * steps >= 2 * FLOPS_PER_THREAD_OF_RUN
-        least = FLOPS_PER_THREAD if work * steps < LONG_RUN else FLOPS_PER_THREAD // 2
-        count = team_size(threads, work, least, shares) if worth else 1
+        count = _most_threads(route, model.dtype, data, steps, threads)
         return CompiledRun(route, model, criterion, optimizer, data, initial_epoch, rates, count, threads is None)
     parts = [*route.python_modules()]
     parts += [part for part in (criterion, optimizer) if not part.runs_in_engine()]

@@ -13,7 +13,7 @@ from commands.compare import BenchmarkError, Case, written
 from helpers import jit_only
 
 ROOT = Path(__file__).parents[2]
-LINEAR = Path("fastmlp", "kernels", "blocks", "linear.py")
+LINEAR = Path("fastmlp", "kernels", "blocks", "linear_fields.py")
 
 #: The call that is made slower, and how: half of its rows are computed twice.
 FORWARD = """    matmul_above(
@@ -53,7 +53,7 @@ class Clone:
         self.git("checkout", "--quiet", "--detach", self.base)
         path = self.folder / LINEAR
         source = path.read_text()
-        assert source.count(old) == 1, "linear.py has changed: write this test's changes anew"
+        assert source.count(old) == 1, "linear_fields.py has changed: write this test's changes anew"
         path.write_text(source.replace(old, new))
         self.commit(title)
 

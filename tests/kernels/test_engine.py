@@ -26,6 +26,7 @@ from helpers import (
 )
 
 import fastmlp as fm
+from fastmlp import program as program_file
 from fastmlp import registry
 from fastmlp.kernels import blocks, engine
 from fastmlp.kernels.block import block
@@ -249,8 +250,10 @@ def training(rng, dtype, *, rows=23, batch=8, steps=7, threads=1, shuffle=1, see
     return job, X
 
 
-def test_threads_run_to_the_same_bits(dtype):
+@pytest.mark.parametrize("rows_each", [1, 10**9], ids=["relay", "units"])
+def test_threads_run_to_the_same_bits(rows_each, dtype, monkeypatch):
     """And cover the shuffles and the smaller last batch; more threads than rows, too."""
+    monkeypatch.setattr(program_file, "RELAY_EACH", rows_each)
     for rows, batch in ((23, 8), small((150, 64), (5, 2)), (2, 2)):
         results = []
         for threads in (1, 2, 3, 5):

@@ -193,6 +193,9 @@ def test_the_memory_of_a_network_goes_with_it(dtype):
             model = build(dtype)
             model.backward(model(np.zeros((9, 3), dtype)))
             model.predict(np.zeros((9, 3), dtype))
+            if model._route_now().compiled and any(True for _ in model.parameters()):
+                X, y = np.zeros((9, 3), dtype), np.zeros((9, model._width_out(3)), dtype)
+                fm.fit(model, fm.MSELoss(), fm.SGD(model.parameters()), X, y, epochs=1, batch_size=9, progress=False)
             part = model[0]
             gone = [weakref.ref(model), weakref.ref(model._route)]
             storage = weakref.ref(model.storage) if model.storage.data.size else lambda: None

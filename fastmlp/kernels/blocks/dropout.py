@@ -144,7 +144,7 @@ class Dropout(Op):
 
     block: Block = _dropout
     name = "dropout"
-    in_place = True
+    in_place = by_rows = True
 
     def __init__(self, width: int, seed: int, kept: int, factor: float, shift: float, other: float, counter: tuple[Any, str]):
         super().__init__(width, width)

@@ -61,8 +61,7 @@ def elementwise_block(name: str, value: Callable, slope: Callable | None, consta
 class Elementwise(Op):
     """``y = value(x, *constants)`` for each number; beyond the width, too, where nobody reads it."""
 
-    in_place = True
-    symmetric = True
+    in_place = by_rows = symmetric = True
 
     def __init__(
         self,

@@ -16,12 +16,13 @@ from fastmlp.kernels.blocks.linear_fields import (
     bias_of,
     floor_of,
     linear_backward_relu,
-    set_ones,
+    linear_forward,
     transpose_weight,
     update_bias_apart,
     weight_of,
     zeros_of,
 )
+from fastmlp.kernels.blocks.linear_relay import linear_relay
 from fastmlp.kernels.blocks.linear_row import linear_row
 from fastmlp.kernels.blocks.linear_row_update import linear_row_update
 from fastmlp.kernels.blocks.linear_wide import TURNED_STRIDE, linear_wide, wide_gradient_rows
@@ -29,7 +30,7 @@ from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix
 from fastmlp.kernels.compiler.jit import inner
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
-from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, whole_lines
+from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, whole_lines
 from fastmlp.kernels.op import (
     ACCUMULATE,
     BACKWARD,
@@ -65,19 +66,6 @@ DEPTH_BYTES = 32768
 
 #: Rows along the vectors pay where the multiply-adds, times this, are still fewer than with the features along them.
 FEATURE_MAJOR_PAYS_FROM = 1.15
-
-
-@inner
-def linear_forward(op, job, rows, at):
-    """``y = x @ weight + bias``, above 0 with a fused ReLU: the bias is what the sums start from. 2 N I O flops."""
-    x = matrix(job.work, op.x + at * op.x_stride, rows, op.x_stride)
-    y = matrix(job.work, op.y + at * op.y_stride, rows, op.y_stride)
-    if op.units > op.width_in:
-        set_ones(op, job, rows, at)
-    bias = bias_of(op, job)
-    matmul_above(
-        y, bias, SAME, ADJACENT, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job)
-    )
 
 
 @inner
@@ -253,6 +241,7 @@ class Linear(Op):
     row_block = linear_row
     columns_block = linear_columns
     wide_block = linear_wide
+    relay_block = linear_relay
     derivative_block = _linear_derivatives
     name = "linear"
     reads_x_backward = True
@@ -285,6 +274,11 @@ class Linear(Op):
         relu = {"dx": -1}  # the way back of the ReLU alone
         return [(product, FORWARD), *([(relu, BACKWARD)] if self.fused_relu else [])]
 
+    def relays(self, dtype: np.dtype) -> bool:
+        """Where its gradient stays in the first-level cache."""
+        size = (self.width_in + 1) * row_stride(self.width_out, dtype) * dtype.itemsize
+        return not self.wide and size <= GRADIENT_BYTES
+
     def row_block_with(self, update: Op) -> Block | None:
         return linear_row_update(update.update, update.scalars) if isinstance(update, Update) and not update.states else None
 
@@ -315,7 +309,15 @@ class Linear(Op):
         transposed = 3 * turned < 2 * direct and stride == whole_lines(self.width_out, memory.dtype)
         record.transposed_gradient = transposed
         if record.dx >= 0:
-            record.weight_t = memory.take(whole_lines(self.width_out, memory.dtype) * record.x_stride)
+            size = whole_lines(self.width_out, memory.dtype) * record.x_stride
+            record.weight_t = memory.take(size)
+            if memory.relays:
+                record.weight_t_apart = size + memory.apart
+                memory.take((memory.threads - 1) * record.weight_t_apart)
+        if memory.relays:  # all rows at once, in whole squares of a transposed gradient
+            units = (record.units + int(UNIT) - 1) // int(UNIT) * int(UNIT)
+            record.relay, record.relay_bias = memory.take(units * stride), memory.take(stride)
+            memory.want_scratch(units * (stride + transposed * self.width_out))
         depth = DEPTH_BYTES // ((record.x_stride + stride) * memory.dtype.itemsize)
         record.gradient_depth = max(PACKED_DEPTH, depth // TURNS * TURNS)
         if not PACKS and depth < PACKED_DEPTH:  # a tile of eight rows reads a quarter as much, and C would come and go

@@ -11,22 +11,33 @@ from fastmlp.kernels.compiler.lines import lines_pass
 from fastmlp.kernels.compiler.processor import REGISTERS
 from fastmlp.kernels.elementary import select
 from fastmlp.kernels.op import UPDATE
-from fastmlp.kernels.products.matmul import SAME, matmul
+from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
 from fastmlp.kernels.products.transpose import transpose
 
-__all__ = ["FIELDS", "PACKS", "accumulate_bias_apart", "apply_gradient", "bias_of", "floor_of", "linear_backward_relu"]
-__all__ += ["set_ones", "transpose_weight", "update_bias_apart", "weight_of", "zeros_of"]
+__all__ = ["FIELDS", "PACKS", "accumulate_bias_apart", "apply_gradient", "bias_of", "floor_of"]
+__all__ += [
+    "linear_backward_relu",
+    "linear_forward",
+    "set_ones",
+    "transpose_weight",
+    "update_bias_apart",
+    "weight_of",
+    "zeros_of",
+]
 
 FIELDS: dict[str, type] = {
     "weight": np.int64,  # offset in the parameters
     "bias": np.int64,
     "has_bias": np.int64,
     "weight_t": np.int64,  # the transposed copy
+    "weight_t_apart": np.int64,  # in a relay, from that of a thread to that of the next
     "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
     "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in a cache
     "gradient_depth": np.int64,  # rows of the batch that are gone through at a time for it
     "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
+    "relay": np.int64,  # where in a relay the gradient over the rows so far lies
+    "relay_bias": np.int64,  # that of a bias apart
     "packed_rows": np.int64,  # rows of the weight whose x is copied side by side for their gradient; 0: none is
     "fused_relu": np.int64,
     "panels": np.int64,  # where the deltas of a wide layer lie once more, by panels
@@ -74,6 +85,19 @@ def set_ones(op, job, rows, at):
     one = job.work.dtype.type(1)
     for n in range(rows):
         job.work[op.x + (at + n) * op.x_stride + op.width_in] = one
+
+
+@inner
+def linear_forward(op, job, rows, at):
+    """``y = x @ weight + bias``, above 0 with a fused ReLU: the bias is what the sums start from. 2 N I O flops."""
+    x = matrix(job.work, op.x + at * op.x_stride, rows, op.x_stride)
+    y = matrix(job.work, op.y + at * op.y_stride, rows, op.y_stride)
+    if op.units > op.width_in:
+        set_ones(op, job, rows, at)
+    bias = bias_of(op, job)
+    matmul_above(
+        y, bias, SAME, ADJACENT, x, op.x_stride, ADJACENT, weight_of(op, job), op.width_out, op.width_in, floor_of(op, job)
+    )
 
 
 @inner

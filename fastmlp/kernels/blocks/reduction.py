@@ -92,7 +92,7 @@ class Loss(Op):
 
     def __init__(self, width: int, *, terms: int, weighted: bool):
         super().__init__(width, width)
-        self.terms, self.weighted = terms, weighted
+        self.terms, self.weighted, self.by_rows = terms, weighted, not weighted
 
     def tasks(self, record: Any) -> set[int]:
         return super().tasks(record) | ({WEIGH} if self.weighted else set())

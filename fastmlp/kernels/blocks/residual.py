@@ -41,7 +41,7 @@ class Fork(Op):
 
     block: Block = _fork
     name = "fork"
-    in_place = True
+    in_place = by_rows = True
     keeps_output = True
     record: Any  # as it is laid out
 
@@ -60,6 +60,7 @@ class Join(Op):
 
     block: Block = _join
     name = "join"
+    by_rows = True
 
     def __init__(self, fork: Fork):
         super().__init__(fork.width_in, fork.width_in)

@@ -122,7 +122,7 @@ class Softmax(Op):
     """Softmax, or its logarithm."""
 
     block: Block = _softmax
-    in_place = True
+    in_place = by_rows = True
     reads_y_backward = True
 
     def __init__(self, width: int, logarithm: bool):

@@ -62,8 +62,7 @@ class Standardize(Op):
 
     block: Block = _standardize
     name = "standardize"
-    in_place = True
-    symmetric = True
+    in_place = by_rows = symmetric = True
 
     def __init__(self, width: int, centre: int, factor: int):
         super().__init__(width, width)
