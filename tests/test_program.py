@@ -418,6 +418,13 @@ def test_row_blocks_of_a_wide_network_are_shared_by_all_threads(dtype):
         assert {phase["unit"] for phase in program.phases if phase["kind"] == ROWS} == {unit}
 
 
+def test_few_units_of_an_update_are_for_whoever_comes_first(monkeypatch):
+    monkeypatch.setattr(program_file, "RELAY_EACH", 10**9)
+    for threads, pools in ((1, [POOL, POOL]), (2, [ALL_POOL, POOL])):
+        found = [training(linears(4, 32, width, 4), threads=threads).phases[-1]["pool"] for width in (16, 70)]
+        assert found == pools
+
+
 def test_columns_of_predictions_are_shared_where_they_are_nearly_all_of_the_work(dtype, monkeypatch):
     """And where each thread gets some."""
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**17)
