@@ -15,6 +15,7 @@ from fastmlp.kernels.blocks.linear_fields import (
     apply_gradient,
     bias_of,
     floor_of,
+    linear_backward_input,
     linear_backward_relu,
     linear_forward,
     transpose_weight,
@@ -114,17 +115,6 @@ def linear_backward_input_at_once(op, job, dx, dy):
         for i in range(op.width_in):
             for n in range(here):
                 dx[row + n, i] = dx_t[i, n]
-
-
-@inner
-def linear_backward_input(op, job, rows, at):
-    """``dx = dy @ weight.T``, from ``y = x @ weight + bias``. 2 N I O flops."""
-    linear_backward_relu(op, job, rows, at)
-    if op.dx >= 0:
-        dx = matrix(job.work, op.dx + at * op.x_stride, rows, op.x_stride)
-        dy = matrix(job.work, op.dy + at * op.y_stride, rows, op.y_stride)
-        transposed = matrix(job.work, op.weight_t, op.width_out, op.x_stride)
-        matmul(dx, zeros_of(op, job), SAME, dy, op.y_stride, ADJACENT, transposed, op.width_in, op.width_out)
 
 
 @inner

@@ -17,6 +17,7 @@ from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["FIELDS", "PACKS", "accumulate_bias_apart", "apply_gradient", "bias_of", "floor_of"]
 __all__ += [
+    "linear_backward_input",
     "linear_backward_relu",
     "linear_forward",
     "set_ones",
@@ -31,7 +32,7 @@ FIELDS: dict[str, type] = {
     "bias": np.int64,
     "has_bias": np.int64,
     "weight_t": np.int64,  # the transposed copy
-    "weight_t_apart": np.int64,  # in a relay, from that of a thread to that of the next
+    "weight_t_apart": np.int64,  # in a relay, from that of a thread to that of the next; else 0
     "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
     "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in a cache
     "gradient_depth": np.int64,  # rows of the batch that are gone through at a time for it
@@ -110,11 +111,27 @@ def linear_backward_relu(op, job, rows, at):
 
 
 @inner
+def transposed_weight_of(op, job):
+    """The transposed copy, (O, padded I). In a relay a thread has its own: else its lines would lie in the last one's cache."""
+    return matrix(job.work, op.weight_t + job.thread * op.weight_t_apart, op.width_out, op.x_stride)
+
+
+@inner
+def linear_backward_input(op, job, rows, at):
+    """``dx = dy @ weight.T``, from ``y = x @ weight + bias``. 2 N I O flops."""
+    linear_backward_relu(op, job, rows, at)
+    if op.dx >= 0:
+        dx = matrix(job.work, op.dx + at * op.x_stride, rows, op.x_stride)
+        dy = matrix(job.work, op.dy + at * op.y_stride, rows, op.y_stride)
+        transposed = transposed_weight_of(op, job)
+        matmul(dx, zeros_of(op, job), SAME, dy, op.y_stride, ADJACENT, transposed, op.width_in, op.width_out)
+
+
+@inner
 def transpose_weight(op, job, first, last):
     """Copy rows ``first .. last`` of the weight to the transposed copy, which :func:`linear_backward_input` reads."""
     last = least(last, op.width_in)
-    transposed = matrix(job.work, op.weight_t, op.width_out, op.x_stride)
-    transpose(transposed, weight_of(op, job), zeros_of(op, job), first, last, op.width_out)
+    transpose(transposed_weight_of(op, job), weight_of(op, job), zeros_of(op, job), first, last, op.width_out)
 
 
 @inner

@@ -8,8 +8,9 @@ from fastmlp.kernels.block import block, call
 from fastmlp.kernels.blocks.linear_fields import (
     FIELDS,
     apply_gradient,
-    linear_backward_relu,
+    linear_backward_input,
     linear_forward,
+    transpose_weight,
     zeros_of,
 )
 from fastmlp.kernels.blocks.vectors import scratch_of
@@ -21,12 +22,6 @@ from fastmlp.kernels.products.padding import clear_unwritten
 from fastmlp.kernels.products.transpose import transpose
 
 __all__ = ["linear_relay"]
-
-
-@inner
-def transposed_copy(op, job):
-    """A thread's own: written by the others, half of it would lie in their caches."""
-    return matrix(job.work, op.weight_t + job.thread * op.weight_t_apart, op.width_out, op.x_stride)
 
 
 @inner
@@ -83,15 +78,10 @@ def linear_relay(task, op, job, row, rows, at):
     if task == FORWARD:
         linear_forward(op, job, rows, at)
     elif task == BACKWARD:
-        linear_backward_relu(op, job, rows, at)
-        if op.dx >= 0:
-            dx = matrix(job.work, op.dx + at * op.x_stride, rows, op.x_stride)
-            dy = matrix(job.work, op.dy + at * op.y_stride, rows, op.y_stride)
-            matmul(dx, zeros_of(op, job), SAME, dy, op.y_stride, ADJACENT, transposed_copy(op, job), op.width_in, op.width_out)
+        linear_backward_input(op, job, rows, at)
     elif task == UPDATE:
         update(op, job, row, rows, at)
         if op.bias_apart:
             update_bias(op, job, row, rows, at)
     elif task == PREPARE:
-        weight = matrix(job.params, op.weight, op.width_in, op.y_stride)
-        transpose(transposed_copy(op, job), weight, zeros_of(op, job), np.int64(0), op.width_in, op.width_out)
+        transpose_weight(op, job, row, row + rows)
