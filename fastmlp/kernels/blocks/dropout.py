@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.block import Block, block
-from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, matrix, splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, matrix, own_function, splat
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
@@ -85,9 +85,8 @@ def _drop(typingctx, y, x, first, keys, kept, factor, shift, other):
         itemsize, entry = y.dtype.bitwidth // 8, context.get_data_type(y.dtype)
         arguments = [ir.PointerType(), ir.PointerType(), INT, INT, INT, INT, INT, entry, entry, entry]
         function_type = ir.FunctionType(ir.VoidType(), arguments)
-        function = cgutils.get_or_insert_function(builder.module, function_type, f"fastmlp_drop_f{8 * itemsize}")
-        if function.is_declaration:
-            function.linkage = "internal"
+        function, unwritten = own_function(builder.module, function_type, f"fastmlp_drop_f{8 * itemsize}")
+        if unwritten:
             _emit_drop(function, entry, itemsize)
         arrays = [context.make_array(kind)(context, builder, array) for kind, array in zip(signature.args, args[:2])]
         shape = cgutils.unpack_tuple(builder, arrays[0].shape)

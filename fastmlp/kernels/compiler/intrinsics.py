@@ -20,11 +20,20 @@ __all__ = [
     "matrix",
     "muladd",
     "opaque",
+    "own_function",
     "restore_rounding",
     "splat",
     "untyped",
     "vector",
 ]
+
+
+def own_function(module: ir.Module, signature: ir.FunctionType, name: str) -> tuple[ir.Function, bool]:
+    """A function of the module, and whether it is still to be written. Parts that bring the same one share it once linked."""
+    function = cgutils.get_or_insert_function(module, signature, name)
+    unwritten = function.is_declaration
+    function.linkage = "linkonce_odr"
+    return function, unwritten
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
-from fastmlp.kernels.compiler.intrinsics import opaque, splat
+from fastmlp.kernels.compiler.intrinsics import opaque, own_function, splat
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
@@ -231,9 +231,8 @@ def instead_of(run: Callable, names: list[str], pointers: int, starts: Callable,
             if isinstance(kind, types.Array)
         ]
         places = starts(builder, data, values, lambda array, at: builder.gep(array, [at], source_etype=entry))
-        function = cgutils.get_or_insert_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
-        if function.is_declaration:
-            function.linkage = "internal"
+        function, unwritten = own_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
+        if unwritten:
             write(function, dtype)
         builder.call(function, [*args[:sizes], *places])
         return context.get_dummy_value()

@@ -21,6 +21,9 @@ __all__ = ["ADJACENT", "SAME", "matmul", "matmul_above"]
 # Strides. Typed numbers, since Numba compiles a function anew for every literal that it is called with.
 SAME, ADJACENT = np.int64(0), np.int64(1)
 
+#: The heights of tiles.
+TALL, EDGE = np.int64(TILE_ROWS), np.int64(EDGE_ROWS)
+
 #: A matrix B of more entries is not in the second-level cache when its turn comes, and the first tile of a strip would wait for
 #: memory row by row; so while tiles go down one strip, each asks for some rows of the next one. A step of
 #: 1024-1024-1024-1024 at batch 512 went 84 -> 90 GFLOP/s on one core of a Zen 4 (peak 115) with AVX2, where a row of B takes
@@ -73,45 +76,106 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
     """
     rows, c_row = c.shape
     b_row = b.shape[1]
+    if rows >= FAR_ROWS and depth * b_row > FAR:
+        matmul_far(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, floor)
+        return
+    lanes = REGISTER_BYTES // itemsize_of(c)
+    vectors = (columns + lanes - 1) // lanes
+    tall = rows // TILE_ROWS * TILE_ROWS
+    near, there = nearness(b, depth)
+    done = np.int64(0)
+    while done < vectors:
+        j = done * lanes
+        strip, wide = strip_of(vectors - done, columns - j, lanes)
+        init_j, i = j * init_n, np.int64(0)
+        while i < tall:  # all at once, or the first one alone, which asks for what the others find there
+            ask = 0 if there or (near and i > 0) else 1
+            tiles = 1 if near and ask == 1 else (tall - i) // TILE_ROWS
+            at, i_at, a_at = j + i * c_row, init_j + i * init_row, i * a_row
+            tile(
+                TALL,
+                wide,
+                c,
+                at,
+                c_row,
+                init,
+                i_at,
+                init_row,
+                init_n,
+                a,
+                a_at,
+                a_row,
+                a_k,
+                b,
+                j,
+                b_row,
+                depth,
+                ask,
+                floor,
+                tiles,
+            )
+            i += tiles * TILE_ROWS
+        while i < rows:  # pairs; then the odd last row, computed twice, into the same place
+            ask, pairs = 0 if there or (near and i > 0) else 1, (rows - i) // EDGE_ROWS
+            pair, tiles = (1, pairs) if pairs > 0 else (0, 1)
+            at, i_at, a_at = j + i * c_row, init_j + i * init_row, i * a_row
+            row, step, down = pair * c_row, pair * init_row, pair * a_row
+            tile(EDGE, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, j, b_row, depth, ask, floor, tiles)
+            i += tiles * EDGE_ROWS
+        done += strip
+
+
+@inner
+def matmul_far(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, floor):
+    """:func:`matmul_above` where B is far away: some rows of it at a time, and tiles that ask for the strip behind theirs."""
+    rows, c_row = c.shape
+    b_row = b.shape[1]
     lanes = REGISTER_BYTES // itemsize_of(c)
     vectors = (columns + lanes - 1) // lanes
     k, at_once = np.int64(0), depth
-    far = rows >= FAR_ROWS and depth * b_row > FAR
-    if SMALL_TILES and far and depth > DEPTH_AT_ONCE:
+    if SMALL_TILES and depth > DEPTH_AT_ONCE:
         at_once = depth // (depth // DEPTH_OF_BLOCK) + 1
     while True:
         here = least(at_once, depth - k)
         top = floor if k + here == depth else c.dtype.type(-np.inf)
-        some = here // (rows // TILE_ROWS) + 1 if far else 0
-        beside = b_row <= TILE_VECTORS * lanes
-        near = TURNS > 1 and (beside or here <= DEPTH_NEAR)
-        there = near and (beside or here * b_row * itemsize_of(b) <= NEAR_BYTES)
+        some = here // (rows // TILE_ROWS) + 1
+        near, there = nearness(b, here)
         done = 0
         while done < vectors:
-            left = vectors - done
-            strip = TILE_VECTORS - 1 if SMALL_TILES and left == TILE_VECTORS + 1 else least(TILE_VECTORS, left)
             j = done * lanes
-            wide = 1 if HALVES and columns - j <= lanes // 2 else 2 * strip
+            strip, wide = strip_of(vectors - done, columns - j, lanes)
             i, asked = 0, 0
             b_at = k * b_row + j
             while i < rows:
-                if some > 0 and asked < here and done + strip < vectors:
+                if asked < here and done + strip < vectors:
                     prefetch_strip(b, b_at + asked * b_row + strip * lanes, b_row, least(some, here - asked))
                     asked += some
                 at, i_at, a_at = i * c_row + j, i * init_row + j * init_n, i * a_row + k * a_k
                 tall = i + TILE_ROWS <= rows
-                high = TILE_ROWS if tall else EDGE_ROWS
+                high = TALL if tall else EDGE
                 ask = 0 if there or (near and i > 0) else 1
-                tiles = (rows - i) // TILE_ROWS if tall and some == 0 and not (near and ask == 1) else 1
-                # The odd last row is computed twice, into the same place.
                 pair = 1 if tall or i + EDGE_ROWS <= rows else 0
                 row, step, down = pair * c_row, pair * init_row, pair * a_row
-                tile(
-                    high, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, b_at, b_row, here, ask, top, tiles
-                )
-                i += tiles * high
+                tile(high, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, b_at, b_row, here, ask, top, 1)
+                i += high
             done += strip
         k += here
         if k >= depth:
             break
         init, init_row, init_n = c, c_row, ADJACENT
+
+
+@inner
+def nearness(b, depth):
+    """Whether a strip of B is in the first-level cache behind its first tile, and whether it is before that."""
+    b_row, itemsize = b.shape[1], itemsize_of(b)
+    beside = b_row <= TILE_VECTORS * (REGISTER_BYTES // itemsize)
+    near = TURNS > 1 and (beside or depth <= DEPTH_NEAR)
+    return near, near and (beside or depth * b_row * itemsize <= NEAR_BYTES)
+
+
+@inner
+def strip_of(vectors, columns, lanes):
+    """How wide the next strip is, of the vectors and columns that are left: in vectors, and in halves of one for its tiles."""
+    strip = TILE_VECTORS - 1 if SMALL_TILES and vectors == TILE_VECTORS + 1 else least(TILE_VECTORS, vectors)
+    return strip, 1 if HALVES and columns <= lanes // 2 else 2 * strip

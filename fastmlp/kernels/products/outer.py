@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, own_function, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.products.strips import in_strips
@@ -63,9 +63,8 @@ def _outer(typingctx, c, c_at, c_row, init, init_at, init_row, a, a_at, rows, b,
         c, init, a, b = places
         kinds = [POINTER, INT, POINTER, INT, POINTER, INT, POINTER, INT]
         function_type, name = ir.FunctionType(ir.VoidType(), kinds), f"fastmlp_outer_f{8 * itemsize}"
-        function = cgutils.get_or_insert_function(builder.module, function_type, name)
-        if function.is_declaration:
-            function.linkage = "internal"
+        function, unwritten = own_function(builder.module, function_type, name)
+        if unwritten:
             _emit(function, scalar, itemsize)
         builder.call(function, [c, args[2], init, args[5], a, args[8], b, args[11]])
         return context.get_dummy_value()

@@ -7,7 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import itemsize_of, opaque, splat
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, opaque, own_function, splat
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 
@@ -41,9 +41,8 @@ def _clear_padding(typingctx, c, columns):
     def codegen(context, builder, signature, args):
         itemsize = c.dtype.bitwidth // 8
         function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType(), INT, INT, INT])
-        function = cgutils.get_or_insert_function(builder.module, function_type, f"fastmlp_clear_padding_f{8 * itemsize}")
-        if function.is_declaration:
-            function.linkage = "internal"
+        function, unwritten = own_function(builder.module, function_type, f"fastmlp_clear_padding_f{8 * itemsize}")
+        if unwritten:
             vector = ir.VectorType(context.get_data_type(c.dtype), REGISTER_BYTES // itemsize)
             _emit_clear_padding(function, vector, itemsize)
         array = context.make_array(c)(context, builder, args[0])

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import itemsize_of
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, own_function
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.layout import LINE_BYTES
@@ -38,10 +38,9 @@ def _emit_copy(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function
     """A function of the target, the source and its stride, rows, and the vectors of each."""
     vector, width = ir.VectorType(scalar, REGISTER_BYTES // itemsize), int(PANEL_BYTES) // itemsize
     signature = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, INT, INT, INT])
-    function = cgutils.get_or_insert_function(module, signature, f"fastmlp_copy_panel_f{8 * itemsize}")
-    if not function.is_declaration:
+    function, unwritten = own_function(module, signature, f"fastmlp_copy_panel_f{8 * itemsize}")
+    if not unwritten:
         return function
-    function.linkage = "internal"
     function.attributes.add("noinline")
     target, source, stride, rows, vectors = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))

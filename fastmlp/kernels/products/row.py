@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, own_function, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.products.strips import in_strips
@@ -82,9 +81,8 @@ def _row_above(typingctx, c, c_at, init, init_at, a, a_at, b, b_at, b_row, colum
         places = [builder.gep(array, [args[i]], source_etype=scalar) for array, i in zip(data, (1, 3, 5, 7))]
         kinds = [*[POINTER] * 4, INT, INT, INT, scalar]
         function_type, name = ir.FunctionType(ir.VoidType(), kinds), f"fastmlp_row_f{8 * itemsize}"
-        function = cgutils.get_or_insert_function(builder.module, function_type, name)
-        if function.is_declaration:
-            function.linkage = "internal"
+        function, unwritten = own_function(builder.module, function_type, name)
+        if unwritten:
             _emit(function, scalar, itemsize)
         builder.call(function, [*places, *args[8:]])
         return context.get_dummy_value()

@@ -6,8 +6,13 @@ between tiles or threads.
 
 Tiles below each other are one call: with AVX2, where a tile is small, 100 rows of 2 x 16 took 290 ns, so 172 (Zen 3).
 
-The floor is minus infinity, or 0 for a ReLU, which costs next to nothing while the sums are in registers; as a pass of its
-own, 75 vectors take 180 cycles beside a product of 2100. NaN stays NaN.
+Between two tiles the processor goes on multiplying as long as its window holds the instructions in between, some 200 of them.
+So a tile precomputes next to nothing, and what keeps each row's address in a register or on the stack is spelt out as a chain
+of additions: 10 rows of 25 x 25 took 179 ns, so 163, with fewer instructions around tiles too (:mod:`.matmul`) 150 (Zen 4).
+
+The floor is 0 for a ReLU, which costs next to nothing while the sums are in registers; as a pass of its own, 75 vectors take
+180 cycles beside a product of 2100. NaN stays NaN. Without one it is minus infinity, and passed over: the units that multiply
+would take the maximum as well, a gradient of 24 x 25 over 10 rows 163 ns instead of 156 (Zen 4).
 
 The layout of the sums follows K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS
 34(3), 2008, section 4.2.3, without packing: rows that are whole lines, an odd number of them where they are long, need none.
@@ -20,10 +25,9 @@ from itertools import chain
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, opaque, splat
+from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, opaque, own_function, splat
 from fastmlp.kernels.compiler.jit import instead
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, REGISTERS, TILE_ROWS, TILE_VECTORS
 from fastmlp.kernels.layout import LINE_BYTES
@@ -39,20 +43,18 @@ EDGE_ROWS = 2
 #: 20-100-1 on 200 rows 27.6 us instead of 30.2 (47.0 instead of 49.4 in float64).
 HALVES = REGISTER_BYTES == 64
 
-#: Whether LLVM may take two turns of the loop over k at once. With 16 registers numbers are kept on the stack then, 8 cycles a
-#: tile: 100 rows of 25 x 16 took 1230 ns, one turn at a time 1005; all tiles in one call 1070, or 905 where the loop begins
-#: with a line of code (Zen 3).
-UNROLLS = REGISTERS > 16
+#: So many turns of the loop over k are written out, each behind the other. LLVM is to take one at a time: with 16 registers it
+#: would keep numbers on the stack where it takes two, 8 cycles a tile. And the loop begins with a line of code, or 100 rows of
+#: 25 x 16 take 1070 ns instead of 905 (Zen 3), of 25 x 25 1510 instead of 1450 (Zen 4).
+#:
+#: Four turns with one addition for B and one for A are 21.5 instructions for twelve multiply-adds instead of 25, of which two
+#: ask for B. Twelve take six cycles, in which a core could begin 36 instructions; but where somebody else has its other thread,
+#: as often on a virtual machine, it begins about 18. There 128 x 784 x 24 ran at 66 GFLOP/s, at 83 with four turns; alone at
+#: 100 and 101 (Zen 3). A tile of eight rows has the time.
+TURNS = 1 if REGISTERS > 16 else 4
 
-#: So many turns of the loop over k are written out where LLVM takes one at a time, each behind the other, with one addition for
-#: B and one for A: 21.5 instructions for twelve multiply-adds instead of 25, of which two ask for B. Twelve take six cycles,
-#: in which a core could begin 36 instructions; but where somebody else has its other thread, as often on a virtual machine, it
-#: begins about 18. There 128 x 784 x 24 ran at 66 GFLOP/s, at 83 with four turns; alone at 100 and 101 (Zen 3).
-TURNS = 1 if UNROLLS else 4
-
-#: How wide a tile may be, in halves of a vector; and a number above these.
+#: How wide a tile may be, in halves of a vector.
 WIDTHS = (*((1,) if HALVES else ()), *range(2, 2 * TILE_VECTORS + 1, 2))
-WIDER = 2 * TILE_VECTORS + 1
 
 #: How many rows of B ahead a tile ask for. No prefetcher of the processor follows rows of a kibibyte and more, and a weight
 #: that another core has just updated is far away: 64-256-256-10 at batch 128 on two threads 370 to 343 us, 784-512-512-10 on
@@ -75,9 +77,8 @@ class _Emitter:
         matrices = [POINTER, INT, POINTER, INT, INT, POINTER, INT, INT, POINTER, INT]
         signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, INT, scalar, INT])
         name = f"fastmlp_tile_{rows}x{halves}_f{8 * itemsize}"
-        self.function = cgutils.get_or_insert_function(module, signature, name)
-        if self.function.is_declaration:
-            self.function.linkage = "internal"
+        self.function, unwritten = own_function(module, signature, name)
+        if unwritten:
             self.function.attributes.add("noinline")  # one copy of the code, not one for each of its callers
             self._emit()
 
@@ -88,70 +89,86 @@ class _Emitter:
     def _load(self, builder, pointer):
         return builder.load(pointer, align=self.align, typ=self.vector)
 
-    def _row(self, builder, pointer, stride, row):
+    def _rows(self, builder, pointer, stride):
+        """The address of each row, and of the one below: each from the one before, or LLVM keeps multiples of the stride."""
+        starts = [pointer]
+        for _ in range(self.rows):
+            starts.append(opaque(builder, self._at(builder, starts[-1], stride)))
+        return starts[:-1], starts[-1]
+
+    def _vectors(self, builder, start):
         """The address of each vector of a row."""
-        start = self._at(builder, pointer, builder.mul(stride, INT(row)))
         return [self._at(builder, start, INT(v * self.lanes)) for v in range(self.vectors)]
+
+    def _whole(self, builder, half):
+        """A whole vector with zeros beyond this half: nobody is to find there what was before."""
+        places = ir.Constant(ir.VectorType(ir.IntType(32), 2 * self.lanes), list(range(2 * self.lanes)))
+        return builder.shuffle_vector(half, ir.Constant(self.vector, None), places)
 
     def _first_of_each_line(self):
         """Vectors of a row that bring in all of its lines, wherever the first one begins: the last vector among them."""
         return sorted({*range(0, self.vectors, max(1, LINE_BYTES // REGISTER_BYTES)), self.vectors - 1})
 
     def _emit(self):
-        c, c_row, init, init_row, init_n, a, a_row, a_k, b, b_row, depth, ask, floor, tiles = self.function.args
-        names = ("entry", "begin", "one_for_a_row", "one_each", "end")
-        entry, begin, one_for_a_row, one_each, end = map(self.function.append_basic_block, names)
-        rows = range(self.rows)
+        first_c, c_row, first_init, init_row, init_n, first_a, a_row, a_k, b, b_row, depth, ask, floor, tiles = (
+            self.function.args
+        )
+        names = ("entry", "begin", "one_for_a_row", "one_each", "limit", "store", "end")
+        entry, begin, one_for_a_row, one_each, limit, store, end = map(self.function.append_basic_block, names)
 
         builder = ir.IRBuilder(entry)
         far = builder.mul(b_row, INT(PREFETCH_ROWS))
-        a_offsets = [builder.mul(a_row, INT(r)) for r in rows]
-        if self.half:  # LLVM would add one up from the other, a chain of as many additions as rows, and 8 cycles instead of 5
-            a_offsets = [opaque(builder, offset) for offset in a_offsets]
+        a_rows = [INT(0), a_row, builder.mul(a_row, INT(2)), opaque(builder, builder.mul(a_row, INT(3)))]
+        four_below = builder.mul(a_row, INT(4))
         silent = builder.select(builder.icmp_signed("==", ask, INT(0)), builder.sub(depth, INT(TURNS - 1)), INT(0))
-        least = splat(builder, floor, self.lanes)
         builder.branch(begin)
 
         builder = ir.IRBuilder(begin)
-        tile_of = [(builder.phi(POINTER), first, row) for first, row in ((c, c_row), (init, init_row), (a, a_row))]
-        (c, _, _), (init, _, _), (a, _, _) = tile_of
-        left = builder.phi(INT)
-        left.add_incoming(tiles, entry)
+        (c, init, a), left = (builder.phi(POINTER) for _ in range(3)), builder.phi(INT)
+        starts, init_below = self._rows(builder, init, init_row)
         builder.cbranch(builder.icmp_signed("==", init_n, INT(0)), one_for_a_row, one_each)
 
         builder = ir.IRBuilder(one_for_a_row)
-        spread = []
-        for r in rows:
-            place = self._at(builder, init, builder.mul(init_row, INT(r)))
-            spread.append([splat(builder, builder.load(place, typ=self.scalar), self.lanes)] * self.vectors)
+        numbers = [builder.load(start, typ=self.scalar) for start in starts]
+        spread = [[splat(builder, number, self.lanes)] * self.vectors for number in numbers]
 
         builder = ir.IRBuilder(one_each)
-        start = [[self._load(builder, p) for p in self._row(builder, init, init_row, r)] for r in rows]
+        apart = [[self._load(builder, place) for place in self._vectors(builder, start)] for start in starts]
 
-        came = [(one_for_a_row, (INT(0), a, b, spread)), (one_each, (INT(0), a, b, start))]
+        came = [(one_for_a_row, (INT(0), a, b, spread)), (one_each, (INT(0), a, b, apart))]
         if TURNS > 1 and self.rows > EDGE_ROWS:
-            came = [self._loop(came, TURNS, silent, a_offsets, a_k, b_row, None)]
-        leave, (_, _, _, sums) = self._loop(came, 1, depth, a_offsets, a_k, b_row, far if self.rows > EDGE_ROWS else None)
-
+            came = [self._loop(came, TURNS, silent, a_rows, four_below, a_k, b_row, None)]
+        ask_for = far if self.rows > EDGE_ROWS else None
+        leave, (_, _, _, sums) = self._loop(came, 1, depth, a_rows, four_below, a_k, b_row, ask_for)
         builder = ir.IRBuilder(leave)
-        for r in rows:
-            for pointer, total in zip(self._row(builder, c, c_row, r), sums[r]):
-                kept = builder.select(builder.fcmp_ordered(">", least, total), least, total)
-                if self.half:  # beyond it zeros: nobody is to find there what was before
-                    places = ir.Constant(ir.VectorType(ir.IntType(32), 2 * self.lanes), list(range(2 * self.lanes)))
-                    kept = builder.shuffle_vector(kept, ir.Constant(self.vector, None), places)
-                builder.store(kept, pointer, align=self.align)
-        for phi, first, row in tile_of:
+        builder.cbranch(builder.fcmp_ordered("==", floor, ir.Constant(self.scalar, float("-inf"))), store, limit)
+
+        builder = ir.IRBuilder(limit)
+        least = splat(builder, floor, self.lanes)
+        limited = [[builder.select(builder.fcmp_ordered(">", least, total), least, total) for total in row] for row in sums]
+        builder.branch(store)
+
+        builder = ir.IRBuilder(store)
+        kept = [[builder.phi(self.vector) for _ in row] for row in sums]
+        for phi, as_is, above in zip(*map(chain.from_iterable, (kept, sums, limited))):
+            phi.add_incoming(as_is, leave)
+            phi.add_incoming(above, limit)
+        starts, c_below = self._rows(builder, c, c_row)
+        for start, row in zip(starts, kept):
+            for pointer, total in zip(self._vectors(builder, start), row):
+                builder.store(self._whole(builder, total) if self.half else total, pointer, align=self.align)
+        a_below, others = self._at(builder, a, builder.mul(a_row, INT(self.rows))), builder.sub(left, INT(1))
+        firsts, nexts = (first_c, first_init, first_a, tiles), (c_below, init_below, a_below, others)
+        for phi, first, following in zip((c, init, a, left), firsts, nexts):
             phi.add_incoming(first, entry)
-            phi.add_incoming(self._at(builder, phi, builder.mul(row, INT(self.rows))), leave)
-        others = builder.sub(left, INT(1))
-        left.add_incoming(others, leave)
+            phi.add_incoming(following, store)
         builder.cbranch(builder.icmp_signed(">", others, INT(0)), begin, end)
         ir.IRBuilder(end).ret_void()
 
-    def _loop(self, came, turns, limit, a_offsets, a_k, b_row, far):
+    def _loop(self, came, turns, limit, a_rows, four_below, a_k, b_row, far):
         """A loop over k, so many turns at a time, while it is below a limit; `far` where it asks for B.
 
+        Rows of A are addressed by fours: one and its next three, at multiples of the stride that an instruction has room for.
         Each block that it comes from has k, where A and B are read, and the sums; so has the block behind it: what is returned.
         """
         test, body, behind = map(self.function.append_basic_block, ("test", "body", "behind"))
@@ -166,7 +183,7 @@ class _Emitter:
                 phi.add_incoming(first, block)
 
         builder = ir.IRBuilder(body)
-        a_now, b_now, added = a, b, sums
+        a_now, b_now, added = opaque(builder, a), b, sums
         for _ in range(turns):
             if far is not None:
                 ahead = self._at(builder, b_now, far)
@@ -174,8 +191,11 @@ class _Emitter:
                     emit_prefetch(builder, self._at(builder, ahead, INT(v * self.lanes)), LEVEL_1)
             line = [self._load(builder, self._at(builder, b_now, INT(v * self.lanes))) for v in range(self.vectors)]
             before, added = added, []
+            fours = a_now
             for r in range(self.rows):
-                factor = splat(builder, builder.load(self._at(builder, a_now, a_offsets[r]), typ=self.scalar), self.lanes)
+                if r > 0 and r % 4 == 0:
+                    fours = opaque(builder, self._at(builder, fours, four_below))
+                factor = splat(builder, builder.load(self._at(builder, fours, a_rows[r % 4]), typ=self.scalar), self.lanes)
                 added.append([builder.call(self.fma, [factor, vector, total]) for vector, total in zip(line, before[r])])
             a_now, b_now = self._at(builder, a_now, a_k), self._at(builder, b_now, b_row)
             if turns > 1:  # else LLVM would load for several turns at once, for which there are no registers
@@ -183,14 +203,13 @@ class _Emitter:
                 builder.call(ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", side_effect=True), [])
         end = builder.add(k, INT(turns))
         back = builder.branch(test)
-        if self.half or not UNROLLS:  # of half a vector two turns would want more registers for offsets than there are
-            self._keep_loop(builder.module, back)
+        self._keep_loop(builder.module, back)
         for phi, following in zip(phis, [end, a_now, b_now, *chain.from_iterable(added)]):
             phi.add_incoming(following, body)
         return behind, (k, a, b, sums)
 
     def _keep_loop(self, module, back):
-        """One turn at a time, and from the beginning of a line of code on: see `UNROLLS`."""
+        """One turn at a time, and from the beginning of a line of code on: see `TURNS`."""
         once = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
         align = module.add_metadata([ir.MetaDataString(module, "llvm.loop.align"), ir.IntType(32)(LINE_BYTES)])
         loop = module.add_metadata([once, align, INT(self.rows)])
@@ -237,12 +256,15 @@ def _tile(
             elif position not in arrays.values():
                 flat.append(value)
         behind = builder.append_basic_block("behind")
-        choice = builder.switch(builder.add(builder.mul(chosen[0], INT(WIDER)), chosen[1]), behind)
-        for height in (EDGE_ROWS, TILE_ROWS):
+        heights = {height: builder.append_basic_block(f"tiles_{height}") for height in (TILE_ROWS, EDGE_ROWS)}
+        builder.cbranch(builder.icmp_signed("==", chosen[0], INT(TILE_ROWS)), *heights.values())
+        for height, block in heights.items():
+            builder.position_at_end(block)
+            choice = builder.switch(chosen[1], behind)
             for width in WIDTHS:
                 function = _Emitter(builder.module, scalar, dtype.bitwidth // 8, height, width).function
                 here = builder.append_basic_block(f"tile_{height}x{width}")
-                choice.add_case(INT(height * WIDER + width), here)
+                choice.add_case(INT(width), here)
                 builder.position_at_end(here)
                 builder.call(function, flat)
                 builder.branch(behind)

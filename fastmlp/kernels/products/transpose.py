@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.compiler.intrinsics import itemsize_of, least
+from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, own_function
 from fastmlp.kernels.compiler.jit import inner, instead
 from fastmlp.kernels.layout import LINE_BYTES
 
@@ -40,10 +40,9 @@ def emit_transpose(module: ir.Module, scalar: ir.Type, itemsize: int, height: in
     lanes = LINE_BYTES // itemsize
     signature = ir.FunctionType(ir.VoidType(), [POINTER, INT64] * 3)
     name = f"fastmlp_transpose_{height}_f{8 * itemsize}{'_past_caches' * past_caches}"
-    function = cgutils.get_or_insert_function(module, signature, name)
-    if not function.is_declaration:
+    function, unwritten = own_function(module, signature, name)
+    if not unwritten:
         return function
-    function.linkage = "internal"
     function.attributes.add("noinline")
     target, target_row, source, source_row, zero, rows = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
