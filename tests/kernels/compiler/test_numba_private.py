@@ -15,6 +15,8 @@ import fastmlp
 from fastmlp.kernels.compiler import cache, numba_private
 from fastmlp.kernels.compiler.jit import BLOCK, FLAGS, inner, kernel
 from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.products.matmul import matmul_above
+from fastmlp.kernels.products.tile import WIDTHS
 from fastmlp.kernels.scan import first_outside
 from fastmlp.kernels.shuffle import epoch_order
 
@@ -213,6 +215,52 @@ assert arraymath.ensure_blas is linalg.ensure_blas
 print(numba.njit(lambda a, b: np.dot(a, b))(np.ones(3), np.ones(3)), "scipy.linalg" in sys.modules)
 """
     assert run_python(code).split() == ["3.0", "True"]
+
+
+@inner
+def product(c, a, b):
+    matmul_above(c, a, b.shape[1], a.shape[1], a, a.shape[1], a.shape[0], b, c.shape[1], a.shape[1], a[0, 0])
+
+
+@inner
+def twice(c, a, b):
+    product(c, a, b)
+    matmul_above(b, a, c.shape[1], a.shape[1], a, b.shape[1], b.shape[0], c, b.shape[1], c.shape[1], c[0, 0])
+
+
+def defined_for(function):
+    """What LLVM has made of a block of three matrices: the name and the linkage of each function but itself."""
+    with numba_private.compiler_lock:
+        matrix = numba.types.Array(numba.types.float32, 2, "C")
+        library, symbol = numba_private.compile_and_keep(numba.njit(**FLAGS, **BLOCK)(function), (matrix,) * 3)
+        assert numba_private.object_code(library)[1:] == ([], True)
+    functions = [f for f in library._final_module.functions if not f.is_declaration and f.name != symbol]
+    return {f.name: f.linkage.name for f in functions}
+
+
+@jit_only
+def test_parts_are_internal_and_share_what_they_bring():
+    """So LLVM passes what a product reads of four arrays, in registers, not their 36 numbers; and there is one tile of each kind."""
+
+    def both(c, a, b):
+        twice(c, a, b)
+        product(b, c, a)
+
+    defined = defined_for(both)
+    assert set(defined.values()) == {"internal"}, defined
+    assert sum("matmul_above" in name for name in defined) == 1, defined
+    tiles = [name for name in defined if name.startswith("fastmlp_tile")]
+    assert len(tiles) == 2 * len(WIDTHS), tiles
+
+
+@jit_only
+def test_a_long_part_is_not_copied_into_its_only_caller(monkeypatch):
+    def one(c, a, b):
+        product(c, a, b)
+
+    assert not any("matmul_above" in name for name in defined_for(one))
+    monkeypatch.setattr(numba_private, "LONG_PART", 500)
+    assert [link for name, link in defined_for(one).items() if "matmul_above" in name] == ["linkonce_odr"]
 
 
 @jit_only
