@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What is run again, with reasons to leave out the rest. As other processors: kernels and promises; of formulas test_lines.py alone,
-# where vectors have another width. In plain Python: not what calls no kernel. In neither: what is marked `once`, and PyTorch.
+# where vectors have another width. In plain Python: not what calls no kernel. In neither: what is marked `once` or `alone`, and
+# PyTorch.
 KERNEL_TESTS := tests/kernels tests/test_promises.py $(addprefix --ignore=tests/kernels/compiler/test_,derivative.py expression.py)
 NO_KERNELS := tests/asv_benchmarks tests/checks tests/scripts
-AGAIN := -m 'not slow and not once and not torch'
+AGAIN := -m 'not slow and not once and not alone and not torch'
 PYTEST := $(BIN)/python -m pytest -q --durations=10 --durations-min=1
 ON_ANOTHER := $(PYTEST) $(AGAIN) $(KERNEL_TESTS)
 GENERIC := NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=+sse2,+cx16
@@ -36,16 +37,18 @@ help:  ## Say what there is
 disc: $(VENV)/.disc  ## Teach small networks which points lie in a disc; writes figures/
 	@$(BIN)/python scripts/train_disc.py
 
-test: $(VENV)/.test lint  ## Lint, types, imports, then tests and doctests, compiled and in plain Python
+test: $(VENV)/.test $(VENV)/.bench lint  ## Lint, types, imports, then tests and doctests, compiled, in plain Python, as other processors
 	@echo "== machine code of both dtypes, by a process each"
 	@$(BIN)/python -m fastmlp warmup --dtype float32 > /dev/null & $(BIN)/python -m fastmlp warmup --dtype float64 > /dev/null; wait
-	@echo "== tests, compiled"
-	@$(PYTEST) -rs
-	@echo "== tests of the package, in plain Python; beside it, kernels compiled for Haswell, then for any x86-64, doctests, benchmarks"
-	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(AGAIN) $(NO_KERNELS:%=--ignore=%) > $(VENV)/plain.txt 2>&1 & plain=$$!; \
-	others=0; { [ "$$(uname -m)" != x86_64 ] || { $(HASWELL) $(ON_ANOTHER) && $(GENERIC) $(ON_ANOTHER); }; } && \
-	$(PYTEST) --doctest-modules --import-mode=prepend fastmlp && $(MAKE) --no-print-directory bench-smoke || others=1; \
-	wait $$plain; plain=$$?; cat $(VENV)/plain.txt; [ $$plain$$others = 00 ]
+	@echo "== tests that want the cores for themselves"
+	@$(PYTEST) -rs -m 'alone and not slow'
+	@echo "== tests, compiled; beside them those of the package in plain Python, then doctests and benchmarks"
+	@{ NUMBA_DISABLE_JIT=1 $(PYTEST) $(AGAIN) $(NO_KERNELS:%=--ignore=%) && \
+	$(PYTEST) --doctest-modules --import-mode=prepend fastmlp && \
+	$(MAKE) --no-print-directory bench-smoke; } > $(VENV)/plain.txt 2>&1 & plain=$$!; \
+	$(PYTEST) -rs -m 'not slow and not alone'; compiled=$$?; \
+	wait $$plain; plain=$$?; cat $(VENV)/plain.txt; [ $$compiled$$plain = 00 ]
+	@[ "$$(uname -m)" != x86_64 ] || $(MAKE) --no-print-directory test-processors
 
 test-torch: $(VENV)/.torch  ## Compare with PyTorch itself, which is installed; fails where it cannot be
 	@echo "== comparison with PyTorch"

@@ -114,6 +114,7 @@ def test_set_num_threads_holds_on_other_threads_and_in_a_forked_child():
 
 
 @pytest.mark.once
+@pytest.mark.alone
 @pytest.mark.skipif(not ThreadTimes.there, reason="the system does not say how long a thread has run")
 def test_calls_have_no_more_threads_than_the_limit(monkeypatch):
     """By what the system says: no other thread runs under a limit of 1, as many as are asked for do beyond it."""
@@ -139,6 +140,7 @@ def test_calls_have_no_more_threads_than_the_limit(monkeypatch):
 
 
 @pytest.mark.once
+@pytest.mark.alone
 @pytest.mark.skipif(not ThreadTimes.there, reason="the system does not say how long a thread has run")
 def test_a_run_follows_the_limit(monkeypatch):
     monkeypatch.setattr(pace.Pace, "next", lambda run: (max(run.levels), None))  # whatever else the machine does

@@ -64,6 +64,7 @@ def test_limits_hold_on_all_threads():
     assert seen == [3]
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not ThreadTimes.there, reason="the system does not say how long a thread has run")
 def test_limits_keep_other_threads_from_running(monkeypatch):
     monkeypatch.setattr(pace.Pace, "next", lambda run: (max(run.levels), None))  # whatever else the machine does

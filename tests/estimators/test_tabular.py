@@ -230,6 +230,7 @@ def test_results_depend_on_random_state_alone():
     assert not np.array_equal(other.predict_proba(X), first.predict_proba(X))
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not ThreadTimes.there, reason="the system does not say how long a thread has run")
 def test_without_n_threads_the_limit_holds(monkeypatch):
     monkeypatch.setattr(cores, "hardware_cores", lambda: 3)

@@ -392,6 +392,7 @@ def test_memory_is_that_of_buffers(tmp_path, rows):
     check_peaks(rows, tmp_path, "function")
 
 
+@pytest.mark.alone
 @pytest.mark.once
 def test_reading_ahead_saves_time():
     X, y = data_of()
