@@ -240,7 +240,7 @@ def defined_for(function):
 
 @jit_only
 def test_parts_are_internal_and_share_what_they_bring():
-    """So LLVM passes what a product reads of four arrays, in registers, not their 36 numbers; and there is one tile of each kind."""
+    """So LLVM passes what a product reads of four arrays, not their 36 numbers; and there is one tile of each kind."""
 
     def both(c, a, b):
         twice(c, a, b)
