@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp import beside
 from fastmlp.kernels.compiler.jit import COMPILING
-from fastmlp.kernels.engine import run
+from fastmlp.kernels.engine import run, runner
 from fastmlp.kernels.job import Job
 from fastmlp.kernels.op import UNIT, Op
 from fastmlp.kernels.plan import Plan
@@ -117,7 +117,10 @@ class Stretch:
         self._row: tuple[Callable[..., None], Any, Header] | None = None
         #: The same, for whoever has no time to call :meth:`predict`, where that would do nothing else.
         self.row: tuple[Callable[..., None], Any, Header] | None = None
-        self._jobs: dict[tuple[int, int], list[Job]] = {}  # for more rows, by the number of threads and what they share
+        self._alone: list[Job] = []  # for more rows on one thread
+        self._run: Callable[..., None] | None = None  # what takes these
+        #: By the number of threads and what they share.
+        self._jobs: dict[tuple[int, int], list[Job]] = {(1, ROWS): self._alone}
         self._panels: dict[int, bool] = {}  # by the number of threads, whether they can share columns of more rows than a few
         self._call_beside: Callable[..., int] | None = None
         rows = 2 * FLOPS_PER_THREAD_AWAKE // max(1, self.flops_per_row)
@@ -218,11 +221,18 @@ class Stretch:
         if len(x) == 1:
             row = self._row or self._prepare_row(x, out)
             row[0](row[1], x, out, 1)
-            return
-        shares = self._shares(len(x), 1)
-        job = self._taken(1, shares)
-        run(job.handle, 0, x, out, 0, 1)
-        self._jobs[1, shares].append(job)
+        elif len(x) >= PANELS_FROM and self._shares(len(x), 1) == PANELS:
+            job = self._taken(1, PANELS)
+            run(job.handle, 0, x, out, 0, 1)
+            self._jobs[1, PANELS].append(job)
+        else:  # a few rows of a narrow network have little time for more
+            try:
+                job = self._alone.pop()
+            except IndexError:
+                job = self._taken(1, ROWS)
+                self._run = self._run or runner(job.handle, x, out)
+            self._run(job.handle, 0, x, out, 0, 1)  # type: ignore[misc]
+            self._alone.append(job)
 
     def _shares(self, rows: int, threads: int) -> int:
         """What so many threads share of so many rows, more than a few."""

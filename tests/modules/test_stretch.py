@@ -270,6 +270,7 @@ def test_a_prediction_that_had_to_wait_goes_without_help_for_a_while(monkeypatch
 
 def test_predictions_of_a_row_need_neither_engine_nor_a_job(dtype, rng, monkeypatch):
     monkeypatch.setattr(stretch, "run", None)
+    monkeypatch.setattr(stretch, "runner", None)
     for model in (make_net([5, 33, 3], dtype=dtype), make_net([5, 3], bias=False, dtype=dtype)):
         x = normal(rng, (1, 5), dtype)
         out, y = np.empty((1, 3), dtype), model.predict(x)
