@@ -28,6 +28,9 @@ ROUNDS ?= 2
 BENCH_RUN := cd asv_benchmarks && ../$(BIN)/python -m
 OF_BENCH = $(if $(BENCH),--bench '$(BENCH)')
 
+# Two sets of extras are not to be installed into one environment at the same time.
+.NOTPARALLEL:
+
 .PHONY: help disc test test-torch golden test-slow test-processors lint format clean
 .PHONY: bench-smoke bench bench-compare bench-history bench-report dashboard
 

@@ -92,35 +92,15 @@ def matmul_above(c, init, init_row, init_n, a, a_row, a_k, b, columns, depth, fl
             ask = 0 if there or (near and i > 0) else 1
             tiles = 1 if near and ask == 1 else (tall - i) // TILE_ROWS
             at, i_at, a_at = j + i * c_row, init_j + i * init_row, i * a_row
-            tile(
-                TALL,
-                wide,
-                c,
-                at,
-                c_row,
-                init,
-                i_at,
-                init_row,
-                init_n,
-                a,
-                a_at,
-                a_row,
-                a_k,
-                b,
-                j,
-                b_row,
-                depth,
-                ask,
-                floor,
-                tiles,
-            )
+            row, step, down = c_row, init_row, a_row
+            tile(TALL, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, j, b_row, depth, ask, floor, tiles)
             i += tiles * TILE_ROWS
         while i < rows:  # pairs; then the odd last row, computed twice, into the same place
-            ask, pairs = 0 if there or (near and i > 0) else 1, (rows - i) // EDGE_ROWS
+            pairs = (rows - i) // EDGE_ROWS
             pair, tiles = (1, pairs) if pairs > 0 else (0, 1)
             at, i_at, a_at = j + i * c_row, init_j + i * init_row, i * a_row
             row, step, down = pair * c_row, pair * init_row, pair * a_row
-            tile(EDGE, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, j, b_row, depth, ask, floor, tiles)
+            tile(EDGE, wide, c, at, row, init, i_at, step, init_n, a, a_at, down, a_k, b, j, b_row, depth, 0, floor, tiles)
             i += tiles * EDGE_ROWS
         done += strip
 

@@ -281,7 +281,8 @@ def tile(
     """C = max(floor, init + A B) for so many tiles, below each other, of TILE_ROWS or EDGE_ROWS rows by one of WIDTHS.
 
     Each matrix is an array, where in it the tile begins, and its strides. `init_n` is 1, or 0 where the entries of a row of
-    init are all the same one. `ask` is 1 where what is read of B is not in the first-level cache.
+    init are all the same one. `ask` is 1 where what is read of B is not in the first-level cache; tiles
+    of EDGE_ROWS never ask.
     """
     c, init, a, b = c.reshape(-1), init.reshape(-1), a.reshape(-1), b.reshape(-1)
     width = halves * (REGISTER_BYTES // 2 // c.itemsize)
