@@ -23,6 +23,7 @@ from fastmlp.kernels.engine import run
 from fastmlp.kernels.layout import row_stride
 from fastmlp.kernels.layout import zeros as aligned_zeros
 from fastmlp.kernels.shuffle import epoch_order
+from fastmlp.kernels.threads import ABORT
 from fastmlp.program import Program
 
 JIT = not numba.config.DISABLE_JIT
@@ -284,6 +285,18 @@ def run_job(job, x, y, *, number=0, threads=1):
     """Go through a pass as so many threads."""
     job.control[:] = 0
     in_threads(lambda thread: run(job.handle, number, x, y, thread, threads), threads)
+
+
+def wait_until_called_off(job, x, thread):
+    """Take part in a run as one of two threads, of which the other never comes: this one waits, and leaves when called off."""
+    job.control[:] = 0
+    waiting = threading.Thread(target=run, args=(job.handle, 0, x, x, thread, 2), daemon=True)
+    waiting.start()
+    time.sleep(0.05)
+    assert waiting.is_alive(), "it did not wait for the other thread"
+    job.control[ABORT] = 1
+    waiting.join(20)
+    assert not waiting.is_alive()
 
 
 def kept_job(program, dtype, **arrays):

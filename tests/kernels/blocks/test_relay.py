@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import numpy as np
 import pytest
-from helpers import assert_same_bits, kept_job, lanes, linear_op, make_data, normal, run_job, small
+from helpers import assert_same_bits, kept_job, lanes, linear_op, make_data, normal, run_job, small, wait_until_called_off
 
 import fastmlp as fm
 from fastmlp import program as program_file
-from fastmlp.kernels import engine
 from fastmlp.kernels.blocks.cross_entropy import CrossEntropy
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.op import ALL
-from fastmlp.kernels.threads import ABORT, CONTROL_SIZE
+from fastmlp.kernels.threads import CONTROL_SIZE
 from fastmlp.program import RELAY_ROWS, Program
 
 
@@ -175,14 +171,7 @@ def test_whoever_waits_leaves_when_the_run_is_called_off(dtype):
     for alone in (0, 1):
         _, job, X = job_of(dtype, threads=2)
         run_job(job, X, X, threads=2)  # compiled before anybody waits
-        job.control[:] = 0
-        waiting = threading.Thread(target=engine.run, args=(job.handle, 0, X, X, alone, 2), daemon=True)
-        waiting.start()
-        time.sleep(0.05)
-        assert waiting.is_alive(), "it did not wait for the other thread"
-        job.control[ABORT] = 1
-        waiting.join(20)
-        assert not waiting.is_alive()
+        wait_until_called_off(job, X, alone)
 
 
 def job_of(dtype, *, threads, rows=23, batch=8, steps=3, shuffle=0):
