@@ -530,9 +530,9 @@ class Program:
 
     def _written(self) -> np.ndarray:
         """The table, with the addresses of the blocks; not yet those of arrays."""
-        beside.ask((op.block for op in self.ops), self.dtype)  # it takes them from the first one on
-        # Products first, since their block takes longest, then from the last one on: both processes end at about the same time.
-        for op, fields in sorted(zip(self.ops[::-1], self.records[::-1]), key=lambda pair: pair[0].flops == 0):
+        beside.ask((op.block for op in reversed(self.ops)), self.dtype)  # it takes them from the last one on
+        # Products first, since their block takes longest, then from the first one on: both end at about the same time.
+        for op, fields in sorted(zip(self.ops, self.records), key=lambda pair: pair[0].flops == 0):
             fields.block = op.block.address(self.dtype)
         parts = [
             chain.from_iterable(self.passes),

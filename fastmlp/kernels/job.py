@@ -31,7 +31,7 @@ from numba.extending import (
 
 from fastmlp.kernels.compiler.intrinsics import untyped
 from fastmlp.kernels.compiler.jit import COMPILING, instead
-from fastmlp.kernels.compiler.numba_private import AttributeTemplate
+from fastmlp.kernels.compiler.numba_private import AttributeTemplate, borrowed_array, data_of
 from fastmlp.kernels.op import ADDRESSES, CALL, PASS, PHASE, RUN, op_record
 
 __all__ = ["Job", "JobType", "begin"]
@@ -214,13 +214,10 @@ def _getter(name):
         kind: Any = _type_of(job_type, name)
         if name == "run":
             return builder.load(_field(builder, job, name), typ=context.get_value_type(kind))
-        array = context.make_array(kind)(context, builder)
-        array.data = builder.load(_field(builder, job, name), typ=array.data.type)
-        # Nobody counts references to it, nor asks for its size: blocks look at parts of it (intrinsics.matrix).
-        itemsize, zero = INT(context.get_abi_sizeof(context.get_data_type(kind.dtype))), INT(0)
-        array.meminfo, array.itemsize, array.nitems = array.meminfo.type(None), itemsize, zero
-        array.shape, array.strides = cgutils.pack_array(builder, [zero]), cgutils.pack_array(builder, [itemsize])
-        return array._getvalue()
+        itemsize = INT(context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+        data = builder.load(_field(builder, job, name), typ=context.get_value_type(types.CPointer(kind.dtype)))
+        # Nobody asks for its size: blocks look at parts of it (intrinsics.matrix).
+        return borrowed_array(context, builder, kind, data, [INT(0)], [itemsize], itemsize)
 
 
 def _setter(name):
@@ -239,7 +236,7 @@ for _name in MOMENT:
 def _begin(typingctx, table, x, y, thread):
     def codegen(context, builder, signature, args):
         table_type, x_type, y_type, _ = signature.args
-        start = context.make_array(table_type)(context, builder, args[0]).data
+        start = data_of(context, builder, table_type, args[0])
         job = untyped(builder, cgutils.alloca_once(builder, INT, size=len(PLACE)))
 
         def put(name, value):
@@ -248,7 +245,7 @@ def _begin(typingctx, table, x, y, thread):
         for place, name in enumerate(ADDRESSES):
             put(name, builder.load(builder.gep(start, [INT(place)], source_etype=INT), typ=POINTER))
         for name, array_type, array in (("x", x_type, args[1]), ("y", y_type, args[2])):
-            put(name, context.make_array(array_type)(context, builder, array).data)
+            put(name, data_of(context, builder, array_type, array))
         for name in RECORDS:
             where = INT(RUN_AT)
             if name != "run":

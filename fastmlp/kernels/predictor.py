@@ -18,7 +18,7 @@ from fastmlp.kernels.blocks.moves import copy, copy_rows
 from fastmlp.kernels.compiler.intrinsics import flush_subnormals, least, restore_rounding, vector
 from fastmlp.kernels.compiler.jit import COMPILING, compile_block, inner, instead, kernel
 from fastmlp.kernels.compiler.machine import MachineCode
-from fastmlp.kernels.compiler.numba_private import compiler_lock, straight
+from fastmlp.kernels.compiler.numba_private import compiler_lock, data_of, straight
 from fastmlp.kernels.engine import carry
 from fastmlp.kernels.plan import Plan, aim_y, finish, number_at, plan_at, start, word
 
@@ -207,7 +207,7 @@ def differentiate_rows(header, x, a, b, rows, which):
 @intrinsic
 def _call_forward(typingctx, header, x, out, rows):
     def codegen(context, builder, signature, args):
-        data = [context.make_array(kind)(context, builder, value).data for kind, value in zip(signature.args[:3], args[:3])]
+        data = [data_of(context, builder, kind, value) for kind, value in zip(signature.args[:3], args[:3])]
         kinds = arguments("forward", signature.args[1].dtype)
         place, function_type = INT(FUNCTIONS["forward"].place), context.call_conv.get_function_type(types.none, kinds)
         address = builder.load(builder.gep(data[0], [place], source_etype=INT), typ=INT)

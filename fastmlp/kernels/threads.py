@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.jit import inner, instead, kernel
+from fastmlp.kernels.compiler.numba_private import data_of
 from fastmlp.kernels.compiler.processor import TRIPLE
 
 __all__ = [
@@ -70,7 +71,7 @@ INT = ir.IntType(64)
 
 
 def _pointer(context, builder, signature, args):
-    data = context.make_array(signature.args[0])(context, builder, args[0]).data
+    data = data_of(context, builder, signature.args[0], args[0])
     return builder.gep(data, [args[1]], source_etype=INT)
 
 
@@ -220,7 +221,7 @@ def swap(array, index, old, new):
 @intrinsic
 def _work(typingctx, box):
     def codegen(context, builder, signature, args):
-        start = context.make_array(signature.args[0])(context, builder, args[0]).data
+        start = data_of(context, builder, signature.args[0], args[0])
 
         def word(place, kind):
             return builder.load(builder.gep(start, [INT(place)], source_etype=INT), typ=kind)

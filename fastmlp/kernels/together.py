@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 from fastmlp.kernels.compiler.intrinsics import flush_subnormals, restore_rounding, untyped
 from fastmlp.kernels.compiler.jit import compile_block, inner, kernel
 from fastmlp.kernels.compiler.machine import MachineCode
-from fastmlp.kernels.compiler.numba_private import compiler_lock, straight
+from fastmlp.kernels.compiler.numba_private import compiler_lock, data_of, straight
 from fastmlp.kernels.engine import take_part
 from fastmlp.kernels.job import PLACE, JobType, begin
 from fastmlp.kernels.threads import (
@@ -101,7 +101,7 @@ def _share(typingctx, address, job, thread, threads):
 
 def _box(context, builder, signature, args, place):
     """The address of a word of a box, whose own address is an entry of an array."""
-    boxes = context.make_array(signature.args[0])(context, builder, args[0]).data
+    boxes = data_of(context, builder, signature.args[0], args[0])
     box = builder.load(builder.gep(boxes, [args[1]], source_etype=INT), typ=ir.PointerType())
     return builder.gep(box, [INT(place)], source_etype=INT)
 

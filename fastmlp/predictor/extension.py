@@ -26,7 +26,7 @@ from numba.extending import (
     unbox,
 )
 
-from fastmlp.kernels.compiler.numba_private import borrowed_array, lower_constant
+from fastmlp.kernels.compiler.numba_private import borrowed_array, data_of, lower_constant, shape_of
 from fastmlp.kernels.predictor import FUNCTIONS, HEADER, HEADER_PLACE, arguments
 from fastmlp.predictor.arrays import ARRAYS, WRITTEN, sizes
 from fastmlp.predictor.numba_type import PredictorType
@@ -120,15 +120,10 @@ def _check(name: str, predictor: PredictorType, *arrays: Any) -> None:
             raise TypingError(f"{called} must be of the shape ({one},), or (N, {one}) where x is (N, p.inputs); got {array}")
 
 
-def _extents(context, builder, kind, value):
-    array = context.make_array(kind)(context, builder, value)
-    return array.data, cgutils.unpack_tuple(builder, array.shape)
-
-
 def _emit(context, builder, name, kinds, values):
     """Check the sizes of a function's arrays, and call it; the Predictor comes first."""
     header = _made(context, builder, kinds[0], values[0]).header
-    data, shapes = zip(*(_extents(context, builder, *pair) for pair in zip(kinds[1:], values[1:])))
+    data, shapes = ([of(context, builder, *pair) for pair in zip(kinds[1:], values[1:])] for of in (data_of, shape_of))
     rows = shapes[0][0] if kinds[1].ndim == 2 else INT(1)
     fits = ir.IntType(1)(1)
     for shape, (_, axes) in zip(shapes, ARRAYS[name]):

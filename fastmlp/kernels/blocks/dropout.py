@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, matrix, own_function, splat
 from fastmlp.kernels.compiler.jit import inner, instead
+from fastmlp.kernels.compiler.numba_private import data_of, shape_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, Memory, Op
 from fastmlp.kernels.shuffle import mix
@@ -83,14 +84,11 @@ def _emit_drop(function, entry, itemsize):
 def _drop(typingctx, y, x, first, keys, kept, factor, shift, other):
     def codegen(context, builder, signature, args):
         itemsize, entry = y.dtype.bitwidth // 8, context.get_data_type(y.dtype)
-        arguments = [ir.PointerType(), ir.PointerType(), INT, INT, INT, INT, INT, entry, entry, entry]
-        function_type = ir.FunctionType(ir.VoidType(), arguments)
-        function, unwritten = own_function(builder.module, function_type, f"fastmlp_drop_f{8 * itemsize}")
-        if unwritten:
-            _emit_drop(function, entry, itemsize)
-        arrays = [context.make_array(kind)(context, builder, array) for kind, array in zip(signature.args, args[:2])]
-        shape = cgutils.unpack_tuple(builder, arrays[0].shape)
-        builder.call(function, [*(array.data for array in arrays), *shape, *args[2:]])
+        kinds = [ir.PointerType(), ir.PointerType(), INT, INT, INT, INT, INT, entry, entry, entry]
+        name = f"fastmlp_drop_f{8 * itemsize}"
+        function = own_function(context, builder, name, kinds, lambda function: _emit_drop(function, entry, itemsize))
+        data = [data_of(context, builder, kind, array) for kind, array in zip(signature.args, args[:2])]
+        builder.call(function, [*data, *shape_of(context, builder, y, args[0]), *args[2:]])
         return context.get_dummy_value()
 
     n, number = types.int64, y.dtype

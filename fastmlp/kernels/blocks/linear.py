@@ -29,7 +29,7 @@ from fastmlp.kernels.blocks.linear_row_update import linear_row_update
 from fastmlp.kernels.blocks.linear_wide import TURNED_STRIDE, linear_wide, wide_gradient_rows
 from fastmlp.kernels.blocks.optimizers import Update
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, matrix
-from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.compiler.jit import inner, plain_loops
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_ROWS
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES, row_stride, whole_lines
 from fastmlp.kernels.op import (
@@ -196,6 +196,7 @@ def linear_accumulate(op, job, first, rows):
 
 
 @block("linear", **FIELDS)
+@plain_loops
 def _linear(task, op, job, row, rows, at):
     if task == FORWARD:
         linear_forward(op, job, rows, at)
@@ -212,6 +213,7 @@ def _linear(task, op, job, row, rows, at):
 
 
 @block("linear_derivatives", **FIELDS)
+@plain_loops
 def _linear_derivatives(task, op, job, row, rows, at):
     """Deltas of a few rows back, and derivatives forward: a quarter of a second that a first `fit` need not compile."""
     if task == FORWARD:

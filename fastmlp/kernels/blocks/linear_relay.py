@@ -15,7 +15,7 @@ from fastmlp.kernels.blocks.linear_fields import (
 )
 from fastmlp.kernels.blocks.vectors import scratch_of
 from fastmlp.kernels.compiler.intrinsics import least, matrix
-from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.compiler.jit import inner, plain_loops
 from fastmlp.kernels.op import BACKWARD, FORWARD, PREPARE, UNIT, UPDATE
 from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul
 from fastmlp.kernels.products.padding import clear_unwritten
@@ -73,6 +73,7 @@ def update_bias(op, job, row, rows, at):
 
 
 @block("linear_relay", **FIELDS)
+@plain_loops
 def linear_relay(task, op, job, row, rows, at):
     """The numbers of :mod:`.linear` to the bit."""
     if task == FORWARD:

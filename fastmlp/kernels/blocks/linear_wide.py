@@ -27,7 +27,7 @@ from fastmlp.kernels.blocks.linear_fields import (
 from fastmlp.kernels.blocks.vectors import scratch_of
 from fastmlp.kernels.compiler.caches import level_2_bytes
 from fastmlp.kernels.compiler.intrinsics import least, matrix, vector
-from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.compiler.jit import inner, plain_loops
 from fastmlp.kernels.op import ACCUMULATE, BACKWARD, BACKWARD_COLUMNS, FORWARD_COLUMNS, UNIT, UPDATE
 from fastmlp.kernels.products.matmul import ADJACENT, SAME, matmul, matmul_above
 from fastmlp.kernels.products.padding import clear_padding, clear_unwritten
@@ -166,6 +166,7 @@ def accumulate_rows(op, job, first, last):
 
 
 @block("linear_wide", **FIELDS)
+@plain_loops
 def linear_wide(task, op, job, row, rows, at):
     """The numbers of :mod:`.linear` to the bit."""
     if task == FORWARD_COLUMNS:

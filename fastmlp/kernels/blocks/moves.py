@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp.kernels.block import Block, block
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, matrix, vector
-from fastmlp.kernels.compiler.jit import inner
+from fastmlp.kernels.compiler.jit import inner, plain_loops
 from fastmlp.kernels.layout import FEATURE_MAJOR_BYTES
 from fastmlp.kernels.op import BACKWARD, FORWARD, FORWARD_FEATURE_MAJOR, Op
 
@@ -71,6 +71,7 @@ def transpose_features(target, at, source, source_at, rows, width):
 
 
 @block("input")
+@plain_loops
 def _input(task, op, job, row, rows, at):
     place = op.y + at * op.y_stride
     if task == FORWARD:
@@ -87,6 +88,7 @@ def _input(task, op, job, row, rows, at):
 
 
 @block("output")
+@plain_loops
 def _output(task, op, job, row, rows, at):
     place = op.x + at * op.x_stride
     if task == FORWARD:

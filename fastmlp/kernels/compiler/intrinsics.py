@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -9,7 +12,7 @@ from numba.extending import intrinsic
 from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.kernels.compiler.jit import instead
-from fastmlp.kernels.compiler.numba_private import borrowed_array
+from fastmlp.kernels.compiler.numba_private import borrowed_array, data_of, link_function
 from fastmlp.kernels.compiler.processor import FLUSHES
 
 __all__ = [
@@ -28,12 +31,16 @@ __all__ = [
 ]
 
 
-def own_function(module: ir.Module, signature: ir.FunctionType, name: str) -> tuple[ir.Function, bool]:
-    """A function of the module, and whether it is still to be written. Parts that bring the same one share it once linked."""
-    function = cgutils.get_or_insert_function(module, signature, name)
-    unwritten = function.is_declaration
-    function.linkage = "linkonce_odr"
-    return function, unwritten
+def own_function(
+    context: Any, builder: ir.IRBuilder, name: str, kinds: Sequence[ir.Type], write: Callable[[ir.Function], None]
+) -> ir.Function:
+    """A function of ours that takes these kinds of values and returns nothing, for whoever emits a call of it.
+
+    Its name tells it from all others. `write` fills it in, once a process, in a module of its own, and may add others there.
+    """
+    signature = ir.FunctionType(ir.VoidType(), kinds)
+    link_function(context, name, lambda module: write(ir.Function(module, signature, name)))
+    return cgutils.get_or_insert_function(builder.module, signature, name)
 
 
 def splat(builder: ir.IRBuilder, x: ir.Value, lanes: int) -> ir.Value:
@@ -114,13 +121,12 @@ def itemsize_of(array):
 
 def _borrow(context, builder, array_type, flat_type, flat, offset, shape):
     """An array structure that points into `flat` and owns nothing: Numba counts no references to it."""
-    source = context.make_array(flat_type)(context, builder, flat)
     entry = context.get_data_type(flat_type.dtype)
     itemsize = context.get_constant(types.intp, context.get_abi_sizeof(entry))
     strides = [itemsize]
     for extent in reversed(shape[1:]):
         strides.insert(0, builder.mul(strides[0], extent))
-    start = builder.gep(source.data, [offset], source_etype=entry)
+    start = builder.gep(data_of(context, builder, flat_type, flat), [offset], source_etype=entry)
     return borrowed_array(context, builder, array_type, start, shape, strides, itemsize)
 
 

@@ -19,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
 from fastmlp.kernels.compiler.intrinsics import opaque, own_function, splat
+from fastmlp.kernels.compiler.numba_private import data_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.compiler.value import F32, F64, LLVM, Value, as_llvm
 
@@ -225,15 +226,11 @@ def instead_of(run: Callable, names: list[str], pointers: int, starts: Callable,
         kinds, values = signature.args[sizes:], args[sizes:]
         scalar = next(kind.dtype for kind in kinds if isinstance(kind, types.Array))
         dtype, entry = DTYPES[scalar], context.get_data_type(scalar)
-        data = [
-            context.make_array(kind)(context, builder, value).data
-            for kind, value in zip(kinds, values)
-            if isinstance(kind, types.Array)
-        ]
+        arrays = [(kind, value) for kind, value in zip(kinds, values) if isinstance(kind, types.Array)]
+        data = [data_of(context, builder, *array) for array in arrays]
         places = starts(builder, data, values, lambda array, at: builder.gep(array, [at], source_etype=entry))
-        function, unwritten = own_function(builder.module, function_type, f"{name}_f{8 * dtype.itemsize}")
-        if unwritten:
-            write(function, dtype)
+        own = f"{name}_f{8 * dtype.itemsize}"
+        function = own_function(context, builder, own, function_type.args, lambda function: write(function, dtype))
         builder.call(function, [*args[:sizes], *places])
         return context.get_dummy_value()
 

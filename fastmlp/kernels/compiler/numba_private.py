@@ -23,6 +23,7 @@ are compiled and cached in Numba's own way, blocks are compiled in each process.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import pickle
@@ -32,8 +33,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from llvmlite import binding
-from numba import typeof
+from llvmlite import binding, ir
+from numba import config, typeof
+from numba.core import cgutils
 
 from fastmlp.kernels.compiler.collector import collector_off
 
@@ -43,16 +45,20 @@ __all__ = [
     "BlockCompiler",
     "DispatcherCache",
     "PartCompiler",
+    "PlainBlockCompiler",
     "WholeCompiler",
     "around_compile",
     "borrowed_array",
     "compile_and_keep",
     "compiler_lock",
+    "data_of",
     "host_features",
     "lend_part",
+    "link_function",
     "lower_constant",
     "object_code",
     "on_compile",
+    "shape_of",
     "straight",
 ]
 
@@ -68,7 +74,7 @@ def _find(module: str, name: str) -> Any:
 # codegen: how LLVM IR becomes machine code; what _Part and _Whole change of it.
 CodeLibrary = _find("numba.core.codegen", "JITCodeLibrary")
 LIBRARY = """_optimize_functions _optimize_final_module _finalize_final_module _finalize_dynamic_globals _ensure_finalized
-             enable_object_caching codegen has_dynamic_globals"""
+             finalize _get_module_for_linking _raise_if_finalized enable_object_caching codegen has_dynamic_globals"""
 Codegen = _find("numba.core.codegen", "CPUCodegen")
 # compiler: where a pipeline gets its code library, and a compilation as something that can be pickled.
 Compiler = _find("numba.core.compiler", "Compiler")
@@ -86,7 +92,7 @@ AnalysisPass = _find("numba.core.compiler_machinery", "AnalysisPass")
 register_pass = _find("numba.core.compiler_machinery", "register_pass")
 untyped_passes, typed_passes = (_find("numba.core", f"{kind}_passes") for kind in ("untyped", "typed"))
 UNTYPED = "TranslateByteCode FixupArgs IRProcessing DeadBranchPrune GenericRewrites ReconstructSSA"
-TYPED = "NopythonTypeInference PreLowerStripPhis IRLegalization NativeLowering NoPythonBackend"
+TYPED = "NopythonTypeInference PreLowerStripPhis NativeLowering NoPythonBackend"
 
 HOOKS = [
     (CodeLibrary, LIBRARY),
@@ -113,7 +119,10 @@ AVAILABLE = all(owner is not None and hasattr(owner, name) for owner, names in H
 
 
 class _Part(CodeLibrary or object):  # type: ignore[misc,unused-ignore]
-    """IR that is linked into others, and nothing more."""
+    """IR that is linked into others, and nothing more: alone into a whole, which brings what the part calls by itself."""
+
+    _shared_module: Any
+    _linking_libraries: list
 
     @property
     def codegen(self):
@@ -124,26 +133,65 @@ class _Part(CodeLibrary or object):  # type: ignore[misc,unused-ignore]
     def _optimize_functions(self, module):
         module.data_layout = self._codegen._data_layout
 
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
+    def finalize(self):
+        self._raise_if_finalized()
+        for function in self._final_module.functions:
+            if not function.is_declaration:
+                function.linkage = "linkonce_odr"
         self._finalize_dynamic_globals()
         self._finalized = True
+
+    def _get_module_for_linking(self):
+        """For a library of Numba's own, which knows of no parts: with all that it calls."""
+        if self._shared_module is None:
+            module = self._final_module.clone()
+            _link(module, self._linking_libraries)
+            self._shared_module = module
+        return self._shared_module
+
+
+def _link(module, libraries):
+    """Link each of these into a module once, and each that a part among them calls.
+
+    Numba would link a part's parts into it, those into what calls it, and so on: 0.1 s of the 1.45 that the block of a linear
+    layer took to compile.
+    """
+    found, left = dict.fromkeys(libraries), list(libraries)
+    while left:
+        library = left.pop()
+        whole = not isinstance(library, _Part)
+        module.link_in(library._get_module_for_linking() if whole else library._final_module, preserve=True)
+        for needed in () if whole else library._linking_libraries:
+            if needed not in found:
+                found[needed] = None
+                left.append(needed)
 
 
 class _Whole(CodeLibrary or object):  # type: ignore[misc,unused-ignore]
     """An entry point and everything it calls."""
 
+    _linking_libraries: list
+
+    #: Whether loops are unrolled. LLVM takes long to choose the addresses of what that makes (loop strength reduction).
+    unrolls = True
+
     def _optimize_functions(self, module):
         module.data_layout = self._codegen._data_layout
+
+    def finalize(self):
+        _link(self._final_module, self._linking_libraries)
+        self._linking_libraries = []
+        super().finalize()
 
     def _optimize_final_module(self):
         for function in self._final_module.functions:
             if function.linkage.name == "linkonce_odr" and str(function).count("\n") < LONG_PART:
                 function.linkage = "internal"
-        manager, builder = self._codegen._module_pass_manager()
-        manager.run(self._final_module, builder)
+        options = binding.create_pipeline_tuning_options(int(config.OPT))
+        options.loop_vectorization, options.slp_vectorization = bool(config.LOOP_VECTORIZE), bool(config.SLP_VECTORIZE)
+        options.loop_unrolling = self.unrolls
+        builder = binding.create_pass_builder(self._codegen._tm, options)
+        builder.getModulePassManager().run(self._final_module, builder)
         if any(function.name.startswith("NRT_") for function in self._final_module.functions):
             raise RuntimeError(f"{self.name} allocates memory, which nobody would give back: kernels count no references")
 
@@ -162,14 +210,28 @@ class _Block(_Whole):
         return 0
 
 
+class _PlainBlock(_Block):
+    """One whose loops are not unrolled."""
+
+    unrolls = False
+
+
 class _Passes(PassManager or object):  # type: ignore[misc,unused-ignore]
     """Passes behind each of which Numba does not analyse the function anew: those that need that do it themselves."""
 
     _ENFORCING = False
 
 
+@functools.cache
+def _size_of(target):
+    return functools.cache(target.get_abi_sizeof)
+
+
 class _NoReferences(AnalysisPass or object):  # type: ignore[misc,unused-ignore]
-    """Before a function is lowered: nothing in it allocates, so arrays are lent and no references counted."""
+    """Before a function is lowered: nothing in it allocates, so arrays are lent and no references counted.
+
+    And sizes of types are looked up once: Numba asks for that of each variable, and LLVM compiles a module to answer.
+    """
 
     _name = "fastmlp_no_references"
 
@@ -177,7 +239,7 @@ class _NoReferences(AnalysisPass or object):  # type: ignore[misc,unused-ignore]
         super().__init__()
 
     def run_pass(self, state):
-        state.targetctx = state.targetctx.subtarget(enable_nrt=False)
+        state.targetctx = state.targetctx.subtarget(enable_nrt=False, get_abi_sizeof=_size_of(state.targetctx))
         return False
 
 
@@ -252,8 +314,16 @@ class WholeCompiler(_CollectorOff):
 class BlockCompiler(_CollectorOff):
     """For functions that are called by their address."""
 
+    kind: type = _Block
+
     def __init__(self, typing, target, library, *rest):
-        super().__init__(typing, target, library or _Block(target.codegen(), "block"), *rest)
+        super().__init__(typing, target, library or self.kind(target.codegen(), "block"), *rest)
+
+
+class PlainBlockCompiler(BlockCompiler):
+    """For those whose loops are not to be unrolled."""
+
+    kind = _PlainBlock
 
 
 class DispatcherCache(NullCache or object):  # type: ignore[misc,unused-ignore]
@@ -355,10 +425,53 @@ def host_features() -> str:
     return numbas() if numbas is not None else binding.get_host_cpu_features().flatten()
 
 
-def borrowed_array(context: Any, builder: Any, array_type: Any, data: Any, shape: list, strides: list, itemsize: Any) -> Any:
-    """An array structure that owns nothing: Numba counts no references to it. Needed wherever anything is compiled."""
-    from numba.np.arrayobj import populate_array  # 35 ms, and not needed where the machine code is cached
+#: What has been written for parts to call, by name.
+_written: dict[str, Any] = {}
 
-    view = context.make_array(array_type)(context, builder)
-    populate_array(view, data, shape, strides, itemsize, meminfo=None, parent=None)
-    return view._getvalue()
+
+def link_function(context: Any, name: str, write: Callable[[ir.Module], None]) -> None:
+    """Link a function of this name into what is being compiled: `write` writes it into a module, once a process.
+
+    Numba would make text of it, and LLVM read that, with each part that calls it. Needed wherever anything is compiled.
+    """
+    if name not in _written:
+        codegen = context.codegen()
+        library = _Part(codegen, name) if AVAILABLE else codegen.create_library(name)
+        module = library.create_ir_module(name)
+        write(module)
+        library.add_ir_module(module)
+        library.finalize()
+        _written[name] = library
+    context.add_linking_libs([_written[name]])
+
+
+def _place(context: Any, kind: Any, name: str) -> int:
+    """Where a field lies in the structure of an array."""
+    return context.data_model_manager[kind].get_field_position(name)
+
+
+def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+    """The address of an array's first entry. Needed wherever anything is compiled, as the next two.
+
+    Numba's ``make_array`` lays the array on the stack first, looks for a conversion to one, and fails: 0.5 ms each time.
+    """
+    return builder.extract_value(array, _place(context, kind, "data"))
+
+
+def shape_of(context: Any, builder: Any, kind: Any, array: Any) -> list:
+    """How many entries an array has along each axis."""
+    shape = builder.extract_value(array, _place(context, kind, "shape"))
+    return [builder.extract_value(shape, axis) for axis in range(kind.ndim)]
+
+
+def borrowed_array(context: Any, builder: Any, kind: Any, data: Any, shape: list, strides: list, itemsize: Any) -> Any:
+    """An array structure that owns nothing: Numba counts no references to it."""
+    entries = shape[0]
+    for extent in shape[1:]:
+        entries = builder.mul(entries, extent)
+    extents, steps = cgutils.pack_array(builder, shape), cgutils.pack_array(builder, strides)
+    fields = {"data": data, "shape": extents, "strides": steps, "itemsize": itemsize, "nitems": entries}
+    array = ir.Constant(context.get_value_type(kind), None)
+    for name, field in fields.items():
+        array = builder.insert_value(array, field, _place(context, kind, name))
+    return array

@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, own_function, splat
 from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.numba_private import data_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.products.strips import in_strips
 
@@ -58,14 +59,12 @@ def _outer(typingctx, c, c_at, c_row, init, init_at, init_row, a, a_at, rows, b,
         scalar, itemsize = context.get_data_type(dtype), dtype.bitwidth // 8
         places = []
         for array in (0, 3, 6, 9):
-            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            data = data_of(context, builder, signature.args[array], args[array])
             places.append(builder.gep(data, [args[array + 1]], source_etype=scalar))
         c, init, a, b = places
         kinds = [POINTER, INT, POINTER, INT, POINTER, INT, POINTER, INT]
-        function_type, name = ir.FunctionType(ir.VoidType(), kinds), f"fastmlp_outer_f{8 * itemsize}"
-        function, unwritten = own_function(builder.module, function_type, name)
-        if unwritten:
-            _emit(function, scalar, itemsize)
+        name = f"fastmlp_outer_f{8 * itemsize}"
+        function = own_function(context, builder, name, kinds, lambda function: _emit(function, scalar, itemsize))
         builder.call(function, [c, args[2], init, args[5], a, args[8], b, args[11]])
         return context.get_dummy_value()
 

@@ -9,6 +9,7 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, opaque, own_function, splat
 from fastmlp.kernels.compiler.jit import inner, instead
+from fastmlp.kernels.compiler.numba_private import data_of, shape_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 
 __all__ = ["clear_padding", "clear_unwritten"]
@@ -40,13 +41,11 @@ def _emit_clear_padding(function, vector, align):
 def _clear_padding(typingctx, c, columns):
     def codegen(context, builder, signature, args):
         itemsize = c.dtype.bitwidth // 8
-        function_type = ir.FunctionType(ir.VoidType(), [ir.PointerType(), INT, INT, INT])
-        function, unwritten = own_function(builder.module, function_type, f"fastmlp_clear_padding_f{8 * itemsize}")
-        if unwritten:
-            vector = ir.VectorType(context.get_data_type(c.dtype), REGISTER_BYTES // itemsize)
-            _emit_clear_padding(function, vector, itemsize)
-        array = context.make_array(c)(context, builder, args[0])
-        builder.call(function, [array.data, *cgutils.unpack_tuple(builder, array.shape), args[1]])
+        vector = ir.VectorType(context.get_data_type(c.dtype), REGISTER_BYTES // itemsize)
+        kinds, name = [ir.PointerType(), INT, INT, INT], f"fastmlp_clear_padding_f{8 * itemsize}"
+        function = own_function(context, builder, name, kinds, lambda function: _emit_clear_padding(function, vector, itemsize))
+        data, shape = data_of(context, builder, c, args[0]), shape_of(context, builder, c, args[0])
+        builder.call(function, [data, *shape, args[1]])
         return context.get_dummy_value()
 
     return types.void(c, types.intp), codegen

@@ -16,9 +16,10 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, own_function
 from fastmlp.kernels.compiler.jit import inner, instead
+from fastmlp.kernels.compiler.numba_private import data_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.layout import LINE_BYTES
-from fastmlp.kernels.products.transpose import emit_transpose
+from fastmlp.kernels.products.transpose import transposition
 
 __all__ = ["PANEL_BYTES", "copy_panel", "panel_width", "transpose_panel"]
 
@@ -34,13 +35,9 @@ def panel_width(array):
     return PANEL_BYTES // itemsize_of(array)
 
 
-def _emit_copy(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function:
-    """A function of the target, the source and its stride, rows, and the vectors of each."""
+def _emit_copy(function: ir.Function, scalar: ir.Type, itemsize: int) -> None:
+    """Of the target, the source and its stride, rows, and the vectors of each."""
     vector, width = ir.VectorType(scalar, REGISTER_BYTES // itemsize), int(PANEL_BYTES) // itemsize
-    signature = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, INT, INT, INT])
-    function, unwritten = own_function(module, signature, f"fastmlp_copy_panel_f{8 * itemsize}")
-    if not unwritten:
-        return function
     function.attributes.add("noinline")
     target, source, stride, rows, vectors = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -59,7 +56,6 @@ def _emit_copy(module: ir.Module, scalar: ir.Type, itemsize: int) -> ir.Function
         with builder.if_then(builder.icmp_signed("==", vectors, INT(count))):
             copy(count)
     builder.ret_void()
-    return function
 
 
 @intrinsic
@@ -69,15 +65,13 @@ def _copy_panel(typingctx, target, target_at, source, source_at, stride, rows, c
     def codegen(context, builder, signature, args):
         dtype = signature.args[0].dtype
         scalar, itemsize = context.get_data_type(dtype), dtype.bitwidth // 8
-        starts = [
-            builder.gep(
-                context.make_array(signature.args[i])(context, builder, args[i]).data, [args[i + 1]], source_etype=scalar
-            )
-            for i in (0, 2)
-        ]
+        data = {i: data_of(context, builder, signature.args[i], args[i]) for i in (0, 2)}
+        starts = [builder.gep(array, [args[i + 1]], source_etype=scalar) for i, array in data.items()]
         lanes = REGISTER_BYTES // itemsize
         vectors = builder.sdiv(builder.add(args[6], INT(lanes - 1)), INT(lanes))
-        builder.call(_emit_copy(builder.module, scalar, itemsize), [*starts, args[4], args[5], vectors])
+        kinds, name = [POINTER, POINTER, INT, INT, INT], f"fastmlp_copy_panel_f{8 * itemsize}"
+        function = own_function(context, builder, name, kinds, lambda function: _emit_copy(function, scalar, itemsize))
+        builder.call(function, [*starts, args[4], args[5], vectors])
         return context.get_dummy_value()
 
     return types.void(target, n, source, n, n, n, n), codegen
@@ -104,10 +98,10 @@ def _transpose_line(typingctx, target, target_at, source, source_at, stride, zer
     def codegen(context, builder, signature, args):
         dtype = signature.args[0].dtype
         scalar, itemsize = context.get_data_type(dtype), dtype.bitwidth // 8
-        goal, origin, nothing = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 5))
+        goal, origin, nothing = (data_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 5))
         to, at = (builder.gep(data, [args[i]], source_etype=scalar) for data, i in ((goal, 1), (origin, 3)))
         width = int(PANEL_BYTES) // itemsize
-        function = emit_transpose(builder.module, scalar, itemsize, width, past_caches=False)
+        function = transposition(context, builder, dtype, width, past_caches=False)
         builder.call(function, [to, INT(width), at, args[4], nothing, args[6]])
         return context.get_dummy_value()
 

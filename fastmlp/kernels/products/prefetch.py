@@ -8,6 +8,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.numba_private import data_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, TILE_VECTORS
 from fastmlp.kernels.layout import LINE_BYTES
 
@@ -31,7 +32,7 @@ def _prefetch_strip(typingctx, b, at, b_row, rows):
     def codegen(context, builder, signature, args):
         array, at, b_row, rows = args
         itemsize = b.dtype.bitwidth // 8
-        data, scalar = context.make_array(b)(context, builder, array).data, context.get_data_type(b.dtype)
+        data, scalar = data_of(context, builder, b, array), context.get_data_type(b.dtype)
         with cgutils.for_range(builder, rows) as loop:
             start = builder.add(at, builder.mul(loop.index, b_row))
             for byte in range(0, TILE_VECTORS * REGISTER_BYTES, LINE_BYTES):

@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, own_function, splat
 from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.numba_private import data_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.products.strips import in_strips
 
@@ -77,13 +78,11 @@ def _row_above(typingctx, c, c_at, init, init_at, a, a_at, b, b_at, b_row, colum
     def codegen(context, builder, signature, args):
         dtype = signature.args[0].dtype
         scalar, itemsize = context.get_data_type(dtype), dtype.bitwidth // 8
-        data = [context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 2, 4, 6)]
+        data = [data_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 4, 6)]
         places = [builder.gep(array, [args[i]], source_etype=scalar) for array, i in zip(data, (1, 3, 5, 7))]
         kinds = [*[POINTER] * 4, INT, INT, INT, scalar]
-        function_type, name = ir.FunctionType(ir.VoidType(), kinds), f"fastmlp_row_f{8 * itemsize}"
-        function, unwritten = own_function(builder.module, function_type, name)
-        if unwritten:
-            _emit(function, scalar, itemsize)
+        name = f"fastmlp_row_f{8 * itemsize}"
+        function = own_function(context, builder, name, kinds, lambda function: _emit(function, scalar, itemsize))
         builder.call(function, [*places, *args[8:]])
         return context.get_dummy_value()
 

@@ -29,6 +29,7 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.intrinsics import fused_multiply_add, opaque, own_function, splat
 from fastmlp.kernels.compiler.jit import instead
+from fastmlp.kernels.compiler.numba_private import data_of
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES, REGISTERS, TILE_ROWS, TILE_VECTORS
 from fastmlp.kernels.layout import LINE_BYTES
 from fastmlp.kernels.products.prefetch import LEVEL_1, emit_prefetch
@@ -64,8 +65,13 @@ PREFETCH_ROWS = 12
 INT, POINTER = ir.IntType(64), ir.PointerType()
 
 
+def _kinds(scalar: ir.Type) -> list[ir.Type]:
+    """What a tile takes: of C, init, A and B where they begin and strides, the depth, whether to ask, the floor, how many."""
+    return [POINTER, INT, POINTER, INT, INT, POINTER, INT, INT, POINTER, INT, INT, INT, scalar, INT]
+
+
 class _Emitter:
-    """Writes one tile as an LLVM function of the module; every caller in the module shares it."""
+    """Writes one tile as an LLVM function of the module."""
 
     def __init__(self, module: ir.Module, scalar: ir.Type, itemsize: int, rows: int, halves: int):
         self.align, self.scalar = itemsize, scalar
@@ -74,13 +80,10 @@ class _Emitter:
         self.vector = ir.VectorType(scalar, self.lanes)
         self.rows, self.vectors = rows, 1 if self.half else halves // 2
         self.fma = fused_multiply_add(module, self.vector, itemsize)
-        matrices = [POINTER, INT, POINTER, INT, INT, POINTER, INT, INT, POINTER, INT]
-        signature = ir.FunctionType(ir.VoidType(), [*matrices, INT, INT, scalar, INT])
         name = f"fastmlp_tile_{rows}x{halves}_f{8 * itemsize}"
-        self.function, unwritten = own_function(module, signature, name)
-        if unwritten:
-            self.function.attributes.add("noinline")  # one copy of the code, not one for each of its callers
-            self._emit()
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), _kinds(scalar)), name)
+        self.function.attributes.add("noinline")  # one copy of the code, not one for each of its callers
+        self._emit()
 
     def _at(self, builder, pointer, index):
         """The address of the entry `index` after one."""
@@ -217,6 +220,27 @@ class _Emitter:
         back.set_metadata("llvm.loop", loop)
 
 
+def _emit_choice(function: ir.Function, scalar: ir.Type, itemsize: int) -> None:
+    """The tile of so many rows and halves of a vector, one of those that are written here too."""
+    function.attributes.add("alwaysinline")
+    rows, halves, *rest = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    behind = function.append_basic_block("behind")
+    heights = {height: function.append_basic_block(f"tiles_{height}") for height in (TILE_ROWS, EDGE_ROWS)}
+    builder.cbranch(builder.icmp_signed("==", rows, INT(TILE_ROWS)), *heights.values())
+    for height, block in heights.items():
+        builder.position_at_end(block)
+        choice = builder.switch(halves, behind)
+        for width in WIDTHS:
+            here = function.append_basic_block(f"tile_{height}x{width}")
+            choice.add_case(INT(width), here)
+            builder.position_at_end(here)
+            builder.call(_Emitter(function.module, scalar, itemsize, height, width).function, rest)
+            builder.branch(behind)
+    builder.position_at_end(behind)
+    builder.ret_void()
+
+
 @intrinsic
 def _tile(
     typingctx,
@@ -245,30 +269,20 @@ def _tile(
     signature = types.void(n, n, c, n, n, init, n, n, n, a, n, n, n, b, n, n, n, n, c.dtype, n)
 
     def codegen(context, builder, signature, args):
-        chosen, dtype = args[:2], signature.args[2].dtype
+        dtype = signature.args[2].dtype
         scalar = context.get_data_type(dtype)
         arrays = {2: 3, 5: 6, 9: 10, 13: 14}  # position of an array -> position of the offset into it
         flat = []
         for position, value in enumerate(args[2:], start=2):
             if position in arrays:
-                data = context.make_array(signature.args[position])(context, builder, value).data
+                data = data_of(context, builder, signature.args[position], value)
                 flat.append(builder.gep(data, [args[arrays[position]]], source_etype=scalar))
             elif position not in arrays.values():
                 flat.append(value)
-        behind = builder.append_basic_block("behind")
-        heights = {height: builder.append_basic_block(f"tiles_{height}") for height in (TILE_ROWS, EDGE_ROWS)}
-        builder.cbranch(builder.icmp_signed("==", chosen[0], INT(TILE_ROWS)), *heights.values())
-        for height, block in heights.items():
-            builder.position_at_end(block)
-            choice = builder.switch(chosen[1], behind)
-            for width in WIDTHS:
-                function = _Emitter(builder.module, scalar, dtype.bitwidth // 8, height, width).function
-                here = builder.append_basic_block(f"tile_{height}x{width}")
-                choice.add_case(INT(width), here)
-                builder.position_at_end(here)
-                builder.call(function, flat)
-                builder.branch(behind)
-        builder.position_at_end(behind)
+        itemsize = dtype.bitwidth // 8
+        kinds, name = [INT, INT, *_kinds(scalar)], f"fastmlp_tiles_f{8 * itemsize}"
+        function = own_function(context, builder, name, kinds, lambda function: _emit_choice(function, scalar, itemsize))
+        builder.call(function, [*args[:2], *flat])
         return context.get_dummy_value()
 
     return signature, codegen

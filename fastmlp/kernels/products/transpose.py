@@ -14,6 +14,8 @@ LOCK-prefixed instruction (Intel SDM, volume 3, "Methods of Caching Available"),
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -22,9 +24,10 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.compiler.intrinsics import itemsize_of, least, own_function
 from fastmlp.kernels.compiler.jit import inner, instead
+from fastmlp.kernels.compiler.numba_private import data_of, shape_of
 from fastmlp.kernels.layout import LINE_BYTES
 
-__all__ = ["emit_transpose", "transpose"]
+__all__ = ["transpose", "transposition"]
 
 INT32, INT64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
@@ -35,14 +38,16 @@ PAST_CACHES_FROM = np.int64(2**19)
 HALF_BYTES = 16
 
 
-def emit_transpose(module: ir.Module, scalar: ir.Type, itemsize: int, height: int, past_caches: bool) -> ir.Function:
-    """Write the transposition of so many rows of one line as a function of the module."""
-    lanes = LINE_BYTES // itemsize
-    signature = ir.FunctionType(ir.VoidType(), [POINTER, INT64] * 3)
-    name = f"fastmlp_transpose_{height}_f{8 * itemsize}{'_past_caches' * past_caches}"
-    function, unwritten = own_function(module, signature, name)
-    if not unwritten:
-        return function
+def transposition(context: Any, builder: ir.IRBuilder, dtype: types.Float, height: int, past_caches: bool) -> ir.Function:
+    """The transposition of so many rows of one line, a function for whoever emits a call of it."""
+    scalar, itemsize = context.get_data_type(dtype), dtype.bitwidth // 8
+    kinds, name = [POINTER, INT64] * 3, f"fastmlp_transpose_{height}_f{8 * itemsize}{'_past_caches' * past_caches}"
+    return own_function(context, builder, name, kinds, lambda function: _emit(function, scalar, itemsize, height, past_caches))
+
+
+def _emit(function: ir.Function, scalar: ir.Type, itemsize: int, height: int, past_caches: bool) -> None:
+    """So many rows of a line, of which those from the last argument on count as zero, to lines of the target."""
+    lanes, module = LINE_BYTES // itemsize, function.module
     function.attributes.add("noinline")
     target, target_row, source, source_row, zero, rows = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -88,7 +93,6 @@ def emit_transpose(module: ir.Module, scalar: ir.Type, itemsize: int, height: in
         for column in range(0, lanes, half):
             turn(INT64(column))
     builder.ret_void()
-    return function
 
 
 @intrinsic
@@ -96,20 +100,16 @@ def _transpose_square(typingctx, target, target_at, source, source_at, zero, row
     n = types.intp
 
     def codegen(context, builder, signature, args):
-        target_type, _, source_type, _, zero_type, _, _ = signature.args
-        goal = context.make_array(target_type)(context, builder, args[0])
-        origin = context.make_array(source_type)(context, builder, args[2])
-        nothing = context.make_array(zero_type)(context, builder, args[4])
-        widths = [cgutils.unpack_tuple(builder, array.shape)[1] for array in (goal, origin)]
-        dtype = target_type.dtype
+        dtype = signature.args[0].dtype
         scalar = context.get_data_type(dtype)
-        to, at = (builder.gep(array.data, [args[i]], source_etype=scalar) for array, i in ((goal, 1), (origin, 3)))
+        goal, origin, nothing = (data_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
+        widths = [shape_of(context, builder, signature.args[i], args[i])[1] for i in (0, 2)]
+        to, at = (builder.gep(data, [args[i]], source_etype=scalar) for data, i in ((goal, 1), (origin, 3)))
         with builder.if_else(args[6]) as ways:
             for way, past in zip(ways, (True, False)):
                 with way:
-                    itemsize = dtype.bitwidth // 8
-                    function = emit_transpose(builder.module, scalar, itemsize, LINE_BYTES // itemsize, past)
-                    builder.call(function, [to, widths[0], at, widths[1], nothing.data, args[5]])
+                    function = transposition(context, builder, dtype, 8 * LINE_BYTES // dtype.bitwidth, past)
+                    builder.call(function, [to, widths[0], at, widths[1], nothing, args[5]])
         return context.get_dummy_value()
 
     return types.void(target, n, source, n, zero, n, types.boolean), codegen
