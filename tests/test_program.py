@@ -421,8 +421,24 @@ def test_row_blocks_of_a_wide_network_are_shared_by_all_threads(dtype):
 def test_few_units_of_an_update_are_for_whoever_comes_first(monkeypatch):
     monkeypatch.setattr(program_file, "RELAY_EACH", 10**9)
     for threads, pools in ((1, [POOL, POOL]), (2, [ALL_POOL, POOL])):
-        found = [training(linears(4, 32, width, 4), threads=threads).phases[-1]["pool"] for width in (16, 70)]
-        assert found == pools
+        programs = [training(linears(4, 32, width, 4), threads=threads) for width in (16, 70)]
+        assert [[p["pool"] for p in program.phases if p["kind"] == UNITS][-1] for program in programs] == pools
+
+
+def test_threads_transpose_for_themselves_what_their_caches_have_room_for(dtype):
+    """Each has the copies of all narrower layers, apart from the others'; behind each update, also where gradients are kept."""
+    program = training(linears(64, 256, 256, 10, dtype=dtype), dtype=dtype, batch=128, threads=3)
+    own = "each thread{}: P linear x2"
+    assert str(program).splitlines()[::3] == [own.format(" once"), own.format("")]
+    sizes = [(record.weight_t, record.weight_t_apart) for record in program.records if getattr(record, "weight_t", 0)]
+    assert len(sizes) == 2
+    assert all(apart >= 10 * 256 for _, apart in sizes)
+    how = {"batch": 128, "threads": 2, "between": [Gradients(1024)]}
+    lines = str(Program.training(linears(64, 256, 256, 10), mse(10), [sgd()], lambda _: 0, F32, **how)).splitlines()
+    assert lines[:2] == ["units once: P gradients", own.format(" once")]
+    assert lines[-2:] == ["units: P gradients", own.format("")]
+    for widths, batch, threads in (((64, 256, 256, 10), 128, 1), ((64, 256, 256, 10), 1, 2), ([3000] * 3, 128, 2)):
+        assert "each thread" not in str(training(linears(*widths), batch=batch, threads=threads))
 
 
 def test_columns_of_predictions_are_shared_where_they_are_nearly_all_of_the_work(dtype, monkeypatch):

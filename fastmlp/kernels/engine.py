@@ -23,7 +23,7 @@ from fastmlp.kernels.compiler.jit import announced, inner, kernel
 from fastmlp.kernels.compiler.numba_private import straight
 from fastmlp.kernels.compiler.processor import REGISTER_BYTES
 from fastmlp.kernels.job import begin
-from fastmlp.kernels.op import ALL, ROWS, UNITS
+from fastmlp.kernels.op import ALL, EACH, ROWS, UNITS
 from fastmlp.kernels.scan import row_sum
 from fastmlp.kernels.shuffle import shuffle
 from fastmlp.kernels.threads import barrier, is_called_off, next_task
@@ -112,8 +112,13 @@ def take_part(job, phase, threads, asked):
         return share_rows(job, phase, threads, asked)
     if phase.kind == UNITS:
         return share_units(job, phase, threads, asked)
-    chosen = job.calls[phase.first]
-    call(job.ops[chosen.op], chosen.task, job, job.step - job.run.first_step, threads, np.int64(0))
+    for c in range(phase.first, phase.last):
+        chosen = job.calls[c]
+        op = job.ops[chosen.op]
+        if phase.kind == EACH:
+            call(op, chosen.task, job, np.int64(0), op.units, np.int64(0))
+        else:
+            call(op, chosen.task, job, job.step - job.run.first_step, threads, np.int64(0))
     return asked
 
 
@@ -148,6 +153,8 @@ def take_steps(table, number, x, y, thread, threads):
                 phase = job.phases[p]
                 asked = take_part(job, phase, threads, asked)
                 meets = p + 1 < chosen.last or step + 1 < plan.steps
+                if phase.kind == EACH:
+                    continue
                 if phase.kind == ALL:
                     if is_called_off(job.control):
                         return

@@ -30,6 +30,7 @@ __all__ = [
     "BACKWARD",
     "BACKWARD_COLUMNS",
     "CALL",
+    "EACH",
     "FORWARD",
     "FORWARD_COLUMNS",
     "FORWARD_FEATURE_MAJOR",
@@ -68,8 +69,9 @@ FORWARD, FORWARD_FEATURE_MAJOR, BACKWARD, UPDATE, STEP, ACCUMULATE, PREPARE = ra
 STATISTICS, GRADIENT_STATISTICS, WEIGH, FORWARD_COLUMNS, BACKWARD_COLUMNS = range(7, len(TASKS))
 
 #: How a phase is shared: by the rows of the batch, by the units of each op, or as its one op says, which each thread calls with
-#: the number of the step in a call and how many threads there are. Behind such a phase they meet before a shuffle only.
-ROWS, UNITS, ALL = range(3)
+#: the number of the step in a call and how many threads there are: behind such a phase they meet before a shuffle only. Or not
+#: at all: each thread makes all calls, for all units of each op, and goes on.
+ROWS, UNITS, ALL, EACH = range(4)
 
 #: Rows of a weight that are shared out together: the line that a row becomes in the transposed copy. (Typed: see matmul.py.)
 UNIT = np.int64(16)
@@ -230,7 +232,9 @@ class Memory:
         self.gradients = backward and gradients
         #: Whether threads keep their rows of the batch, and have what they write apart: steps are relays (blocks/relay.py).
         self.relays = False
-        self.apart = 0  # entries between two threads' parts, then
+        #: Whether each thread has transposed copies of the weights for itself.
+        self.copies = False
+        self.apart = 0  # entries between two threads' parts
         self.lanes = lanes_per_line(dtype)
         self.size = self.scratch_size = self.integers = 0
         self.values: list[tuple[int, tuple[float, ...]]] = []  # to be written at these offsets

@@ -172,7 +172,7 @@ def linear_update(op, job, first, last):
         formed = rows + (rows % TILE_ROWS == TILE_ROWS - 1)  # one more, which nobody reads, where it fills a tile
         linear_backward_params(op, job, matrix(job.work, scratch_at, formed, stride), scratch_at, row)
         apply_gradient(op, job, row, rows, scratch_at)
-        if op.dx >= 0:
+        if op.dx >= 0 and op.weight_t_apart == 0:
             transpose_weight(op, job, row, row + rows)
         row += rows
     if first == 0 and last > 0 and op.bias_apart:
@@ -303,7 +303,7 @@ class Linear(Op):
         if record.dx >= 0:
             size = whole_lines(self.width_out, memory.dtype) * record.x_stride
             record.weight_t = memory.take(size)
-            if memory.relays:
+            if memory.copies:
                 record.weight_t_apart = size + memory.apart
                 memory.take((memory.threads - 1) * record.weight_t_apart)
         if memory.relays:  # all rows at once, in whole squares of a transposed gradient

@@ -112,7 +112,7 @@ def linear_backward_relu(op, job, rows, at):
 
 @inner
 def transposed_weight_of(op, job):
-    """The transposed copy, (O, padded I). In a relay a thread has its own: else its lines would lie in the last one's cache."""
+    """The transposed copy, (O, padded I); of several threads, each may have its own."""
     return matrix(job.work, op.weight_t + job.thread * op.weight_t_apart, op.width_out, op.x_stride)
 
 
