@@ -1,7 +1,7 @@
 """A second process that compiles beside this one, so that a first `fit` waits for half of it.
 
 Numba compiles under one lock, so a thread would not help. The process takes the engine first, then the blocks of the program
-from the loss on, while this process takes products, then the others from the input on; what it has compiled is in the cache,
+from the last on, while this process takes products, then the others from the input on; what it has compiled is in the cache,
 and whoever comes second loads it, or waits for the lock on it, as processes that start together do anyway. Nothing depends on
 it: where it can't be had, or ends early, this process compiles all.
 """

@@ -77,8 +77,9 @@ UNITS_EACH, COLUMNS_ROWS = 4, 4096
 #: 32 through 2-25-25-25-2, 0.83 with 50, 0.58 with 200; of 64 through 8-16-4 0.93, of 256 0.59.
 RELAY_EACH = 24
 
-#: What two threads of a relay write lies so many bytes, or rows, apart: a processor that reads ahead would fetch lines that the
-#: other thread is writing. With rows side by side a step of 2-25-25-25-2 on 100 rows took 10.7 us instead of 10.1.
+#: What two threads write for themselves, copies and rows of a relay, lies so many bytes, or rows, apart: a processor that reads
+#: ahead would fetch lines that the other thread is writing. With rows side by side a step of 2-25-25-25-2 on 100 rows took 10.7
+#: us instead of 10.1.
 RELAY_APART, RELAY_ROWS = 4096, 64
 
 #: Rows from the place of one thread in the workspace of a prediction to that of the next. A tile asks for rows of B ahead: with
@@ -148,7 +149,7 @@ class Program:
             op.block = op.relay_block or op.block
         memory = Memory(dtype, batch + relays * (threads - 1) * RELAY_ROWS, threads, backward=True)
         memory.relays, memory.apart = relays, RELAY_APART // dtype.itemsize
-        memory.copies = relays or (threads > 1 and batch > 1 and not are_wide(layers, dtype))  # see `_phase_of_own`
+        memory.copies = relays or (threads > 1 and batch > 1 and are_kept(layers, dtype))  # see `_phase_of_own`
         first = len(layers) + 2
         ops = [Input(layers[0].width_in if layers else loss.width_in), *layers, loss, *updates, *between]
         if None in groups.values():
@@ -165,8 +166,11 @@ class Program:
         program._plan.update(gathers=1, scalars=max((op.first_scalar + op.scalars for op in updates), default=0))
         if relays:
             return program._by_relay(program._forward(UPDATE, layers))
-        own = program._forward(PREPARE, layers) if memory.copies else []
+        turned = program._forward(PREPARE, layers)
+        own = turned if memory.copies else []
         shared = [call for call in program._forward(PREPARE) if call not in own]
+        frozen = [call for call in turned if not program.ops[call[0]].has_parameters]
+        own_again, shared_again = ([call for call in calls if call not in frozen] for calls in (own, shared))
         program._phase(UNITS, shared, pool=POOL)
         program._phase_of_own(own)
         once = len(program.phases)
@@ -178,13 +182,13 @@ class Program:
             program._phases_between(between)
             # By UNIT, a cache line, the two threads of a step of tabular took 409 us instead of 378.
             program._phase(UNITS, program._forward(STEP, updates), pool=POOL, unit=int(CHUNK))
-            program._phase(UNITS, shared, pool=POOL)
-            program._phase_of_own(own)
+            program._phase(UNITS, shared_again, pool=POOL)
+            program._phase_of_own(own_again)
             program._pass(once=once, step=step)
         else:
             calls = program._forward(UPDATE, layers)
             program._phase(UNITS, calls, pool=program._pool_of(calls))
-            program._phase_of_own(own)
+            program._phase_of_own(own_again)
             program._pass(once=once)
         return program
 
@@ -460,8 +464,8 @@ class Program:
 
         That is transposed copies of weights. Made in common, behind the update of the same rows, half of each would lie in the
         other core's cache, and be written while it has the lines. Two threads of a Zen 4 took 64-256-256-10 with 128 rows in
-        336 us, so 330, with 16 rows in 87, so 81; on cores that share no cache in 570, so 515, and in 94 % of the time for
-        784-512-512-10. Wide layers lose 2 % (784-1024-1024-10, 2048-2048-2048).
+        336 us, so 330, with 16 rows in 87, so 81; on cores that share no cache in 570, so 515. Where the copies are larger than
+        the second-level cache there is little to gain (784-512-512-10: level, 0.94) or to lose (784-1024-1024-10: 1.02).
         """
         if calls:
             self._phase(EACH, calls)
@@ -631,6 +635,12 @@ class Again(Op):
 def are_wide(ops: Iterable[Op], dtype: np.dtype) -> bool:
     """Whether the weights are far more than the second-level cache has room for."""
     return sum(op.flops for op in ops) // 2 * dtype.itemsize > WIDE_FROM * level_2_bytes()
+
+
+def are_kept(ops: Iterable[Op], dtype: np.dtype) -> bool:
+    """Whether the second-level cache has room for the transposed copies: of all products but the first."""
+    products = [op.flops for op in ops if op.flops]
+    return sum(products[1:]) // 2 * dtype.itemsize <= level_2_bytes()
 
 
 def are_narrow(ops: Iterable[Op], dtype: np.dtype) -> bool:

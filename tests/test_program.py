@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from textwrap import dedent
 
@@ -430,15 +430,26 @@ def test_threads_transpose_for_themselves_what_their_caches_have_room_for(dtype)
     program = training(linears(64, 256, 256, 10, dtype=dtype), dtype=dtype, batch=128, threads=3)
     own = "each thread{}: P linear x2"
     assert str(program).splitlines()[::3] == [own.format(" once"), own.format("")]
-    sizes = [(record.weight_t, record.weight_t_apart) for record in program.records if getattr(record, "weight_t", 0)]
-    assert len(sizes) == 2
-    assert all(apart >= 10 * 256 for _, apart in sizes)
+    apart = [record.weight_t_apart for record in program.records if getattr(record, "weight_t", 0)]
+    assert [size >= width * 256 for size, width in zip(apart, (256, 10), strict=True)] == [True, True]
     how = {"batch": 128, "threads": 2, "between": [Gradients(1024)]}
     lines = str(Program.training(linears(64, 256, 256, 10), mse(10), [sgd()], lambda _: 0, F32, **how)).splitlines()
     assert lines[:2] == ["units once: P gradients", own.format(" once")]
     assert lines[-2:] == ["units: P gradients", own.format("")]
     for widths, batch, threads in (((64, 256, 256, 10), 128, 1), ((64, 256, 256, 10), 1, 2), ([3000] * 3, 128, 2)):
         assert "each thread" not in str(training(linears(*widths), batch=batch, threads=threads))
+
+
+def test_what_is_not_trained_is_transposed_once():
+    layers = linears(64, 256, 256, 10)
+    trained = {layers[0].weight, layers[0].bias, layers[1].weight, layers[1].bias}
+    between = {}, {"between": [Gradients(1024)]}
+    for how, (threads, who) in product(between, ((1, "units"), (2, "each thread"))):
+        args = [sgd()], lambda place: 0 if place in trained else None, F32
+        lines = str(Program.training(layers, mse(10), *args, batch=128, threads=threads, **how)).splitlines()
+        gradients = ", P gradients" * (bool(how) and threads == 1)
+        assert f"{who} once: P linear x2{gradients}" in lines
+        assert all("P linear x2" not in line for line in lines[1 + bool(how) :]), lines
 
 
 def test_columns_of_predictions_are_shared_where_they_are_nearly_all_of_the_work(dtype, monkeypatch):
@@ -531,8 +542,9 @@ def parts_of(program):
             found["delta of the loss", int(record.dx)] = rows * int(record.x_stride)
             found.pop(("dy", int(record.dx)), None)
         names = vars(record)
-        if "weight_t" in names and record.dx >= 0:
-            found["transposed", int(record.weight_t)] = int(op.width_out) * int(record.x_stride)
+        for thread in range(program.memory.threads) if "weight_t" in names and record.dx >= 0 else ():
+            copy = int(record.weight_t) + thread * int(record.weight_t_apart)
+            found["transposed", copy] = int(op.width_out) * int(record.x_stride)
         if "targets" in names:
             found["targets", int(record.targets)] = rows * int(record.x_stride)
     plan = program._plan

@@ -1,9 +1,10 @@
 """The engine: walks the phases of a program, whatever its ops are, as one of several threads.
 
-A training step has two phases, and threads meet after each. In the first a thread takes rows of the batch, a block at a
-time, through all layers, the loss, and back to the first delta. In the second it takes rows of every weight, forms their
-gradient over the whole batch, and updates them while they are hot. Where layers are wide, the first is cut into several, of
-which some are shared by columns; where they are narrow, threads take whole steps in a way of their own (:mod:`.blocks.relay`).
+A training step has two phases that threads share, and they meet after each. In the first a thread takes rows of the batch, a
+block at a time, through all layers, the loss, and back to the first delta. In the second it takes rows of every weight, forms
+their gradient over the whole batch, and updates them while they are hot. Where layers are wide, the first is cut into several,
+of which some are shared by columns; where they are narrow, threads take whole steps in a way of their own
+(:mod:`.blocks.relay`).
 No sum depends on the number of threads.
 
 A step may take its rows in micro-batches (gradient accumulation): it goes through the first phases for each of them, adding up

@@ -4,7 +4,7 @@
 op          an entry of a program (a layer, the input, a loss, an optimizer): a header that all have, then its block's fields
 task        what a call asks an op for: FORWARD, BACKWARD, UPDATE, ...
 call        a task of an op
-phase       calls without a barrier between them, shared between threads by rows, by units, or in an op's own way
+phase       calls without a barrier between them, shared between threads by rows, by units, or in an op's own way, or not at all
 pass        phases that one call of the engine goes through: its prologue once, then those of each micro-batch and step
 ==========  ==================================================================================================================
 

@@ -71,7 +71,7 @@ print("followed")
     assert run_python(program).strip() == "followed"
 
 
-def printed(widths, batch, *, parts=False):
+def printed(widths, batch, *, parts=False, threads=1):
     """What the program of a training prints, with steps in parts or without."""
     model = make_net(widths, "relu")
     optimizer = fm.SGD(model.parameters(), lr=0.1)
@@ -82,16 +82,17 @@ def printed(widths, batch, *, parts=False):
         lambda _: 0,
         np.dtype(np.float32),
         batch=batch,
-        threads=1,
+        threads=threads,
         between=[Gradients(model.storage.data.size)] if parts else [],
     )
     return str(program)
 
 
 def test_listing_is_what_a_program_prints(monkeypatch):
-    disc, in_parts, wide = re.findall(r"```\n(units once:.*?)\n```", TEXT, re.DOTALL)
+    disc, in_parts, shared, wide = re.findall(r"```\n((?:units|each thread) once:.*?)\n```", TEXT, re.DOTALL)
     assert printed([2, 25, 25, 25, 2], 100) == disc
     assert printed([2, 25, 25, 25, 2], 100, parts=True) == in_parts
+    assert printed([64, 256, 256, 10], 128, threads=2) == shared
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**19)
     monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
     assert printed([784, 1024, 1024, 10], 256) == wide

@@ -32,9 +32,9 @@ FIELDS: dict[str, type] = {
     "bias": np.int64,
     "has_bias": np.int64,
     "weight_t": np.int64,  # the transposed copy
-    "weight_t_apart": np.int64,  # in a relay, from that of a thread to that of the next; else 0
+    "weight_t_apart": np.int64,  # from that of a thread to that of the next, where each has one; else 0
     "bias_apart": np.int64,  # 1 where the bias is not trained as one more row of the weight, its input a 1 in the padding of x
-    "gradient_rows": np.int64,  # whose gradient is formed, applied and transposed together, while they are in a cache
+    "gradient_rows": np.int64,  # whose gradient is formed and applied together, while they are in a cache
     "gradient_depth": np.int64,  # rows of the batch that are gone through at a time for it
     "transposed_gradient": np.int64,  # 1 where the gradient is cheaper to form transposed: few outputs
     "relay": np.int64,  # where in a relay the gradient over the rows so far lies

@@ -8,7 +8,7 @@ CPU time instead of 8.8, and what comes out is no slower: passes over each funct
 on narrow layers 1.4 times as slow, Numba's cheap passes before the full ones (they serve the pruning of reference counts)
 gained nothing.
 
-Before LLVM gets anything, Numba's own row of passes in Python takes twice as long as LLVM. Kernels need 12 of its 27, need no
+Before LLVM gets anything, Numba's own row of passes in Python takes twice as long as LLVM. Kernels need 10 of its 27, need no
 analysis of the function behind each pass, and count no references, since nothing in them allocates: on a Zen 4 that was 3.1 s
 for the first `fit` of the disc network instead of 4.1 (1.1 s of either in LLVM), and 0.03 us less for each array of a call.
 
@@ -75,7 +75,6 @@ def _find(module: str, name: str) -> Any:
 CodeLibrary = _find("numba.core.codegen", "JITCodeLibrary")
 LIBRARY = """_optimize_functions _optimize_final_module _finalize_final_module _finalize_dynamic_globals _ensure_finalized
              finalize _get_module_for_linking _raise_if_finalized enable_object_caching codegen has_dynamic_globals"""
-Codegen = _find("numba.core.codegen", "CPUCodegen")
 # compiler: where a pipeline gets its code library, and a compilation as something that can be pickled.
 Compiler = _find("numba.core.compiler", "Compiler")
 CompileResult = _find("numba.core.compiler", "CompileResult")
@@ -96,7 +95,8 @@ TYPED = "NopythonTypeInference PreLowerStripPhis NativeLowering NoPythonBackend"
 
 HOOKS = [
     (CodeLibrary, LIBRARY),
-    (Codegen, "_module_pass_manager"),
+    (binding, "create_pass_builder create_pipeline_tuning_options"),
+    (config, "OPT LOOP_VECTORIZE SLP_VECTORIZE"),
     (Compiler, "compile_extra"),
     (CompileResult, "_reduce _rebuild"),
     (NullCache, "load_overload save_overload"),
@@ -154,7 +154,7 @@ def _link(module, libraries):
     """Link each of these into a module once, and each that a part among them calls.
 
     Numba would link a part's parts into it, those into what calls it, and so on: 0.1 s of the 1.45 that the block of a linear
-    layer took to compile.
+    layer took to compile. LLVM leaves out a function that nobody refers to yet: what names a library as needed has to call it.
     """
     found, left = dict.fromkeys(libraries), list(libraries)
     while left:
@@ -223,8 +223,8 @@ class _Passes(PassManager or object):  # type: ignore[misc,unused-ignore]
 
 
 @functools.cache
-def _size_of(target):
-    return functools.cache(target.get_abi_sizeof)
+def _size_in(data_layout):
+    return functools.cache(lambda kind: kind.get_abi_size(data_layout))
 
 
 class _NoReferences(AnalysisPass or object):  # type: ignore[misc,unused-ignore]
@@ -239,7 +239,7 @@ class _NoReferences(AnalysisPass or object):  # type: ignore[misc,unused-ignore]
         super().__init__()
 
     def run_pass(self, state):
-        state.targetctx = state.targetctx.subtarget(enable_nrt=False, get_abi_sizeof=_size_of(state.targetctx))
+        state.targetctx = state.targetctx.subtarget(enable_nrt=False, get_abi_sizeof=_size_in(state.targetctx.target_data))
         return False
 
 

@@ -16,6 +16,7 @@ from fastmlp.kernels.compiler import cache, numba_private
 from fastmlp.kernels.compiler.jit import BLOCK, FLAGS, inner, kernel
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.products.matmul import matmul_above
+from fastmlp.kernels.products.padding import clear_padding
 from fastmlp.kernels.products.tile import WIDTHS
 from fastmlp.kernels.scan import first_outside
 from fastmlp.kernels.shuffle import epoch_order
@@ -117,6 +118,21 @@ def test_users_function_calls_kernels_and_parts():
 
     x = np.array([0.5])
     assert function(x) == 2 * (np.exp(0.5) + np.exp(-0.5)) + np.exp(0.5)
+
+
+def test_users_function_calls_a_function_of_llvms():
+    """Of which each process writes one, for whoever calls it: Numba's own libraries link it too."""
+
+    @jit
+    def function(c, again):
+        clear_padding(c, 3)
+        clear_padding(again, 5)
+
+    for dtype in (np.float32, np.float64):
+        c, again = np.ones((2, 4, 16), dtype)
+        function(c, again)
+        np.testing.assert_array_equal(c, np.repeat([np.arange(16) < 3], 4, axis=0))
+        np.testing.assert_array_equal(again, np.repeat([np.arange(16) < 5], 4, axis=0))
 
 
 def test_kernel_called_by_a_users_function_does_as_called_from_python():
