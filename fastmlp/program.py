@@ -66,9 +66,13 @@ WIDE_FROM = 4
 WIDE_BLOCK_ROWS = 128
 
 #: There a layer so wide has its columns shared (blocks/linear_wide.py), so many at a time: whole panels. By 48 two threads had
-#: 288 and 224 of 512; by 24 784-1024-1024-10 takes 0.97 times as long. Where tiles have 8 rows, and read a weight a quarter as
-#: fast, it gave nothing (Zen 4, steps of the four wide networks of docs/benchmarks.md: 0.99-1.03 times as long).
-COLUMNS_FROM, COLUMN_UNIT = 256 if REGISTERS == 16 else 2**62, int(PANEL_BYTES) // 4
+#: 288 and 224 of 512; by 24 784-1024-1024-10 takes 0.97 times as long.
+COLUMNS_FROM, COLUMN_UNIT = 256, int(PANEL_BYTES) // 4
+
+#: In training with so many rows, and in predictions. Where tiles have 8 rows they read a weight a quarter as fast, and copying
+#: it to panels has to pay by many rows: on a Zen 4 steps of 1024-1024-1024-1024 on 512 rows take 0.94 times as long, of
+#: 784-1024-1024-10 on 256 0.99, of 2048-2048-2048 on 128 1.03; predictions of three layers of 1024 for 256 rows 1.03.
+TRAINED_FROM, PREDICTED_FROM = (2, 2) if REGISTERS == 16 else (256, 2**62)
 
 #: So many units at least are to be there for each thread, and at most so many rows, since their deltas are there twice.
 UNITS_EACH, COLUMNS_ROWS = 4, 4096
@@ -140,7 +144,7 @@ class Program:
         With ops `between`, all gradients of a step are added up in `grads` before any is applied, over one micro-batch of
         `batch` rows after the other where a step has several; then come these ops, and `updates` of spans of parameters.
         """
-        layers = widened(fused(layers, batch), dtype, batch, threads)
+        layers = widened(fused(layers, batch), dtype, batch, threads, TRAINED_FROM)
         groups = {place: group_of(place) for op in layers if op.has_parameters for place in op.places()}
         for op in layers:
             op.has_parameters &= any(groups.get(place) is not None for place in op.places())
@@ -275,7 +279,8 @@ class Program:
         784-512-512-10, 128 rows: 2.35 ms by rows on one thread of a Zen 3, so 2.18; on two 1.30, so 1.10.
         """
         given = list(layers)
-        layers = widened(fused(chain.from_iterable(op.evaluated() for op in given)), dtype, batch, threads)
+        layers = fused(chain.from_iterable(op.evaluated() for op in given))
+        layers = widened(layers, dtype, batch, threads, PREDICTED_FROM)
         memory = Memory(dtype, batch, threads, backward=False)
         program = cls([Input(given[0].width_in), *layers, Output(given[-1].width_out)], dtype, memory)
         program._plan["kept"], program.row_unit = 1, int(UNIT)  # as by columns; and there may be few rows
@@ -648,10 +653,10 @@ def are_narrow(ops: Iterable[Op], dtype: np.dtype) -> bool:
     return all(op.relays(dtype) for op in ops)
 
 
-def widened(ops: list[Op], dtype: np.dtype, batch: int, threads: int) -> list[Op]:
-    """The ops of a batch; where they are wide, those of wide layers with the blocks by which their columns are shared."""
+def widened(ops: list[Op], dtype: np.dtype, batch: int, threads: int, rows: int) -> list[Op]:
+    """The ops of a batch; where they are wide, and it has enough rows, wide layers with the blocks that share their columns."""
     least = max(COLUMNS_FROM, UNITS_EACH * threads * COLUMN_UNIT if threads > 1 else 0)
-    for op in ops if 1 < batch <= COLUMNS_ROWS and are_wide(ops, dtype) else ():
+    for op in ops if rows <= batch <= COLUMNS_ROWS and are_wide(ops, dtype) else ():
         if op.wide_block is not None and min(op.width_in, op.width_out) >= least:
             op.wide, op.block = True, op.wide_block
     return ops
@@ -659,7 +664,7 @@ def widened(ops: list[Op], dtype: np.dtype, batch: int, threads: int) -> list[Op
 
 def shares_panels(ops: list[Op], dtype: np.dtype, batch: int, threads: int) -> bool:
     """Whether nearly all work of a prediction is in layers whose columns so many threads can share."""
-    wide = sum(op.flops for op in widened(ops, dtype, batch, threads) if op.wide)
+    wide = sum(op.flops for op in widened(ops, dtype, batch, threads, PREDICTED_FROM) if op.wide)
     return 8 * wide > 7 * sum(op.flops for op in ops)
 
 

@@ -455,7 +455,7 @@ def test_what_is_not_trained_is_transposed_once():
 def test_columns_of_predictions_are_shared_where_they_are_nearly_all_of_the_work(dtype, monkeypatch):
     """And where each thread gets some."""
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**17)
-    monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
+    monkeypatch.setattr(program_file, "PREDICTED_FROM", 2)
     enough = 512 // (4 * COLUMN_UNIT)
     for widths, threads, shared in (
         ((784, 512, 512, 10), 2, True),
@@ -472,7 +472,7 @@ def test_columns_of_predictions_are_shared_where_they_are_nearly_all_of_the_work
 def test_wide_layers_of_a_training_have_their_columns_shared(dtype, monkeypatch):
     """Those of a network that is far larger than the second-level cache; not with one row, nor in passes by hand."""
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
-    monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
+    monkeypatch.setattr(program_file, "TRAINED_FROM", 2)
     widths = (784, 1500, 256, 255, 10)
     first, second, third, last = linears(*widths, dtype=dtype)
     program = training([first, relu(1500), second, third, last], CrossEntropy(10), dtype=dtype)

@@ -94,7 +94,6 @@ def test_listing_is_what_a_program_prints(monkeypatch):
     assert printed([2, 25, 25, 25, 2], 100, parts=True) == in_parts
     assert printed([64, 256, 256, 10], 128, threads=2) == shared
     monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**19)
-    monkeypatch.setattr(program_file, "COLUMNS_FROM", 256)
     assert printed([784, 1024, 1024, 10], 256) == wide
 
 

@@ -60,7 +60,7 @@ def test_a_pass_forward_is_that_of_one_thread(boxes, helpers, dtype, rng, monkey
     """By rows, by columns and by panels, time and again; every thread that came has left its box as it was."""
     model = make_net([7, 50, 33, 3], dtype=dtype)
     state, addresses = boxes(helpers)
-    for name, value in (("WIDE_FROM", 0), ("COLUMNS_FROM", 1), ("UNITS_EACH", 0)):
+    for name, value in (("WIDE_FROM", 0), ("COLUMNS_FROM", 1), ("UNITS_EACH", 0), ("PREDICTED_FROM", 2)):
         monkeypatch.setattr(program_file, name, value)
     by_columns, by_panels = Program.by_columns, partial(Program.by_panels, batch=100)
     for rows, make in ((1, by_columns), (15, by_columns), (16, Program.predicting), (100, Program.predicting), (90, by_panels)):

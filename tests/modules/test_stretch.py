@@ -119,6 +119,7 @@ def test_what_takes_one_row_stays_when_another_thread_makes_its_own(dtype, rng):
 def test_columns_are_shared_for_a_number_of_rows_of_a_wide_network(dtype, rng, monkeypatch):
     monkeypatch.setattr(program, "level_2_bytes", lambda: 2**10)
     monkeypatch.setattr(program, "COLUMNS_FROM", 25)
+    monkeypatch.setattr(program, "PREDICTED_FROM", 2)
     monkeypatch.setattr(stretch, "PANELS_TO", 70)
     made = []
 

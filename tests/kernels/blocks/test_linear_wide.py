@@ -35,6 +35,8 @@ def wide(monkeypatch):
         monkeypatch.setattr(program_file, "WIDE_FROM", 0 if chosen else 2**40)
         monkeypatch.setattr(program_file, "COLUMNS_FROM", 1)
         monkeypatch.setattr(program_file, "UNITS_EACH", 0)
+        monkeypatch.setattr(program_file, "TRAINED_FROM", 2)
+        monkeypatch.setattr(program_file, "PREDICTED_FROM", 2)
 
     return choose
 
