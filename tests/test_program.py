@@ -425,8 +425,9 @@ def test_few_units_of_an_update_are_for_whoever_comes_first(monkeypatch):
         assert [[p["pool"] for p in program.phases if p["kind"] == UNITS][-1] for program in programs] == pools
 
 
-def test_threads_transpose_for_themselves_what_their_caches_have_room_for(dtype):
+def test_threads_transpose_for_themselves_what_their_caches_have_room_for(dtype, monkeypatch):
     """Each has the copies of all narrower layers, apart from the others'; behind each update, also where gradients are kept."""
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
     program = training(linears(64, 256, 256, 10, dtype=dtype), dtype=dtype, batch=128, threads=3)
     own = "each thread{}: P linear x2"
     assert str(program).splitlines()[::3] == [own.format(" once"), own.format("")]
@@ -440,7 +441,8 @@ def test_threads_transpose_for_themselves_what_their_caches_have_room_for(dtype)
         assert "each thread" not in str(training(linears(*widths), batch=batch, threads=threads))
 
 
-def test_what_is_not_trained_is_transposed_once():
+def test_what_is_not_trained_is_transposed_once(monkeypatch):
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**20)
     layers = linears(64, 256, 256, 10)
     trained = {layers[0].weight, layers[0].bias, layers[1].weight, layers[1].bias}
     between = {}, {"between": [Gradients(1024)]}

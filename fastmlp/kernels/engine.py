@@ -4,8 +4,7 @@ A training step has two phases that threads share, and they meet after each. In 
 block at a time, through all layers, the loss, and back to the first delta. In the second it takes rows of every weight, forms
 their gradient over the whole batch, and updates them while they are hot. Where layers are wide, the first is cut into several,
 of which some are shared by columns; where they are narrow, threads take whole steps in a way of their own
-(:mod:`.blocks.relay`).
-No sum depends on the number of threads.
+(:mod:`.blocks.relay`). No sum depends on the number of threads.
 
 A step may take its rows in micro-batches (gradient accumulation): it goes through the first phases for each of them, adding up
 gradients, then once through those that apply the sums.

@@ -90,10 +90,10 @@ def printed(widths, batch, *, parts=False, threads=1):
 
 def test_listing_is_what_a_program_prints(monkeypatch):
     disc, in_parts, shared, wide = re.findall(r"```\n((?:units|each thread) once:.*?)\n```", TEXT, re.DOTALL)
+    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**19)
     assert printed([2, 25, 25, 25, 2], 100) == disc
     assert printed([2, 25, 25, 25, 2], 100, parts=True) == in_parts
     assert printed([64, 256, 256, 10], 128, threads=2) == shared
-    monkeypatch.setattr(program_file, "level_2_bytes", lambda: 2**19)
     assert printed([784, 1024, 1024, 10], 256) == wide
 
 

@@ -162,8 +162,8 @@ def linear_update(op, job, first, last):
     """Gradient and update of rows ``first .. last`` of the weight, and of its bias (by whoever has the first rows).
 
     A few whole rows at a time: their gradient, update and transposition (unless each thread transposes all of the weight by
-    itself, later) stay in the cache, and memory is read in order. By
-    strips of 48 columns the update alone took 260 us instead of 35 (784 x 512, batch 128, where the gradient takes 900).
+    itself, later) stay in the cache, and memory is read in order. By strips of 48 columns the update alone took 260 us instead
+    of 35 (784 x 512, batch 128, where the gradient takes 900).
     """
     stride = op.y_stride
     scratch_at = job.run.scratch + job.thread * job.run.scratch_size
